@@ -1,0 +1,77 @@
+# luod: see README.md
+
+VERSION := $(shell sed -n '1s/.*(\(.*\)).*/\1/p' packaging/debian/changelog)
+GO      ?= go
+DESTDIR ?=
+prefix  ?= /usr
+unitdir ?= $(prefix)/lib/systemd/system
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+
+export CGO_ENABLED = 0
+GOFLAGS_BUILD := -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+
+.PHONY: all build install deb demo lab test test-unit test-vm test-all race lint fuzz clean
+
+all: build
+
+build:
+	mkdir -p bin
+	$(GO) build $(GOFLAGS_BUILD) -o bin/luod ./luod
+	$(GO) build $(GOFLAGS_BUILD) -o bin/luoctl ./luoctl
+	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-reissue ./hooks/luod-reissue
+
+install: build
+	install -D -m 0755 bin/luod $(DESTDIR)$(prefix)/lib/luod/luod
+	install -D -m 0755 bin/luod-reissue $(DESTDIR)$(prefix)/lib/luod/luod-reissue
+	install -D -m 0755 bin/luoctl $(DESTDIR)$(prefix)/bin/luoctl
+	install -D -m 0644 -t $(DESTDIR)$(unitdir) units/luod.service units/live-update.target units/luod-live-update.service
+	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/dbus-1/system.d packaging/org.luod.LiveUpdate1.conf
+	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/dbus-1/system-services packaging/org.luod.LiveUpdate1.service
+	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/polkit-1/actions packaging/org.luod.LiveUpdate1.policy
+	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/man/man8 packaging/man/luod.8 packaging/man/luod-reissue.8
+	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/man/man1 packaging/man/luoctl.1
+
+# The package is built in a copy, so that debian/ needs not lie at the top.
+deb:
+	rm -rf dist/build && mkdir -p dist/build/luod
+	git ls-files -z --cached --others --exclude-standard | tar --null -T - --ignore-failed-read -cf - 2>/dev/null | tar -xf - -C dist/build/luod
+	cp -r packaging/debian dist/build/luod/debian
+	cd dist/build/luod && dpkg-buildpackage -us -uc -d --build=full >../log 2>&1 || { tail -n 40 ../log; exit 1; }
+	mv dist/build/luod_* dist/
+	rm -rf dist/build
+	@ls dist/luod_*.deb
+
+demo:
+	$(GO) run ./vmtest/cmd/demo
+
+lab:
+	$(GO) run ./vmtest/cmd/lab build
+
+test: lint test-unit test-vm
+
+test-unit:
+	$(GO) test -short ./...
+	CGO_ENABLED=1 $(GO) test -short -race ./luo/... ./kexec/... ./luod/... ./client/... ./hooks/... ./luoctl/...
+	GOARCH=arm64 $(GO) build -o /dev/null ./luod
+	GOARCH=arm64 $(GO) vet ./luo/... ./kexec/... ./client/... ./luod/... ./luoctl/... ./hooks/...
+
+test-vm:
+	$(GO) test -count=1 -timeout 80m -v -run '^Test' ./vmtest/...
+
+test-all: lint test-unit
+	LUOD_TEST_ALL=1 $(GO) test -count=1 -timeout 120m -v -run '^Test' ./vmtest/...
+
+lint:
+	@files=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$files" ]; then echo "gofmt would change: $$files"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+FUZZTIME ?= 30s
+fuzz:
+	$(GO) test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./luod/internal/manifest
+	$(GO) test -run '^$$' -fuzz FuzzUnitOfCgroup -fuzztime $(FUZZTIME) ./luod/internal/callers
+	$(GO) test -run '^$$' -fuzz FuzzCommandLine -fuzztime $(FUZZTIME) ./kexec
+	$(GO) test -run '^$$' -fuzz FuzzInspect -fuzztime $(FUZZTIME) ./kexec
+
+clean:
+	rm -rf bin dist

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/luod/wire"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "luod-reissue:", err)
+		os.Exit(1)
+	}
+}
+
+// memfds is the value of --memfd, which may be given several times.
+type memfds []memfd
+
+type memfd struct {
+	name string
+	size int64
+}
+
+func (m *memfds) String() string { return "" }
+
+func (m *memfds) Set(text string) error {
+	parsed, err := parseMemfd(text)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(*m, func(o memfd) bool { return o.name == parsed.name }) {
+		return fmt.Errorf("the name %q is given twice", parsed.name)
+	}
+	*m = append(*m, parsed)
+	return nil
+}
+
+func run(args []string) error {
+	var create memfds
+	flags := flag.NewFlagSet("luod-reissue", flag.ContinueOnError)
+	flags.Var(&create, "memfd", "make a memfd `NAME:SIZE` unless it came through an update (SIZE in bytes or with K, M, G)")
+	optional := flags.Bool("optional", false, "exit with 0 if luod can't be reached; the unit then starts without what may be waiting for it")
+	timeout := flags.Duration("timeout", 30*time.Second, "give up after this long")
+	flags.Usage = func() {
+		fmt.Fprintln(flags.Output(), "Usage: luod-reissue [OPTION...]\n\nGive a unit its file descriptors back: ExecStartPre=+/usr/lib/luod/luod-reissue, with NotifyAccess=exec and\nFileDescriptorStoreMax=.")
+		flags.PrintDefaults()
+	}
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), *timeout)
+	defer cancel()
+	store, err := fdstore.New()
+	if errors.Is(err, fdstore.ErrNoManager) {
+		return fmt.Errorf("%w: this runs as ExecStartPre= of a unit with NotifyAccess=exec (or all) and FileDescriptorStoreMax=", err)
+	}
+	if err != nil {
+		return err
+	}
+	luod, err := dial(ctx)
+	if err != nil {
+		if *optional {
+			fmt.Fprintln(os.Stderr, "luod-reissue: going on without luod:", err)
+			return makeAll(ctx, store, nil, create)
+		}
+		return fmt.Errorf("%w; the unit is not started, because its memory may be waiting in luod (see --optional)", err)
+	}
+	defer luod.Close()
+	names, files, err := luod.retrieve()
+	defer wire.Close(files)
+	if err != nil {
+		return fmt.Errorf("fetch the unit's file descriptors from luod: %w", err)
+	}
+	for i, f := range files {
+		if err := store.Push(names[i], f); err != nil {
+			return err
+		}
+	}
+	if err := store.Barrier(ctx); err != nil {
+		return err
+	}
+	for chunk := range slices.Chunk(names, wire.MaxFiles) {
+		if err := luod.fetched(chunk); err != nil {
+			return err
+		}
+	}
+	return makeAll(ctx, store, luod, slices.DeleteFunc(create, func(m memfd) bool { return slices.Contains(names, m.name) }))
+}
+
+// makeAll makes the missing memfds, hands them to luod if there is one, and
+// stores them. A host without LUO is no reason not to start the unit.
+func makeAll(ctx context.Context, store *fdstore.Manager, luod *conversation, create memfds) error {
+	if len(create) == 0 {
+		return nil
+	}
+	if len(create) > wire.MaxFiles {
+		return fmt.Errorf("make %d memfds: at most %d are made; a service that needs more hands them over itself", len(create), wire.MaxFiles)
+	}
+	var names []string
+	var files []*os.File
+	defer func() { wire.Close(files) }()
+	for _, m := range create {
+		fd, err := unix.MemfdCreate(m.name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+		if err != nil {
+			return fmt.Errorf("make the memfd %q: %w", m.name, err)
+		}
+		f := os.NewFile(uintptr(fd), m.name)
+		names, files = append(names, m.name), append(files, f)
+		if err := f.Truncate(m.size); err != nil {
+			return fmt.Errorf("give the memfd %q %d bytes: %w", m.name, m.size, err)
+		}
+	}
+	if luod != nil {
+		var refused *refusedError
+		if err := luod.preserve(names, files); errors.As(err, &refused) && refused.reason == "NotSupported" {
+			fmt.Fprintln(os.Stderr, "luod-reissue: the unit's memory will not live through a reboot:", err)
+		} else if err != nil {
+			return fmt.Errorf("hand %s to luod: %w", strings.Join(names, ", "), err)
+		}
+	}
+	for i, f := range files {
+		if err := store.Push(names[i], f); err != nil {
+			return err
+		}
+	}
+	return store.Barrier(ctx)
+}

@@ -1,0 +1,99 @@
+package kexec
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// CommandLine is a kernel command line, one parameter each, quotes included.
+// Every method returns a new one.
+type CommandLine []string
+
+// generationKey is how luod tells the kernel it loads which generation it will
+// be.
+const generationKey = "luod.generation"
+
+// ParseCommandLine splits at white space outside double quotes, as next_arg in
+// lib/cmdline.c of the kernel does.
+func ParseCommandLine(text string) CommandLine {
+	var line CommandLine
+	var word strings.Builder
+	quoted := false
+	flush := func() {
+		if word.Len() > 0 {
+			line = append(line, word.String())
+			word.Reset()
+		}
+	}
+	for _, c := range []byte(text) {
+		switch {
+		case c == '"':
+			quoted = !quoted
+			word.WriteByte(c)
+		case !quoted && (c == ' ' || c >= '\t' && c <= '\r'):
+			flush()
+		default:
+			word.WriteByte(c)
+		}
+	}
+	flush()
+	return line
+}
+
+func (l CommandLine) String() string { return strings.Join(l, " ") }
+
+// split returns the kernel's parameters and what follows "--", which is init's.
+func (l CommandLine) split() (kernel, init CommandLine) {
+	if i := slices.Index(l, "--"); i >= 0 {
+		return l[:i], l[i:]
+	}
+	return l, nil
+}
+
+// key is a parameter's name without quotes; the kernel takes - and _ as one.
+func key(word string) string {
+	k, _, _ := strings.Cut(strings.Trim(word, `"`), "=")
+	return strings.ReplaceAll(k, "-", "_")
+}
+
+func (l CommandLine) without(keys ...string) CommandLine {
+	kernel, init := l.split()
+	kept := CommandLine{}
+	for _, w := range kernel {
+		if !slices.Contains(keys, key(w)) {
+			kept = append(kept, w)
+		}
+	}
+	return append(kept, init...)
+}
+
+func (l CommandLine) with(words ...string) CommandLine {
+	kernel, init := l.split()
+	return slices.Concat(kernel, words, init)
+}
+
+// Clean drops what a boot loader or an earlier update added for that boot only.
+func (l CommandLine) Clean() CommandLine { return l.without("BOOT_IMAGE", "initrd", generationKey) }
+
+// EnableLiveUpdate makes kho=on and liveupdate=on the only words on the matter.
+func (l CommandLine) EnableLiveUpdate() CommandLine {
+	return l.without("kho", "liveupdate").with("kho=on", "liveupdate=on")
+}
+
+// WithGeneration announces the generation that will boot.
+func (l CommandLine) WithGeneration(n uint64) CommandLine {
+	return l.without(generationKey).with(generationKey + "=" + strconv.FormatUint(n, 10))
+}
+
+// Generation returns the announced generation, if there is one.
+func (l CommandLine) Generation() (uint64, bool) {
+	kernel, _ := l.split()
+	for _, w := range slices.Backward(kernel) {
+		if text, ok := strings.CutPrefix(w, generationKey+"="); ok {
+			n, err := strconv.ParseUint(text, 10, 64)
+			return n, err == nil
+		}
+	}
+	return 0, false
+}

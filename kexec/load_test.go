@@ -1,0 +1,142 @@
+package kexec
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// image makes the head of a bzImage that says release and takes max bytes of
+// command line.
+func image(release string, max uint32) []byte {
+	b := make([]byte, 4096)
+	le := binary.LittleEndian
+	le.PutUint16(b[offBootFlag:], 0xaa55)
+	copy(b[offHeader:], "HdrS")
+	le.PutUint16(b[offProtocol:], 0x20f)
+	le.PutUint16(b[offVersion:], 0x400)
+	le.PutUint32(b[offCmdlineSize:], max)
+	copy(b[0x600:], release+" (builder) #1 SMP\x00")
+	return b
+}
+
+func write(t *testing.T, name string, data []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestInspectReadsAnImagesHeader(t *testing.T) {
+	info, err := Inspect(write(t, "vmlinuz", image("7.3.4-luo", 2047)))
+	if err != nil || info != (ImageInfo{Arch: "amd64", Version: "7.3.4-luo", MaxCommandLine: 2047}) {
+		t.Fatalf("got %+v, %v", info, err)
+	}
+	arm := make([]byte, 4096)
+	copy(arm[offArm64Magic:], "ARM\x64")
+	if info, err = Inspect(write(t, "Image", arm)); err != nil || info.Arch != "arm64" {
+		t.Fatalf("got %+v, %v", info, err)
+	}
+}
+
+func TestWhatIsNoKernelIsRefusedAndChangesNothing(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("the images of this test are for amd64")
+	}
+	called := false
+	defer func(f func(int, int, string, int) error) { fileLoad = f }(fileLoad)
+	fileLoad = func(int, int, string, int) error { called = true; return nil }
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	good := write(t, "vmlinuz", image("7.3.4", 20))
+	sparse := write(t, "sparse", nil)
+	if err := os.Truncate(sparse, 4<<30); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		what   string
+		target Target
+		text   string
+	}{
+		{"a missing file", Target{Kernel: "/nonexistent"}, "no such file"},
+		{"a directory", Target{Kernel: t.TempDir()}, "is a directory"},
+		{"a FIFO", Target{Kernel: fifo}, "not a regular file"},
+		{"a device", Target{Kernel: "/dev/zero"}, "not a regular file"},
+		{"an empty file", Target{Kernel: write(t, "e", nil)}, "is empty"},
+		{"a text", Target{Kernel: write(t, "t", []byte("hello"))}, "only 5 bytes"},
+		{"a long text", Target{Kernel: write(t, "t", bytes.Repeat([]byte("x"), 5000))}, "neither the header"},
+		{"a gzip file", Target{Kernel: write(t, "g", append([]byte{0x1f, 0x8b}, make([]byte, 4000)...))}, "gzip"},
+		{"a sparse file", Target{Kernel: sparse}, "neither the header"},
+		{"a half-written image", Target{Kernel: write(t, "h", image("7", 20)[:0x210])}, "its version has no end"},
+		{"a long command line", Target{Kernel: good, CommandLine: strings.Repeat("x", 21)}, "at most 20"},
+		{"a newline", Target{Kernel: good, CommandLine: "a\nb"}, "newline"},
+		{"a missing initrd", Target{Kernel: good, Initrd: "/nonexistent"}, "initrd"},
+	} {
+		if err := Load(c.target); err == nil || !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%s: got %v, want %q", c.what, err, c.text)
+		}
+	}
+	if called {
+		t.Error("the kernel was asked to load one of them")
+	}
+}
+
+func TestLoadPassesWhatItWasGiven(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("the images of this test are for amd64")
+	}
+	defer func(f func(int, int, string, int) error) { fileLoad = f }(fileLoad)
+	kernel, initrd := write(t, "k", image("7", 2047)), write(t, "i", []byte("initrd"))
+	var flags []int
+	fileLoad = func(k, i int, line string, f int) error {
+		if (i < 0) != (f == flagNoInitramfs) || line != "a b" {
+			t.Errorf("initrd %d with flags %d and %q", i, f, line)
+		}
+		flags = append(flags, f)
+		return nil
+	}
+	if err := errors.Join(Load(Target{Kernel: kernel, CommandLine: "a b"}), Load(Target{Kernel: kernel, Initrd: initrd, CommandLine: "a b"})); err != nil {
+		t.Fatal(err)
+	}
+	if len(flags) != 2 {
+		t.Fatalf("%d calls", len(flags))
+	}
+	for errno, text := range meanings {
+		fileLoad = func(int, int, string, int) error { return errno }
+		if err := Load(Target{Kernel: kernel}); !errors.Is(err, errno) || !strings.Contains(err.Error(), text) {
+			t.Errorf("%v: got %v", errno, err)
+		}
+	}
+}
+
+func TestLoadedReadsSysfs(t *testing.T) {
+	for text, want := range map[string]bool{"0\n": false, "1\n": true} {
+		if got, err := loaded(write(t, "loaded", []byte(text))); err != nil || got != want {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+	if _, err := loaded("/nonexistent"); err == nil || !strings.Contains(err.Error(), "CONFIG_KEXEC_FILE") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func FuzzInspect(f *testing.F) {
+	f.Add(image("7.3.4-luo", 2047))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		info, err := InspectReader(bytes.NewReader(data))
+		if err == nil && (info.MaxCommandLine < 0 || len(info.Version) > 256) {
+			t.Fatalf("%+v", info)
+		}
+	})
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// daemon is luod on the system bus.
+type daemon struct {
+	conn  *dbus.Conn
+	flags dbus.Flags
+}
+
+const managerInterface = "org.luod.LiveUpdate1.Manager"
+
+func connect(o *options) (*daemon, error) {
+	conn, err := dbus.ConnectSystemBus()
+	if err != nil {
+		return nil, fmt.Errorf("connect to the system bus: %w: is dbus running?", err)
+	}
+	d := &daemon{conn: conn}
+	if !o.noAskPassword {
+		d.flags = dbus.FlagAllowInteractiveAuthorization
+	}
+	return d, nil
+}
+
+func (d *daemon) close() { d.conn.Close() }
+
+func (d *daemon) call(ctx context.Context, method string, args ...any) *dbus.Call {
+	call := d.conn.Object("org.luod.LiveUpdate1", "/org/luod/LiveUpdate1").
+		CallWithContext(ctx, managerInterface+"."+method, d.flags, args...)
+	call.Err = plain(call.Err)
+	return call
+}
+
+// plain makes the bus's errors readable.
+func plain(err error) error {
+	var remote dbus.Error
+	if !errors.As(err, &remote) {
+		return err
+	}
+	switch remote.Name {
+	case "org.freedesktop.DBus.Error.ServiceUnknown", "org.freedesktop.DBus.Error.NameHasNoOwner", "org.freedesktop.systemd1.NoSuchUnit":
+		return fmt.Errorf("luod is not running: see 'systemctl status luod.service' (%s)", remote.Error())
+	}
+	return errors.New(remote.Error())
+}
+
+func (d *daemon) properties(ctx context.Context) (map[string]dbus.Variant, error) {
+	props := map[string]dbus.Variant{}
+	call := d.conn.Object("org.luod.LiveUpdate1", "/org/luod/LiveUpdate1").
+		CallWithContext(ctx, "org.freedesktop.DBus.Properties.GetAll", 0, managerInterface)
+	call.Err = plain(call.Err)
+	return props, call.Store(&props)
+}

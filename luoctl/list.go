@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// held is one descriptor.
+type held struct {
+	Unit string `json:"unit"`
+	Name string `json:"name"`
+	// Size is in bytes, Seals are F_SEAL_* bits of fcntl(2).
+	Size  uint64 `json:"size"`
+	Seals uint32 `json:"seals"`
+	State string `json:"state"`
+}
+
+func listCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List every file descriptor that luod holds, by unit",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d, err := connect(o)
+			if err != nil {
+				return err
+			}
+			defer d.close()
+			ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
+			defer cancel()
+			list := []held{}
+			if err := d.call(ctx, "ListFileDescriptors").Store(&list); err != nil {
+				return err
+			}
+			if o.json {
+				return printJSON(cmd.OutOrStdout(), list)
+			}
+			return printList(cmd.OutOrStdout(), list)
+		},
+	}
+}
+
+func printList(w io.Writer, list []held) error {
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(w, "No file descriptors are held.")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "UNIT\tNAME\tSIZE\tSEALS\tSTATE")
+	var bytes uint64
+	units := map[string]bool{}
+	for _, h := range list {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", h.Unit, h.Name, size(h.Size), seals(h.Seals), h.State)
+		bytes += h.Size
+		units[h.Unit] = true
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%s of %s, %s.\n", count(uint64(len(list)), "file descriptor"), count(uint64(len(units)), "unit"), size(bytes))
+	return err
+}
+
+// seals names the F_SEAL_* bits of include/uapi/linux/fcntl.h.
+func seals(bits uint32) string {
+	text := ""
+	for i, name := range []string{"seal", "shrink", "grow", "write", "future-write", "exec"} {
+		if bits&(1<<i) != 0 {
+			if text != "" {
+				text += ","
+			}
+			text += name
+		}
+	}
+	if text == "" {
+		return "-"
+	}
+	return text
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"github.com/spf13/cobra"
+)
+
+// status is what luoctl status prints, as JSON under these names.
+type status struct {
+	Phase           string `json:"phase"`
+	Generation      uint64 `json:"generation"`
+	Kernel          string `json:"kernel"`
+	Unsupported     string `json:"unsupported"`
+	Degraded        string `json:"degraded"`
+	Warning         string `json:"warning"`
+	LoadedKernel    string `json:"loadedKernel"`
+	LoadedRelease   string `json:"loadedRelease"`
+	LoadedInitrd    string `json:"loadedInitrd"`
+	LoadedCommand   string `json:"loadedCommandLine"`
+	Units           uint64 `json:"units"`
+	FileDescriptors uint64 `json:"fileDescriptors"`
+	// Bytes is the size of all that is held.
+	Bytes     uint64   `json:"bytes"`
+	Waiting   []string `json:"waiting"`
+	OldKernel string   `json:"oldKernel"`
+	Lost      []loss   `json:"lost"`
+	TimeLine  []mark   `json:"timeLine"`
+	LastError string   `json:"lastError"`
+}
+
+type loss struct {
+	Unit   string `json:"unit"`
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
+}
+
+// mark is a moment in µs of the wall clock.
+type mark struct {
+	Name string `json:"name"`
+	Usec uint64 `json:"usec"`
+}
+
+func statusCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show what luod holds, which kernel is loaded, and the last update's time line",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return runStatus(cmd, o) },
+	}
+}
+
+func runStatus(cmd *cobra.Command, o *options) error {
+	s, err := readStatus(cmd.Context(), o)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		return printJSON(cmd.OutOrStdout(), s)
+	}
+	printStatus(cmd.OutOrStdout(), s, colours(os.Stdout))
+	return nil
+}
+
+func readStatus(ctx context.Context, o *options) (status, error) {
+	d, err := connect(o)
+	if err != nil {
+		return status{}, err
+	}
+	defer d.close()
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	props, err := d.properties(ctx)
+	if err != nil {
+		return status{}, err
+	}
+	var s status
+	for name, into := range map[string]any{
+		"Phase": &s.Phase, "Generation": &s.Generation, "Kernel": &s.Kernel,
+		"Unsupported": &s.Unsupported, "Degraded": &s.Degraded, "Warning": &s.Warning,
+		"LoadedKernel": &s.LoadedKernel, "LoadedRelease": &s.LoadedRelease,
+		"LoadedInitrd": &s.LoadedInitrd, "LoadedCommandLine": &s.LoadedCommand,
+		"Units": &s.Units, "FileDescriptors": &s.FileDescriptors, "Bytes": &s.Bytes,
+		"Waiting": &s.Waiting, "OldKernel": &s.OldKernel, "Lost": &s.Lost,
+		"TimeLine": &s.TimeLine, "LastError": &s.LastError,
+	} {
+		if err := dbus.Store([]any{props[name].Value()}, into); err != nil {
+			return s, fmt.Errorf("read the property %s: %w", name, err)
+		}
+	}
+	return s, nil
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+func printStatus(w io.Writer, s status, c palette) {
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%15s: %s\n", name, fmt.Sprintf(format, args...))
+	}
+	state := c.good(s.Phase)
+	if s.Degraded != "" {
+		state = c.bad("degraded") + " (" + s.Phase + ")"
+	}
+	line("State", "%s, generation %d", state, s.Generation)
+	if s.OldKernel != "" {
+		line("Kernel", "%s, updated from %s", s.Kernel, s.OldKernel)
+	} else {
+		line("Kernel", "%s", s.Kernel)
+	}
+	if s.LoadedKernel != "" {
+		line("Loaded", "%s (%s)", s.LoadedRelease, s.LoadedKernel)
+		if s.LoadedInitrd != "" {
+			line("Initrd", "%s", s.LoadedInitrd)
+		}
+		line("Command Line", "%s", s.LoadedCommand)
+	} else {
+		line("Loaded", "none")
+	}
+	line("Held", "%s of %s, %s", count(s.FileDescriptors, "file descriptor"), count(s.Units, "unit"), size(s.Bytes))
+	if len(s.Waiting) > 0 {
+		line("Waiting", "%s", strings.Join(s.Waiting, ", "))
+	}
+	for _, l := range s.Lost {
+		line("Lost", "%s of %s: %s", c.bad(l.Name), l.Unit, l.Reason)
+	}
+	for name, text := range map[string]string{"Unsupported": s.Unsupported, "Degraded": s.Degraded} {
+		if text != "" {
+			line(name, "%s", c.bad(text))
+		}
+	}
+	if s.Warning != "" {
+		line("Warning", "%s", c.bad(s.Warning))
+	}
+	if s.LastError != "" {
+		line("Last Error", "%s", s.LastError)
+	}
+	printTimeLine(w, s.TimeLine)
+}
+
+// printTimeLine shows each moment in seconds after the first.
+func printTimeLine(w io.Writer, marks []mark) {
+	for i, m := range marks {
+		name := ""
+		if i == 0 {
+			name = "Time Line:"
+		}
+		fmt.Fprintf(w, "%16s %+8.3f s  %s\n", name, float64(int64(m.Usec)-int64(marks[0].Usec))/1e6, m.Name)
+	}
+}
+
+func count(n uint64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// size is a number of bytes as systemctl shows it.
+func size(n uint64) string {
+	const units = "KMGTPE"
+	if n < 1024 {
+		return fmt.Sprintf("%dB", n)
+	}
+	f, i := float64(n)/1024, 0
+	for f >= 1024 && i < len(units)-1 {
+		f, i = f/1024, i+1
+	}
+	return fmt.Sprintf("%.1f%c", f, units[i])
+}

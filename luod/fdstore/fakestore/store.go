@@ -1,0 +1,123 @@
+// Package fakestore stands in for PID 1's fd store in unit tests. It keeps real
+// duplicates, so that sessions and bundles live exactly as long as they would,
+// and hands them out as a restarted service would get them.
+package fakestore
+
+import (
+	"context"
+	"os"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/luod/fdstore"
+)
+
+// Store is safe for concurrent use.
+type Store struct {
+	mu      sync.Mutex
+	entries []fdstore.Entry
+	fail    error
+}
+
+// New makes an empty store.
+func New() *Store { return &Store{} }
+
+// FailNext makes the next Push, Remove or Barrier return err.
+func (s *Store) FailNext(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail = err
+}
+
+func (s *Store) take() error {
+	err := s.fail
+	s.fail = nil
+	return err
+}
+
+func dup(f *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}
+
+// Push stores duplicates of the borrowed files.
+func (s *Store) Push(name string, files ...*os.File) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.take(); err != nil {
+		return err
+	}
+	for _, f := range files {
+		d, err := dup(f)
+		if err != nil {
+			return err
+		}
+		s.entries = append(s.entries, fdstore.Entry{Name: name, File: d})
+	}
+	return nil
+}
+
+// Remove closes and forgets every entry of the name.
+func (s *Store) Remove(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.take(); err != nil {
+		return err
+	}
+	s.entries = slices.DeleteFunc(s.entries, func(e fdstore.Entry) bool {
+		if e.Name == name {
+			e.File.Close()
+		}
+		return e.Name == name
+	})
+	return nil
+}
+
+// Barrier has nothing to wait for.
+func (s *Store) Barrier(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.take()
+}
+
+// Listen returns duplicates of everything stored, as a restarted service gets
+// them; the caller owns them.
+func (s *Store) Listen() []fdstore.Entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var entries []fdstore.Entry
+	for _, e := range s.entries {
+		d, err := dup(e.File)
+		if err != nil {
+			panic(err)
+		}
+		entries = append(entries, fdstore.Entry{Name: e.Name, File: d})
+	}
+	return entries
+}
+
+// Names lists the entries' names in order.
+func (s *Store) Names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var names []string
+	for _, e := range s.entries {
+		names = append(names, e.Name)
+	}
+	return names
+}
+
+// Close drops everything, as a reboot does.
+func (s *Store) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.entries {
+		e.File.Close()
+	}
+	s.entries = nil
+}

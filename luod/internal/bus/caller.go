@@ -1,0 +1,68 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/luod/internal/callers"
+)
+
+// credentials is what the bus says of a connection
+// (org.freedesktop.DBus.GetConnectionCredentials).
+type credentials struct {
+	uid   uint32
+	pidfd int
+}
+
+// identify asks the bus who sender is. The caller closes pidfd. The bus took
+// ProcessFD when the connection was made (dbus ≥ 1.15.8, dbus-broker ≥ 35). An
+// older bus gives only the PID: it is opened now and the bus asked again, which
+// leaves the gap of a process that passed its connection on and died.
+func identify(ctx context.Context, conn *dbus.Conn, sender string) (credentials, error) {
+	c := credentials{pidfd: -1}
+	reply := map[string]dbus.Variant{}
+	if err := conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetConnectionCredentials", 0, sender).Store(&reply); err != nil {
+		return c, fmt.Errorf("ask the bus who %s is: %w", sender, err)
+	}
+	uid, ok := reply["UnixUserID"].Value().(uint32)
+	if !ok {
+		return c, fmt.Errorf("ask the bus who %s is: it does not tell the user", sender)
+	}
+	c.uid = uid
+	switch fd := reply["ProcessFD"].Value().(type) {
+	case dbus.UnixFD:
+		c.pidfd = int(fd)
+		return c, nil
+	case dbus.UnixFDIndex:
+		return c, errors.New("ask the bus who calls: it sent no pidfd")
+	}
+	pid, ok := reply["ProcessID"].Value().(uint32)
+	if !ok {
+		return c, fmt.Errorf("ask the bus who %s is: it tells no process", sender)
+	}
+	pidfd, err := unix.PidfdOpen(int(pid), 0)
+	if err != nil {
+		return c, fmt.Errorf("%w: process %d is gone", callers.ErrNoUnit, pid)
+	}
+	var again uint32
+	if err := conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetConnectionUnixProcessID", 0, sender).Store(&again); err != nil || again != pid {
+		unix.Close(pidfd)
+		return c, fmt.Errorf("%w: its connection %s is gone", callers.ErrNoUnit, sender)
+	}
+	c.pidfd = pidfd
+	return c, nil
+}
+
+// unitOf finds the service that sender's process belongs to.
+func (d *Door) unitOf(ctx context.Context, conn *dbus.Conn, sender string) (string, error) {
+	c, err := identify(ctx, conn, sender)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(c.pidfd)
+	return d.Unit(c.pidfd)
+}

@@ -1,0 +1,140 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"github.com/godbus/dbus/v5/introspect"
+	"github.com/godbus/dbus/v5/prop"
+
+	"github.com/liveupdate/luod/kexec"
+	"github.com/liveupdate/luod/luod/internal/coordinator"
+)
+
+// Registry is what stands behind the door; *coordinator.Coordinator is one.
+type Registry interface {
+	Preserve(ctx context.Context, unit string, names []string, files []*os.File) error
+	Release(ctx context.Context, unit string, names []string) error
+	Retrieve(ctx context.Context, unit string, names []string) (coordinator.Fetch, error)
+	Fetched(ctx context.Context, unit string, names []string) error
+	Own(ctx context.Context, unit string) ([]coordinator.Held, error)
+	List(ctx context.Context) ([]coordinator.Held, error)
+	Status(ctx context.Context) (coordinator.Status, error)
+	Load(ctx context.Context, target kexec.Target) (coordinator.Loaded, error)
+	Unload(ctx context.Context) error
+	LiveUpdate(ctx context.Context, options coordinator.Options) (uint64, error)
+}
+
+// Door opens org.luod.LiveUpdate1 on a bus.
+type Door struct {
+	Registry Registry
+	Log      *slog.Logger
+	// Unit finds the unit behind a pidfd, which it borrows.
+	Unit func(pidfd int) (string, error)
+	// Dial connects to the bus; the caller owns the connection.
+	Dial func(options ...dbus.ConnOption) (*dbus.Conn, error)
+
+	mu    sync.Mutex
+	props *prop.Properties
+}
+
+// retry is how soon a lost or missing bus is tried again.
+const retry = 250 * time.Millisecond
+
+// Serve keeps the door open until ctx ends. A missing bus is tried again, quietly.
+func (d *Door) Serve(ctx context.Context) {
+	quiet := false
+	for ctx.Err() == nil {
+		err := d.open(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if !quiet {
+			d.Log.Info("not on the bus; trying again until it is there", "reason", err)
+		}
+		quiet = err != errLost
+		select {
+		case <-ctx.Done():
+		case <-time.After(retry):
+		}
+	}
+}
+
+var errLost = errors.New("the connection to the bus was lost")
+
+func (d *Door) open(ctx context.Context) error {
+	conn, err := d.Dial(dbus.WithContext(ctx), dbus.WithIncomingInterceptor(ownReply))
+	if err != nil {
+		return fmt.Errorf("connect to the bus: %w", err)
+	}
+	defer conn.Close()
+	status, err := d.Registry.Status(ctx)
+	if err != nil {
+		return err
+	}
+	methods := &methods{door: d, conn: conn, ctx: ctx}
+	if err := conn.Export(methods, Path, Interface); err != nil {
+		return fmt.Errorf("export the methods: %w", err)
+	}
+	props, err := prop.Export(conn, Path, prop.Map{Interface: properties(status)})
+	if err != nil {
+		return fmt.Errorf("export the properties: %w", err)
+	}
+	node := &introspect.Node{
+		Name: Path,
+		Interfaces: []introspect.Interface{
+			introspect.IntrospectData, prop.IntrospectData,
+			{Name: Interface, Methods: describe(), Properties: props.Introspection(Interface)},
+		},
+	}
+	if err := conn.Export(introspect.NewIntrospectable(node), Path, "org.freedesktop.DBus.Introspectable"); err != nil {
+		return fmt.Errorf("export the introspection: %w", err)
+	}
+	reply, err := conn.RequestName(Name, dbus.NameFlagDoNotQueue)
+	if err != nil {
+		return fmt.Errorf("take the name %s: %w", Name, err)
+	}
+	if reply != dbus.RequestNameReplyPrimaryOwner && reply != dbus.RequestNameReplyAlreadyOwner {
+		return fmt.Errorf("take the name %s: another process owns it", Name)
+	}
+	d.mu.Lock()
+	d.props = props
+	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		d.props = nil
+		d.mu.Unlock()
+	}()
+	// What changed between the first look and now.
+	if status, err := d.Registry.Status(ctx); err == nil {
+		d.Changed(status)
+	}
+	d.Log.Info("on the bus", "name", Name)
+	select {
+	case <-conn.Context().Done():
+		return errLost
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Changed tells the bus of a new status.
+func (d *Door) Changed(s coordinator.Status) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.props == nil {
+		return
+	}
+	for name, p := range properties(s) {
+		if old, err := d.props.Get(Interface, name); err == nil && old.String() == dbus.MakeVariant(p.Value).String() {
+			continue
+		}
+		d.props.SetMust(Interface, name, p.Value)
+	}
+}

@@ -1,0 +1,270 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"github.com/godbus/dbus/v5/introspect"
+
+	"github.com/liveupdate/luod/kexec"
+	"github.com/liveupdate/luod/luod/internal/callers"
+	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/vault"
+)
+
+// timeout bounds a call. LiveUpdate has its own.
+const timeout = 60 * time.Second
+
+// methods is what the bus may call. Each runs in a goroutine of its own.
+type methods struct {
+	door *Door
+	conn *dbus.Conn
+	ctx  context.Context
+}
+
+func describe() []introspect.Method {
+	in := func(name, kind string) introspect.Arg {
+		return introspect.Arg{Name: name, Type: kind, Direction: "in"}
+	}
+	out := func(name, kind string) introspect.Arg {
+		return introspect.Arg{Name: name, Type: kind, Direction: "out"}
+	}
+	return []introspect.Method{
+		{Name: "Preserve", Args: []introspect.Arg{in("names", "as"), in("fds", "ah"), in("options", "a{sv}")}},
+		{Name: "Release", Args: []introspect.Arg{in("names", "as")}},
+		{Name: "Retrieve", Args: []introspect.Arg{in("names", "as"), out("names", "as"), out("fds", "ah")}},
+		{Name: "ListNames", Args: []introspect.Arg{out("names", "a(ss)")}},
+		{Name: "ListFileDescriptors", Args: []introspect.Arg{out("fds", "a(sstus)")}},
+		{Name: "Load", Args: []introspect.Arg{in("kernel", "s"), in("initrd", "s"), in("command_line", "s"), in("options", "a{sv}"), out("release", "s"), out("command_line", "s")}},
+		{Name: "Unload"},
+		{Name: "LiveUpdate", Args: []introspect.Arg{in("options", "a{sv}"), out("generation", "t")}},
+	}
+}
+
+// answer turns an error into the bus's.
+func answer(err error) *dbus.Error {
+	if err == nil {
+		return nil
+	}
+	name := failed
+	var refusal *vault.Refusal
+	var fault *coordinator.Fault
+	switch {
+	case errors.As(err, &refusal):
+		name = errorPrefix + string(refusal.Reason)
+	case errors.As(err, &fault):
+		name = errorPrefix + fault.Name
+	case errors.Is(err, callers.ErrNoUnit):
+		name = errorPrefix + "NoUnit"
+	case errors.Is(err, errDenied):
+		name = accessDenied
+	}
+	return dbus.NewError(name, []any{err.Error()})
+}
+
+func (m *methods) call() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(m.ctx, timeout)
+}
+
+// own takes the descriptors of a message over. The same number may be in it
+// twice, since a message may point to one descriptor from several places.
+func own(fds []dbus.UnixFD) (files []*os.File, distinct bool) {
+	seen := map[dbus.UnixFD]*os.File{}
+	distinct = true
+	for _, fd := range fds {
+		f := seen[fd]
+		if f == nil {
+			f = os.NewFile(uintptr(fd), "handed-over")
+			seen[fd] = f
+		} else {
+			distinct = false
+		}
+		files = append(files, f)
+	}
+	return files, distinct
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close() // a second time is harmless
+	}
+}
+
+// noOptions refuses options that this version doesn't know, since ignoring one
+// may break what the caller relies on.
+func noOptions(options map[string]dbus.Variant) error {
+	for name := range options {
+		return &coordinator.Fault{Name: "UnknownOption", Err: errors.New("unknown option " + name)}
+	}
+	return nil
+}
+
+// Preserve takes descriptors over from the caller's unit.
+func (m *methods) Preserve(names []string, fds []dbus.UnixFD, options map[string]dbus.Variant, sender dbus.Sender) *dbus.Error {
+	ctx, cancel := m.call()
+	defer cancel()
+	files, distinct := own(fds)
+	err := noOptions(options)
+	if err == nil && !distinct {
+		err = &vault.Refusal{Reason: vault.FileInUse, Text: "the same file descriptor is given twice in one call"}
+	}
+	var unit string
+	if err == nil {
+		unit, err = m.door.unitOf(ctx, m.conn, string(sender))
+	}
+	if err == nil {
+		err = m.door.Registry.Preserve(ctx, unit, names, files)
+	}
+	if err != nil {
+		closeAll(files)
+	}
+	return answer(err)
+}
+
+// Release gives up descriptors of the caller's unit.
+func (m *methods) Release(names []string, sender dbus.Sender) *dbus.Error {
+	ctx, cancel := m.call()
+	defer cancel()
+	unit, err := m.door.unitOf(ctx, m.conn, string(sender))
+	if err == nil {
+		err = m.door.Registry.Release(ctx, unit, names)
+	}
+	return answer(err)
+}
+
+// Retrieve sends descriptors of the caller's unit back. It sends the reply
+// itself (see ownReply), because the library tells nobody when a reply is out
+// and the duplicates may be closed.
+func (m *methods) Retrieve(names []string, msg dbus.Message, sender dbus.Sender) ([]string, []dbus.UnixFD, *dbus.Error) {
+	ctx, cancel := m.call()
+	defer cancel()
+	unit, err := m.door.unitOf(ctx, m.conn, string(sender))
+	if err != nil {
+		return nil, nil, answer(err)
+	}
+	fetch, err := m.door.Registry.Retrieve(ctx, unit, names)
+	if err != nil {
+		return nil, nil, answer(err)
+	}
+	defer fetch.Close()
+	fds := make([]dbus.UnixFD, len(fetch.Files))
+	for i, f := range fetch.Files {
+		fds[i] = dbus.UnixFD(f.Fd())
+	}
+	reply := &dbus.Message{
+		Type: dbus.TypeMethodReply,
+		Headers: map[dbus.HeaderField]dbus.Variant{
+			dbus.FieldDestination: dbus.MakeVariant(string(sender)),
+			dbus.FieldReplySerial: dbus.MakeVariant(msg.Serial()),
+			dbus.FieldSignature:   dbus.MakeVariant(dbus.SignatureOf(fetch.Names, fds)),
+		},
+		Body: []any{fetch.Names, fds},
+	}
+	if call := m.conn.Send(reply, nil); call != nil && call.Err != nil {
+		m.door.Log.Warn("could not send a unit its file descriptors; they stay here", "unit", unit, "error", call.Err)
+		return nil, nil, nil
+	}
+	// They are on their way, and the vault keeps them in any case.
+	if err := m.door.Registry.Fetched(ctx, unit, fetch.Names); err != nil {
+		m.door.Log.Warn("could not note what a unit fetched", "unit", unit, "error", err)
+	}
+	return nil, nil, nil
+}
+
+// ownReply marks calls whose method sends the reply itself, so that the library
+// doesn't send another. Errors are sent by the library all the same.
+func ownReply(msg *dbus.Message) {
+	if msg.Type == dbus.TypeMethodCall && msg.Headers[dbus.FieldMember].Value() == "Retrieve" {
+		msg.Flags |= dbus.FlagNoReplyExpected
+	}
+}
+
+// ListNames lists the names and states of the caller's unit.
+func (m *methods) ListNames(sender dbus.Sender) ([]struct{ Name, State string }, *dbus.Error) {
+	ctx, cancel := m.call()
+	defer cancel()
+	unit, err := m.door.unitOf(ctx, m.conn, string(sender))
+	if err != nil {
+		return nil, answer(err)
+	}
+	held, err := m.door.Registry.Own(ctx, unit)
+	names := []struct{ Name, State string }{}
+	for _, h := range held {
+		names = append(names, struct{ Name, State string }{h.Name, h.State})
+	}
+	return names, answer(err)
+}
+
+// ListFileDescriptors lists everything held, to an admin.
+func (m *methods) ListFileDescriptors(msg dbus.Message, sender dbus.Sender) ([]coordinator.Held, *dbus.Error) {
+	ctx, cancel := m.call()
+	defer cancel()
+	if err := m.door.authorize(ctx, m.conn, msg, string(sender), actionList); err != nil {
+		return nil, answer(err)
+	}
+	held, err := m.door.Registry.List(ctx)
+	if held == nil {
+		held = []coordinator.Held{}
+	}
+	return held, answer(err)
+}
+
+// Load loads the next kernel.
+func (m *methods) Load(kernel, initrd, commandLine string, options map[string]dbus.Variant, msg dbus.Message, sender dbus.Sender) (string, string, *dbus.Error) {
+	ctx, cancel := m.call()
+	defer cancel()
+	err := noOptions(options)
+	if err == nil {
+		err = m.door.authorize(ctx, m.conn, msg, string(sender), actionLoad)
+	}
+	if err != nil {
+		return "", "", answer(err)
+	}
+	loaded, err := m.door.Registry.Load(ctx, kexec.Target{Kernel: kernel, Initrd: initrd, CommandLine: commandLine})
+	return loaded.Release, loaded.CommandLine, answer(err)
+}
+
+// Unload unloads it.
+func (m *methods) Unload(msg dbus.Message, sender dbus.Sender) *dbus.Error {
+	ctx, cancel := m.call()
+	defer cancel()
+	err := m.door.authorize(ctx, m.conn, msg, string(sender), actionLoad)
+	if err == nil {
+		err = m.door.Registry.Unload(ctx)
+	}
+	return answer(err)
+}
+
+// LiveUpdate performs the update and returns when the shutdown has begun.
+func (m *methods) LiveUpdate(options map[string]dbus.Variant, msg dbus.Message, sender dbus.Sender) (uint64, *dbus.Error) {
+	parsed, err := updateOptions(options)
+	if err == nil {
+		err = m.door.authorize(m.ctx, m.conn, msg, string(sender), actionUpdate)
+	}
+	if err != nil {
+		return 0, answer(err)
+	}
+	generation, err := m.door.Registry.LiveUpdate(m.ctx, parsed)
+	return generation, answer(err)
+}
+
+func updateOptions(options map[string]dbus.Variant) (coordinator.Options, error) {
+	var o coordinator.Options
+	for name, value := range options {
+		b, ok := value.Value().(bool)
+		switch {
+		case name == "verify" && ok:
+			o.Verify = b
+		case name == "dry-run" && ok:
+			o.DryRun = b
+		case name == "verify" || name == "dry-run":
+			return o, &coordinator.Fault{Name: "UnknownOption", Err: errors.New("the option " + name + " must be a boolean")}
+		default:
+			return o, &coordinator.Fault{Name: "UnknownOption", Err: errors.New("unknown option " + name)}
+		}
+	}
+	return o, nil
+}

@@ -1,0 +1,47 @@
+package bus
+
+import (
+	"github.com/godbus/dbus/v5/prop"
+
+	"github.com/liveupdate/luod/luod/internal/coordinator"
+)
+
+// mark is a moment of the time line on the bus: (st), in µs of CLOCK_REALTIME.
+type mark struct {
+	Name string
+	Usec uint64
+}
+
+// loss is a lost file descriptor on the bus: (sss).
+type loss struct{ Unit, Name, Reason string }
+
+// properties is a status as the bus shows it; all are read-only and announce
+// their changes.
+func properties(s coordinator.Status) map[string]*prop.Prop {
+	timeLine := []mark{}
+	for _, m := range s.TimeLine {
+		timeLine = append(timeLine, mark{m.Name, uint64(m.Usec)})
+	}
+	lost := []loss{}
+	for _, l := range s.Lost {
+		lost = append(lost, loss(l))
+	}
+	var loaded coordinator.Loaded
+	if s.Loaded != nil {
+		loaded = *s.Loaded
+	}
+	values := map[string]any{
+		"Phase": string(s.Phase), "Generation": s.Generation, "Kernel": s.Kernel,
+		"Unsupported": s.Unsupported, "Degraded": s.Degraded, "Warning": s.Warning,
+		"LoadedKernel": loaded.Kernel, "LoadedInitrd": loaded.Initrd,
+		"LoadedCommandLine": loaded.CommandLine, "LoadedRelease": loaded.Release,
+		"Units": s.Units, "FileDescriptors": s.FileDescriptors, "Bytes": s.Bytes,
+		"Waiting": s.Waiting, "OldKernel": s.OldKernel, "Lost": lost,
+		"TimeLine": timeLine, "LastError": s.LastError,
+	}
+	props := map[string]*prop.Prop{}
+	for name, value := range values {
+		props[name] = &prop.Prop{Value: value, Emit: prop.EmitTrue}
+	}
+	return props
+}

@@ -1,0 +1,192 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/liveupdate/luod/kexec"
+	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luod/internal/manifest"
+	"github.com/liveupdate/luod/luod/internal/vault"
+)
+
+// Store is luod's own fd store.
+type Store interface {
+	Push(name string, files ...*os.File) error
+	Remove(name string) error
+	Barrier(ctx context.Context) error
+}
+
+// Loader loads the kernel that is to be booted.
+type Loader interface {
+	Load(kexec.Target) error
+	Unload() error
+	Loaded() (bool, error)
+}
+
+// Jumper makes PID 1 shut down and boot the loaded kernel.
+type Jumper interface {
+	// Check says why luod would not live until the jump, if so.
+	Check(ctx context.Context) error
+	// Jump starts kexec.target and sends systemd's job result, at most once.
+	Jump(ctx context.Context) (<-chan string, error)
+	// Jumping says whether a shutdown is under way.
+	Jumping(ctx context.Context) (bool, error)
+}
+
+// Machine is what luod knows of the system it runs on.
+type Machine struct {
+	Release     string
+	BootID      string
+	CommandLine string
+	// Now is the wall clock and Booted the moment the kernel started by it.
+	Now    func() time.Time
+	Booted func() time.Time
+}
+
+// Config is everything a Coordinator works with.
+type Config struct {
+	Kernel  *luo.Kernel
+	Store   Store
+	Loader  Loader
+	Jumper  Jumper
+	Machine Machine
+	// Record is the path of the record of this boot, in a directory of /run.
+	Record string
+	Log    *slog.Logger
+	// Changed is called in the coordinator's goroutine after each change of
+	// the status. It must not call back.
+	Changed func(Status)
+}
+
+// Coordinator owns everything that was handed over. Make one with Start.
+type Coordinator struct {
+	Config
+	events chan func()
+	stop   chan struct{}
+
+	// What follows belongs to the goroutine of run.
+	rec   record
+	vault *vault.Vault
+	// incoming are the retrieved sessions whose units haven't fetched all yet.
+	incoming map[string]*arrival
+	// manifest is the incoming manifest's session, stuck those that must stay
+	// open because nobody can say what is in them.
+	manifest *luo.Session
+	stuck    map[string]*luo.Session
+	outgoing closer
+}
+
+type closer interface{ Close() error }
+
+// arrival is what one unit has not fetched yet.
+type arrival struct {
+	sessions map[string]*luo.Session
+	names    map[string]bool
+}
+
+// errStopped is what callers get once Close was called.
+var errStopped = errors.New("luod is stopping")
+
+func (c *Coordinator) run() {
+	for {
+		select {
+		case f := <-c.events:
+			f()
+		case <-c.stop:
+			return
+		}
+	}
+}
+
+// do runs f in the coordinator's goroutine and waits for it, or for ctx; f may
+// then still run later, so it must not write to what the caller goes on using.
+func do[T any](ctx context.Context, c *Coordinator, f func() (T, error)) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	answers := make(chan answer, 1)
+	event := func() {
+		v, err := f()
+		answers <- answer{v, err}
+	}
+	var zero T
+	select {
+	case c.events <- event:
+	case <-c.stop:
+		return zero, errStopped
+	case <-ctx.Done():
+		return zero, ctx.Err()
+	}
+	select {
+	case a := <-answers:
+		return a.value, a.err
+	case <-c.stop:
+		return zero, errStopped
+	}
+}
+
+// Close stops the coordinator and closes this process's descriptors. Everything
+// stays in the fd store, and nothing is un-preserved or finished by it.
+func (c *Coordinator) Close() {
+	close(c.stop)
+}
+
+// save writes the record and tells the world. The error matters only before a
+// step that can't be undone without the record.
+func (c *Coordinator) save() error {
+	c.rec.Waiting = c.waiting()
+	err := c.rec.write(c.Record)
+	if err != nil {
+		c.Log.Error("the record of this boot could not be written; a restart of luod may not know what it did", "error", err)
+	}
+	if c.Changed != nil {
+		c.Changed(c.status())
+	}
+	return err
+}
+
+func (c *Coordinator) mark(name string, at time.Time) {
+	c.rec.TimeLine = append(c.rec.TimeLine, manifest.Mark{Name: name, Usec: at.UnixMicro()})
+}
+
+func (c *Coordinator) waiting() []string {
+	units := []string{}
+	for unit := range c.incoming {
+		units = append(units, unit)
+	}
+	slices.Sort(units)
+	return units
+}
+
+// Status returns the present status.
+func (c *Coordinator) Status(ctx context.Context) (Status, error) {
+	return do(ctx, c, func() (Status, error) { return c.status(), nil })
+}
+
+func (c *Coordinator) status() Status {
+	s := Status{
+		Phase: c.rec.Phase, Generation: c.rec.Generation, Kernel: c.Machine.Release,
+		Degraded: c.rec.Degraded, Warning: c.rec.Warning, Loaded: c.rec.Loaded,
+		Waiting: c.waiting(), OldKernel: c.rec.OldKernel,
+		Lost: slices.Clone(c.rec.Lost), TimeLine: slices.Clone(c.rec.TimeLine), LastError: c.rec.LastError,
+	}
+	if err := c.Kernel.Probe(); err != nil {
+		s.Unsupported = err.Error()
+	}
+	for _, unit := range c.vault.Units() {
+		s.Units++
+		for _, f := range c.vault.Files(unit) {
+			s.FileDescriptors++
+			if facts, err := vault.Look(f.F); err == nil {
+				s.Bytes += uint64(facts.Size)
+			}
+		}
+	}
+	return s
+}

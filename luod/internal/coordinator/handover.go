@@ -1,0 +1,206 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/luod/internal/vault"
+)
+
+// Preserve takes files over for unit under names, all or none. On success the
+// coordinator owns the files; on an error the caller does.
+func (c *Coordinator) Preserve(ctx context.Context, unit string, names []string, files []*os.File) error {
+	_, err := do(ctx, c, func() (any, error) {
+		if err := c.Kernel.Probe(); err != nil {
+			return nil, fault("NotSupported", "%s can't have anything preserved: %w", unit, err)
+		}
+		if err := c.steady("take file descriptors over"); err != nil {
+			return nil, err
+		}
+		if err := c.vault.Add(c.brief(), unit, names, files); err != nil {
+			return nil, err
+		}
+		c.Log.Info("took file descriptors over", "unit", unit, "count", len(files))
+		return nil, c.save()
+	})
+	return err
+}
+
+// Release gives up the unit's files of these names, or all if there are none.
+func (c *Coordinator) Release(ctx context.Context, unit string, names []string) error {
+	_, err := do(ctx, c, func() (any, error) {
+		if err := c.steady("give file descriptors up"); err != nil {
+			return nil, err
+		}
+		if err := c.vault.Remove(c.brief(), unit, names); err != nil {
+			return nil, err
+		}
+		c.Log.Info("gave file descriptors up", "unit", unit, "count", len(names))
+		if len(names) == 0 {
+			names = c.awaited(unit)
+		}
+		c.fetched(unit, names)
+		return nil, c.save()
+	})
+	return err
+}
+
+// steady refuses what would change the cargo while it is packed or on its way.
+func (c *Coordinator) steady(what string) error {
+	switch c.rec.Phase {
+	case Packing, Committed:
+		return fault("Busy", "%s: a live update is under way (%s); try again when it is over", what, c.rec.Phase)
+	}
+	return nil
+}
+
+// Fetch is a unit's descriptors on their way to it; whoever has one owns Files.
+type Fetch struct {
+	Names []string
+	Files []*os.File
+}
+
+// Retrieve returns duplicates of the unit's files of these names, or of all if
+// there are none. The unit keeps them preserved. Call Fetched once the unit has
+// them.
+func (c *Coordinator) Retrieve(ctx context.Context, unit string, names []string) (Fetch, error) {
+	return do(ctx, c, func() (Fetch, error) {
+		files, err := c.vault.Select(unit, names)
+		if err != nil {
+			return Fetch{}, err
+		}
+		var fetch Fetch
+		for _, f := range files {
+			fd, err := unix.FcntlInt(f.F.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+			if err != nil {
+				fetch.Close()
+				return Fetch{}, fmt.Errorf("duplicate %q of %s: %w", f.Name, unit, err)
+			}
+			fetch.Names = append(fetch.Names, f.Name)
+			fetch.Files = append(fetch.Files, os.NewFile(uintptr(fd), f.Name))
+		}
+		return fetch, nil
+	})
+}
+
+// Close closes the duplicates.
+func (f Fetch) Close() {
+	for _, file := range f.Files {
+		file.Close()
+	}
+}
+
+// Fetched says that the unit has its files of these names. When it has all of
+// them, the sessions they came in are finished.
+func (c *Coordinator) Fetched(ctx context.Context, unit string, names []string) error {
+	_, err := do(ctx, c, func() (any, error) {
+		if c.incoming[unit] == nil {
+			return nil, nil
+		}
+		c.fetched(unit, names)
+		return nil, c.save()
+	})
+	return err
+}
+
+func (c *Coordinator) awaited(unit string) []string {
+	var names []string
+	if a := c.incoming[unit]; a != nil {
+		for name := range a.names {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// fetched crosses names off, and finishes the unit's sessions after the last.
+//
+// Killed before the finish: the sessions are in the fd store and the unit is in
+// the record as waiting; it fetches again. Killed after: the vault's bundles
+// hold the files, and the next start finds the session closed and the files
+// there.
+func (c *Coordinator) fetched(unit string, names []string) {
+	a := c.incoming[unit]
+	if a == nil {
+		return
+	}
+	for _, name := range names {
+		delete(a.names, name)
+	}
+	if len(a.names) > 0 {
+		return
+	}
+	c.finish(unit, a)
+	c.rec.Fetched = append(c.rec.Fetched, unit)
+	c.mark("fetched "+unit, c.Machine.Now())
+	c.Log.Info("the unit has everything that came through the live update", "unit", unit)
+	if len(c.incoming) == 0 {
+		c.arrived()
+	}
+}
+
+func (c *Coordinator) finish(unit string, a *arrival) {
+	delete(c.incoming, unit)
+	for name, s := range a.sessions {
+		if err := s.Finish(); err != nil {
+			c.Log.Warn("could not finish a session; closing it does the same", "session", name, "unit", unit, "error", err)
+		}
+		if err := c.Store.Remove(name); err != nil {
+			c.Log.Warn("could not remove a finished session from the fd store", "session", name, "error", err)
+		}
+		s.Close()
+	}
+}
+
+// arrived ends the update: nothing waits any more.
+func (c *Coordinator) arrived() {
+	if c.manifest != nil {
+		if err := c.Store.Remove(c.manifestName()); err != nil {
+			c.Log.Warn("could not remove the manifest's session from the fd store", "error", err)
+		}
+		c.manifest.Close()
+		c.manifest = nil
+	}
+	if c.rec.Phase == Restoring {
+		c.rec.Phase = Idle
+		c.mark("done", c.Machine.Now())
+		c.Log.Info("the live update is complete", "generation", c.rec.Generation, "lost", len(c.rec.Lost))
+	}
+}
+
+// Own lists the unit's own files.
+func (c *Coordinator) Own(ctx context.Context, unit string) ([]Held, error) {
+	return do(ctx, c, func() ([]Held, error) { return c.held(unit), nil })
+}
+
+// List lists everything held.
+func (c *Coordinator) List(ctx context.Context) ([]Held, error) {
+	return do(ctx, c, func() ([]Held, error) {
+		var all []Held
+		for _, unit := range c.vault.Units() {
+			all = append(all, c.held(unit)...)
+		}
+		return all, nil
+	})
+}
+
+func (c *Coordinator) held(unit string) []Held {
+	var list []Held
+	for _, f := range c.vault.Files(unit) {
+		h := Held{Unit: unit, Name: f.Name, State: "held"}
+		if facts, err := vault.Look(f.F); err == nil {
+			h.Size, h.Seals = uint64(facts.Size), uint32(facts.Seals)
+		}
+		if a := c.incoming[unit]; a != nil && a.names[f.Name] {
+			h.State = "waiting"
+		} else if slices.Contains(c.rec.Fetched, unit) {
+			h.State = "fetched"
+		}
+		list = append(list, h)
+	}
+	return list
+}

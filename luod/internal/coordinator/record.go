@@ -1,0 +1,68 @@
+package coordinator
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/liveupdate/luod/luod/internal/manifest"
+	"github.com/liveupdate/luod/luod/internal/restorer"
+)
+
+// record is what a restarted luod has to know of its predecessor in the same
+// boot. It lies in /run, so a new boot starts without one. It is written before
+// the step it announces; a step announced and not done is undone.
+type record struct {
+	Phase      Phase           `json:"phase"`
+	Generation uint64          `json:"generation"`
+	OldKernel  string          `json:"oldKernel"`
+	Loaded     *Loaded         `json:"loaded"`
+	Degraded   string          `json:"degraded"`
+	Warning    string          `json:"warning"`
+	Waiting    []string        `json:"waiting"`
+	Fetched    []string        `json:"fetched"`
+	Lost       []restorer.Loss `json:"lost"`
+	TimeLine   []manifest.Mark `json:"timeLine"`
+	LastError  string          `json:"lastError"`
+}
+
+// read returns nil without an error if there is no record.
+func readRecord(path string) (*record, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the record of this boot: %w", err)
+	}
+	r := new(record)
+	if err := json.Unmarshal(data, r); err != nil {
+		return nil, fmt.Errorf("read the record of this boot %s: %w", path, err)
+	}
+	return r, nil
+}
+
+// write replaces the record in one step; a kill leaves the old one or the new.
+func (r *record) write(path string) error {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write the record of this boot: %w", err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".record-*")
+	if err != nil {
+		return fmt.Errorf("write the record of this boot: %w", err)
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return fmt.Errorf("write the record of this boot: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,282 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/kexec"
+	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/luod/internal/manifest"
+	"github.com/liveupdate/luod/luod/internal/packer"
+	"github.com/liveupdate/luod/luod/internal/restorer"
+	"github.com/liveupdate/luod/luod/internal/vault"
+)
+
+// brief bounds what the coordinator's goroutine waits for PID 1: it answers in
+// milliseconds or is in trouble.
+func (c *Coordinator) brief() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	context.AfterFunc(ctx, cancel)
+	return ctx
+}
+
+func (c *Coordinator) manifestName() string { return manifest.SessionName }
+
+// Start makes a coordinator of what is left of a predecessor in this boot and of
+// what the previous kernel handed over. It owns entries, which are everything
+// that came back from the fd store. An error means that luod can't work at all;
+// a handover that can't be understood is no error but a degraded status.
+func Start(ctx context.Context, config Config, entries []fdstore.Entry) (*Coordinator, error) {
+	c := &Coordinator{
+		Config: config, events: make(chan func()), stop: make(chan struct{}),
+		vault: vault.New(config.Store), incoming: map[string]*arrival{},
+	}
+	started := c.Machine.Now()
+	old, err := readRecord(c.Record)
+	if err != nil {
+		// Without it the fd store still tells most; the phase is unknown.
+		c.Log.Error("the record of this boot is unreadable", "error", err)
+	}
+	var bundles []fdstore.Entry
+	var sessions []*luo.Session
+	for _, e := range entries {
+		name, isSession := c.Kernel.SessionName(e.File)
+		switch {
+		case isSession && (name == manifest.SessionName || strings.HasPrefix(name, packer.SessionPrefix)):
+			sessions = append(sessions, c.Kernel.SessionFromFile(e.File))
+		case vault.IsEntry(e.Name):
+			bundles = append(bundles, e)
+		default:
+			c.Log.Warn("left an unknown entry in the fd store", "name", e.Name, "session", name)
+			e.File.Close()
+		}
+	}
+	if err := c.vault.Adopt(bundles); err != nil {
+		c.Log.Error("some of what was handed over is unreadable", "error", err)
+		c.rec.Warning = err.Error()
+	}
+	incoming, outgoing := c.sort(sessions)
+	if old != nil {
+		warning := c.rec.Warning
+		c.rec = *old
+		if warning != "" {
+			c.rec.Warning = warning
+		}
+	} else {
+		c.rec.Phase = Idle
+	}
+	c.resume(ctx, outgoing)
+	c.restore(ctx, incoming, old, started)
+	if err := c.save(); err != nil {
+		return nil, err
+	}
+	go c.run()
+	return c, nil
+}
+
+// sort tells sessions that came from the previous kernel from those made for the
+// next. Asking for a token that no packer uses changes nothing: an incoming
+// session answers ENOENT, an outgoing one EINVAL (kernel/liveupdate/luo_session.c:
+// luo_ioctl_type_valid). Duplicates of one session are closed.
+func (c *Coordinator) sort(sessions []*luo.Session) (incoming, outgoing map[string]*luo.Session) {
+	incoming, outgoing = map[string]*luo.Session{}, map[string]*luo.Session{}
+	for _, s := range sessions {
+		name, err := s.Name()
+		if err != nil {
+			c.Log.Error("a session in the fd store does not tell its name", "error", err)
+			c.keepStuck("nameless", s)
+			continue
+		}
+		direction := incoming
+		if f, err := s.RetrieveFD(^uint64(0)); err == nil {
+			f.Close()
+		} else if errors.Is(err, unix.EINVAL) {
+			direction = outgoing
+		}
+		if direction[name] != nil {
+			s.Close()
+			continue
+		}
+		direction[name] = s
+	}
+	return incoming, outgoing
+}
+
+func (c *Coordinator) keepStuck(name string, s *luo.Session) {
+	if c.stuck == nil {
+		c.stuck = map[string]*luo.Session{}
+	}
+	c.stuck[fmt.Sprintf("%s#%d", name, len(c.stuck))] = s
+}
+
+// leftover is the outgoing sessions of a killed luod.
+type leftover struct {
+	store    Store
+	sessions map[string]*luo.Session
+}
+
+func (l leftover) Close() error {
+	var failed []error
+	for name, s := range l.sessions {
+		failed = append(failed, l.store.Remove(name), s.Close())
+	}
+	return errors.Join(failed...)
+}
+
+// resume goes on where a killed luod stood. A jump that was committed and is
+// under way goes on with the sessions kept open; anything else is taken back.
+func (c *Coordinator) resume(ctx context.Context, outgoing map[string]*luo.Session) {
+	out := leftover{store: c.Store, sessions: outgoing}
+	if c.rec.Phase == Committed {
+		jumping, err := c.Jumper.Jumping(ctx)
+		if err != nil {
+			// PID 1 doesn't answer while it shuts down: keep everything.
+			c.Log.Warn("luod was restarted during a jump and PID 1 does not say whether it goes on; keeping the sessions", "error", err)
+		}
+		if jumping || err != nil {
+			c.outgoing = out
+			c.Log.Warn("luod was restarted after the commit: the live update goes on", "sessions", len(outgoing))
+			return
+		}
+	}
+	if c.rec.Phase == Committed || c.rec.Phase == Packing || len(outgoing) > 0 {
+		phase := c.rec.Phase
+		if err := out.Close(); err != nil {
+			c.Log.Error("could not take back what a killed luod had preserved", "error", err)
+		}
+		c.rec.Phase = Idle
+		c.rec.LastError = fmt.Sprintf("luod was restarted while the update was %s: it was taken back, nothing is lost", phase)
+		c.Log.Warn("luod was restarted during a live update: it was taken back", "phase", phase, "sessions", len(outgoing))
+	}
+}
+
+// restore brings back what the previous kernel handed over, or what a killed
+// luod had not finished bringing back.
+func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session, old *record, started time.Time) {
+	again := old != nil
+	if again && back[manifest.SessionName] == nil {
+		// All was fetched before, or there was nothing; what is still
+		// open without its manifest stays open.
+		for name, s := range back {
+			c.keepStuck(name, s)
+		}
+		if c.rec.Phase == Restoring {
+			c.rec.Phase = Idle
+		}
+		return
+	}
+	if c.Kernel.Probe() != nil && len(back) == 0 {
+		c.noteNothing()
+		return
+	}
+	have := func(unit, name string) bool {
+		if again && len(c.rec.TimeLine) > 0 && slices.Contains(c.rec.Fetched, unit) {
+			return true
+		}
+		files, err := c.vault.Select(unit, []string{name})
+		return err == nil && len(files) == 1
+	}
+	r, err := restorer.Restore(ctx, c.Kernel, c.Store, back, have)
+	if err != nil {
+		for name, s := range r.Sessions {
+			c.keepStuck(name, s)
+		}
+		if r.Session != nil {
+			c.keepStuck(manifest.SessionName, r.Session)
+		}
+		if errors.Is(err, restorer.ErrNothing) && len(c.stuck) == 0 {
+			c.noteNothing()
+			return
+		}
+		c.rec.Degraded = fmt.Sprintf("what the previous kernel handed over could not be restored: %v. Its sessions are kept open and nothing is discarded; no live update can run until the machine is rebooted or luod can read it", err)
+		c.Log.Error(c.rec.Degraded)
+		return
+	}
+	c.rec.Degraded = ""
+	c.manifest = r.Session
+	m := r.Manifest
+	if !again {
+		c.rec.Generation, c.rec.OldKernel = m.Generation, m.OldKernel
+		c.rec.TimeLine = m.TimeLine
+		c.mark("kernel started", c.Machine.Booted())
+		c.mark("luod started", started)
+	}
+	c.rec.Phase = Restoring
+	c.rec.Lost = append(c.rec.Lost, r.Lost...)
+	for _, l := range r.Lost {
+		c.Log.Error("a file descriptor did not come through the live update", "unit", l.Unit, "name", l.Name, "reason", l.Reason)
+	}
+	c.keep(r.Files)
+	for _, u := range m.Units {
+		if slices.Contains(c.rec.Fetched, u.Name) {
+			continue
+		}
+		a := &arrival{sessions: map[string]*luo.Session{}, names: map[string]bool{}}
+		for _, f := range u.Files {
+			if s := r.Sessions[f.Session]; s != nil {
+				a.sessions[f.Session] = s
+			}
+			if files, err := c.vault.Select(u.Name, []string{f.Name}); err == nil && len(files) == 1 {
+				a.names[f.Name] = true
+			}
+		}
+		for _, l := range c.rec.Lost {
+			// A file that came back wrong stays in its session.
+			if l.Unit == u.Name {
+				a.names[l.Name] = true
+			}
+		}
+		if len(a.names) > 0 {
+			c.incoming[u.Name] = a
+		}
+	}
+	if !again {
+		c.mark("restored", c.Machine.Now())
+	}
+	c.Log.Info("restored what the previous kernel handed over", "generation", m.Generation, "from", m.OldKernel, "units", len(m.Units), "lost", len(r.Lost))
+	if len(c.incoming) == 0 {
+		c.arrived()
+	}
+}
+
+// keep puts restored files into the vault, unit by unit in their order.
+func (c *Coordinator) keep(files []restorer.File) {
+	for len(files) > 0 {
+		n := 0
+		for n < len(files) && n < vault.MaxPerCall && files[n].Unit == files[0].Unit {
+			n++
+		}
+		names := make([]string, n)
+		fs := make([]*os.File, n)
+		for i, f := range files[:n] {
+			names[i], fs[i] = f.Name, f.F
+		}
+		if err := c.vault.Add(c.brief(), files[0].Unit, names, fs); err != nil {
+			// They are still safe in their sessions.
+			c.Log.Error("could not keep restored file descriptors; they stay in their sessions", "unit", files[0].Unit, "error", err)
+			for i, f := range fs {
+				f.Close()
+				c.rec.Lost = append(c.rec.Lost, restorer.Loss{Unit: files[0].Unit, Name: names[i], Reason: err.Error()})
+			}
+		}
+		files = files[n:]
+	}
+}
+
+// noteNothing tells a cold boot from an update that lost everything: luod puts
+// the generation on the command line of the kernel it loads.
+func (c *Coordinator) noteNothing() {
+	line := kexec.ParseCommandLine(c.Machine.CommandLine)
+	if generation, ok := line.Generation(); ok {
+		c.rec.Warning = fmt.Sprintf("the command line says that this boot is generation %d of a live update, but the previous kernel handed nothing over to luod: either its memory was lost (an ordinary reboot, or a kernel that does not understand the old one), or somebody booted with a copied command line", generation)
+		c.Log.Error(c.rec.Warning)
+	}
+}

@@ -1,0 +1,51 @@
+package coordinator
+
+import (
+	"github.com/liveupdate/luod/luod/internal/manifest"
+	"github.com/liveupdate/luod/luod/internal/restorer"
+)
+
+// Status is what anybody may know.
+type Status struct {
+	Phase Phase `json:"phase"`
+	// Generation counts the live updates since the last cold boot.
+	Generation uint64 `json:"generation"`
+	Kernel     string `json:"kernel"`
+	// Unsupported is empty if this kernel can do live updates, else why not.
+	Unsupported string `json:"unsupported"`
+	// Degraded is empty, or says what keeps luod from an update.
+	Degraded string  `json:"degraded"`
+	Warning  string  `json:"warning"`
+	Loaded   *Loaded `json:"loaded"`
+	// Units and FileDescriptors count what is held, Bytes its size.
+	Units           uint64 `json:"units"`
+	FileDescriptors uint64 `json:"fileDescriptors"`
+	Bytes           uint64 `json:"bytes"`
+	// Waiting are the units that haven't fetched what came through the update.
+	Waiting   []string        `json:"waiting"`
+	OldKernel string          `json:"oldKernel"`
+	Lost      []restorer.Loss `json:"lost"`
+	TimeLine  []manifest.Mark `json:"timeLine"`
+	LastError string          `json:"lastError"`
+}
+
+// Loaded is the kernel that the next update boots.
+type Loaded struct {
+	Kernel      string `json:"kernel"`
+	Initrd      string `json:"initrd"`
+	CommandLine string `json:"commandLine"`
+	Release     string `json:"release"`
+	// Generation is the one that CommandLine announces.
+	Generation uint64 `json:"generation"`
+}
+
+// Held is one descriptor as an admin sees it.
+type Held struct {
+	Unit  string `json:"unit"`
+	Name  string `json:"name"`
+	Size  uint64 `json:"size"`
+	Seals uint32 `json:"seals"`
+	// State is "held", "waiting" (came through an update, not fetched yet) or
+	// "fetched" (came through an update and was fetched).
+	State string `json:"state"`
+}

@@ -1,0 +1,99 @@
+package manifest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// MaxSize bounds what Decode reads, in bytes: over a million descriptors.
+const MaxSize = 256 << 20
+
+const magic = "LUOD-MANIFEST"
+
+var (
+	// ErrDamaged says that the bytes aren't what Encode wrote.
+	ErrDamaged = errors.New("the manifest is damaged")
+	// ErrNewer says that a newer luod wrote the manifest.
+	ErrNewer = errors.New("the manifest is of a newer version than this luod understands")
+)
+
+// Encode returns m's bytes.
+func Encode(m *Manifest) ([]byte, error) {
+	body, err := json.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("encode the manifest: %w", err)
+	}
+	if len(body) > MaxSize {
+		return nil, fmt.Errorf("encode the manifest: %d bytes are over the limit of %d", len(body), MaxSize)
+	}
+	return append(fmt.Appendf(nil, "%s %d %d %x\n", magic, Version, len(body), sha256.Sum256(body)), body...), nil
+}
+
+// Decode reads what Encode wrote. The error wraps ErrDamaged or ErrNewer.
+func Decode(r io.Reader) (*Manifest, error) {
+	data, err := io.ReadAll(io.LimitReader(r, MaxSize+256))
+	if err != nil {
+		return nil, fmt.Errorf("read the manifest: %w", err)
+	}
+	head, body, ok := bytes.Cut(data, []byte("\n"))
+	if !ok {
+		return nil, fmt.Errorf("%w: it has no header", ErrDamaged)
+	}
+	var (
+		word, sum       string
+		version, length int
+	)
+	if n, _ := fmt.Sscanf(string(head), "%s %d", &word, &version); n != 2 || word != magic {
+		return nil, fmt.Errorf("%w: it does not begin with %q", ErrDamaged, magic)
+	}
+	// The rest of the header may mean something else in another version.
+	if version > Version {
+		return nil, fmt.Errorf("%w: version %d, known up to %d", ErrNewer, version, Version)
+	}
+	if n, _ := fmt.Sscanf(string(head), "%s %d %d %s", &word, &version, &length, &sum); n != 4 || version != Version {
+		return nil, fmt.Errorf("%w: its header is %q", ErrDamaged, head)
+	}
+	if length != len(body) {
+		return nil, fmt.Errorf("%w: it should have %d bytes and has %d", ErrDamaged, length, len(body))
+	}
+	if got := fmt.Sprintf("%x", sha256.Sum256(body)); got != sum {
+		return nil, fmt.Errorf("%w: its SHA-256 is wrong", ErrDamaged)
+	}
+	m := new(Manifest)
+	if err := json.Unmarshal(body, m); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrDamaged, err)
+	}
+	if err := check(m); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// check refuses a map that would give one file to two names or lose one.
+func check(m *Manifest) error {
+	type place struct {
+		session string
+		token   uint64
+	}
+	places := map[place]bool{}
+	units := map[string]bool{}
+	for _, u := range m.Units {
+		if u.Name == "" || units[u.Name] {
+			return fmt.Errorf("%w: unit %q is empty or listed twice", ErrDamaged, u.Name)
+		}
+		units[u.Name] = true
+		names := map[string]bool{}
+		for _, f := range u.Files {
+			p := place{f.Session, f.Token}
+			if f.Name == "" || names[f.Name] || f.Session == "" || f.Session == SessionName || places[p] {
+				return fmt.Errorf("%w: file %q of %s has no place of its own", ErrDamaged, f.Name, u.Name)
+			}
+			names[f.Name], places[p] = true, true
+		}
+	}
+	return nil
+}

@@ -1,0 +1,68 @@
+package manifest
+
+// Version is what Encode writes and the newest that Decode takes.
+const Version = 1
+
+// SessionName is the LUO session that holds the manifest, as its only file
+// under Token. The kernel can't list sessions, so this name must never change.
+const (
+	SessionName = "luod"
+	Token       = 1
+)
+
+// Manifest describes one handover from a kernel to the next.
+type Manifest struct {
+	// Generation counts the live updates since the last cold boot; the kernel
+	// that reads this manifest is that generation.
+	Generation uint64 `json:"generation"`
+	OldKernel  string `json:"oldKernel"`
+	OldBootID  string `json:"oldBootID"`
+	TimeLine   []Mark `json:"timeLine"`
+	Units      []Unit `json:"units"`
+}
+
+// Mark is a moment of the update, in µs of CLOCK_REALTIME: the only clock that
+// goes on over a kexec.
+type Mark struct {
+	Name string `json:"name"`
+	Usec int64  `json:"usec"`
+}
+
+// Unit is everything that one unit handed over, in the order it did so.
+type Unit struct {
+	Name  string `json:"name"`
+	Files []File `json:"files"`
+}
+
+// File is one preserved descriptor.
+type File struct {
+	Name    string `json:"name"`
+	Session string `json:"session"`
+	Token   uint64 `json:"token"`
+	// Size is in bytes; the kernel forbids a change while a file is preserved.
+	Size int64 `json:"size"`
+	// Seals are F_SEAL_* bits (fcntl(2)).
+	Seals int `json:"seals"`
+	// Flags are the O_* status flags: the kernel restores every memfd as
+	// O_RDWR, so a read-only descriptor has to be made one again.
+	Flags int `json:"flags"`
+	// SHA256 is hex, and empty where it wasn't asked for or the contents could
+	// still change.
+	SHA256 string `json:"sha256,omitempty"`
+}
+
+// Sessions lists the sessions that m's files lie in, each once, in the order of
+// their first file.
+func (m *Manifest) Sessions() []string {
+	var names []string
+	seen := map[string]bool{}
+	for _, u := range m.Units {
+		for _, f := range u.Files {
+			if !seen[f.Session] {
+				seen[f.Session] = true
+				names = append(names, f.Session)
+			}
+		}
+	}
+	return names
+}

@@ -1,0 +1,206 @@
+package restorer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luod/internal/manifest"
+	"github.com/liveupdate/luod/luod/internal/packer"
+	"github.com/liveupdate/luod/luod/internal/vault"
+)
+
+// Store is luod's own fd store.
+type Store interface {
+	Push(name string, files ...*os.File) error
+	Barrier(ctx context.Context) error
+}
+
+// ErrNothing says that the kernel holds no manifest: this boot is no live
+// update, or its sessions were finished before.
+var ErrNothing = errors.New("the previous kernel handed nothing over to luod")
+
+// ErrTaken says that this boot's manifest was retrieved before and is gone.
+var ErrTaken = errors.New("the manifest's session was retrieved before in this boot and closed: what it named can't be found any more")
+
+// Restored is what came back. Whoever has it owns every session and file in it.
+type Restored struct {
+	Manifest *manifest.Manifest
+	// Session is the manifest's. As long as it is open, Restore can run again.
+	Session *luo.Session
+	// Sessions are those of the manifest that are still open, by name.
+	Sessions map[string]*luo.Session
+	// Files are those that came back whole, in the manifest's order.
+	Files []File
+	// Lost are those that did not, each with its reason.
+	Lost []Loss
+}
+
+// File is one descriptor that came back, with its flags restored.
+type File struct {
+	Unit string
+	Name string
+	F    *os.File
+}
+
+// Loss is one descriptor that did not come back, or not as it went.
+type Loss struct {
+	Unit   string `json:"unit"`
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
+}
+
+// Restore retrieves the manifest and all that it names. back holds the sessions
+// that came through the fd store, by name: a killed luod's, or PID 1's where it
+// carries fd stores itself (systemd ≥ 261); Restore owns them from the call on.
+// have says which files the vault already holds: those aren't asked for again.
+//
+// With an error the manifest couldn't be had or read, and every session that was
+// opened stays open in the fd store (Restored then has only sessions).
+//
+// Killed between a retrieval and the push that follows it: that session is
+// finished by the kernel and its files are gone. There are no other system calls
+// between the two. Killed anywhere else: the sessions are in the fd store and
+// the next start runs Restore again.
+func Restore(ctx context.Context, kernel *luo.Kernel, store Store, back map[string]*luo.Session, have func(unit, name string) bool) (*Restored, error) {
+	r := &Restored{Sessions: back}
+	session, err := r.session(ctx, kernel, store, manifest.SessionName)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return r, ErrNothing
+	case errors.Is(err, unix.EINVAL):
+		return r, ErrTaken
+	case err != nil:
+		return r, fmt.Errorf("retrieve the manifest's session: %w", err)
+	}
+	r.Session = session
+	delete(r.Sessions, manifest.SessionName)
+	f, err := session.RetrieveFD(manifest.Token)
+	if err != nil {
+		return r, fmt.Errorf("retrieve the manifest: %w", err)
+	}
+	defer f.Close()
+	if r.Manifest, err = manifest.Decode(io.NewSectionReader(f, 0, manifest.MaxSize+256)); err != nil {
+		return r, err
+	}
+	failed := map[string]error{}
+	for _, name := range r.Manifest.Sessions() {
+		if _, err := r.session(ctx, kernel, store, name); err != nil {
+			failed[name] = err
+		}
+	}
+	if err := store.Barrier(ctx); err != nil {
+		return r, fmt.Errorf("make the sessions safe: %w", err)
+	}
+	for _, u := range r.Manifest.Units {
+		for _, want := range u.Files {
+			if have(u.Name, want.Name) {
+				continue
+			}
+			err := failed[want.Session]
+			var f *os.File
+			if err == nil {
+				f, err = retrieve(r.Sessions[want.Session], want)
+			}
+			if err != nil {
+				r.Lost = append(r.Lost, Loss{Unit: u.Name, Name: want.Name, Reason: err.Error()})
+				continue
+			}
+			r.Files = append(r.Files, File{Unit: u.Name, Name: want.Name, F: f})
+		}
+	}
+	return r, nil
+}
+
+// session returns the open session of that name, from the fd store or from the
+// kernel; a fresh one is in the fd store before anybody sees it.
+func (r *Restored) session(ctx context.Context, kernel *luo.Kernel, store Store, name string) (*luo.Session, error) {
+	if s := r.Sessions[name]; s != nil {
+		return s, nil
+	}
+	s, err := kernel.RetrieveSession(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	err = store.Push(name, s.File())
+	if r.Sessions == nil {
+		r.Sessions = map[string]*luo.Session{}
+	}
+	// Even if the push failed this process still holds it.
+	r.Sessions[name] = s
+	return s, err
+}
+
+// retrieve gets one file and refuses one that isn't what the manifest says.
+func retrieve(s *luo.Session, want manifest.File) (*os.File, error) {
+	f, err := s.RetrieveFD(want.Token)
+	if err != nil {
+		return nil, err
+	}
+	if err := verify(f, want); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return asBefore(f, want.Flags)
+}
+
+func verify(f *os.File, want manifest.File) error {
+	facts, err := vault.Look(f)
+	switch {
+	case err != nil:
+		return err
+	case facts.Size != want.Size:
+		return fmt.Errorf("it came back with %d bytes instead of %d; it stays in the session %s and is given to nobody", facts.Size, want.Size, want.Session)
+	case facts.Seals != want.Seals:
+		return fmt.Errorf("it came back with the seals %#x instead of %#x; it stays in the session %s and is given to nobody", facts.Seals, want.Seals, want.Session)
+	}
+	if want.SHA256 != "" {
+		sum, err := packer.Sum(f, facts.Size)
+		if err != nil {
+			return err
+		}
+		if sum != want.SHA256 {
+			return fmt.Errorf("its SHA-256 is %s instead of %s; it stays in the session %s and is given to nobody", sum, want.SHA256, want.Session)
+		}
+	}
+	return nil
+}
+
+// settable are the flags that F_SETFL changes (fcntl(2)).
+const settable = unix.O_APPEND | unix.O_NONBLOCK | unix.O_NOATIME
+
+// asBefore gives f the access mode and status flags that it had. The kernel
+// restores every memfd as O_RDWR; a service that had handed its reader part a
+// read-only descriptor must not find it writable, so it is opened again. It
+// takes f and returns the descriptor to use instead, or closes it.
+func asBefore(f *os.File, flags int) (_ *os.File, err error) {
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	if mode := flags & unix.O_ACCMODE; mode != unix.O_RDWR {
+		position, err := f.Seek(0, io.SeekCurrent)
+		if err != nil {
+			return nil, fmt.Errorf("read its position: %w", err)
+		}
+		again, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), mode, 0)
+		if err != nil {
+			return nil, fmt.Errorf("open it again with its access mode: %w", err)
+		}
+		f.Close()
+		f = again
+		if _, err := f.Seek(position, io.SeekStart); err != nil {
+			return nil, fmt.Errorf("set its position: %w", err)
+		}
+	}
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETFL, flags&settable); err != nil {
+		return nil, fmt.Errorf("set its flags: %w", err)
+	}
+	return f, nil
+}

@@ -1,0 +1,190 @@
+package socket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/luod/internal/callers"
+	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/vault"
+	"github.com/liveupdate/luod/luod/wire"
+)
+
+// Registry is what stands behind the door; *coordinator.Coordinator is one.
+type Registry interface {
+	Preserve(ctx context.Context, unit string, names []string, files []*os.File) error
+	Retrieve(ctx context.Context, unit string, names []string) (coordinator.Fetch, error)
+	Fetched(ctx context.Context, unit string, names []string) error
+}
+
+// timeout bounds a conversation: a helper has at most three requests.
+const timeout = 60 * time.Second
+
+// maxConversations bounds how many go on at once.
+const maxConversations = 256
+
+// Server answers on the socket.
+type Server struct {
+	Registry Registry
+	Log      *slog.Logger
+	// Unit finds the unit behind a pidfd, which it borrows.
+	Unit func(pidfd int) (string, error)
+
+	listener *net.UnixListener
+	wait     sync.WaitGroup
+}
+
+// Listen makes the socket at path, mode 0600, in place of a dead one.
+func Listen(path string, registry Registry, log *slog.Logger) (*Server, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("listen on %s: %w", path, err)
+	}
+	old := syscall.Umask(0o177)
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	syscall.Umask(old)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", path, err)
+	}
+	return &Server{Registry: registry, Log: log, Unit: callers.Unit, listener: l}, nil
+}
+
+// Serve answers until Close.
+func (s *Server) Serve() {
+	slots := make(chan struct{}, maxConversations)
+	for {
+		conn, err := s.listener.AcceptUnix()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			s.Log.Error("could not accept a connection", "error", err)
+			time.Sleep(100 * time.Millisecond)
+			continue
+		}
+		slots <- struct{}{}
+		s.wait.Add(1)
+		go func() {
+			defer func() { <-slots; s.wait.Done() }()
+			s.converse(conn)
+		}()
+	}
+}
+
+// Close stops listening and waits for the conversations.
+func (s *Server) Close() {
+	s.listener.Close()
+	s.wait.Wait()
+}
+
+func (s *Server) converse(conn *net.UnixConn) {
+	// A blocking descriptor of our own, with time-outs: SOCK_SEQPACKET with
+	// control messages is simpler without the runtime's poller.
+	f, err := conn.File()
+	conn.Close()
+	if err != nil {
+		s.Log.Error("could not take a connection", "error", err)
+		return
+	}
+	defer f.Close()
+	fd := int(f.Fd())
+	limit := unix.NsecToTimeval(int64(timeout))
+	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit)
+	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit)
+	unit, err := s.caller(fd)
+	if err != nil {
+		s.refuse(fd, err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	for {
+		m, files, err := wire.Receive(fd)
+		if err != nil {
+			if err != io.EOF && !errors.Is(err, unix.EAGAIN) {
+				s.Log.Warn("a helper said something strange", "unit", unit, "error", err)
+			}
+			return
+		}
+		if err := s.answer(ctx, fd, unit, m, files); err != nil {
+			s.Log.Warn("a helper went away", "unit", unit, "error", err)
+			return
+		}
+	}
+}
+
+// caller finds the peer's unit. SO_PEERPIDFD is of Linux 6.5, older than LUO.
+func (s *Server) caller(fd int) (string, error) {
+	pidfd, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
+	if err != nil {
+		return "", fmt.Errorf("identify the caller: %w", err)
+	}
+	unix.CloseOnExec(pidfd)
+	defer unix.Close(pidfd)
+	return s.Unit(pidfd)
+}
+
+// answer owns files.
+func (s *Server) answer(ctx context.Context, fd int, unit string, m wire.Message, files []*os.File) error {
+	switch m.Request {
+	case wire.Retrieve:
+		wire.Close(files)
+		return s.retrieve(ctx, fd, unit)
+	case wire.Fetched:
+		wire.Close(files)
+		if err := s.Registry.Fetched(ctx, unit, m.Names); err != nil {
+			return s.refuse(fd, err)
+		}
+		return wire.Send(fd, wire.Message{}, nil)
+	case wire.Preserve:
+		if err := s.Registry.Preserve(ctx, unit, m.Names, files); err != nil {
+			wire.Close(files)
+			return s.refuse(fd, err)
+		}
+		return wire.Send(fd, wire.Message{}, nil)
+	}
+	wire.Close(files)
+	return s.refuse(fd, fmt.Errorf("unknown request %q", m.Request))
+}
+
+func (s *Server) retrieve(ctx context.Context, fd int, unit string) error {
+	fetch, err := s.Registry.Retrieve(ctx, unit, nil)
+	if err != nil {
+		return s.refuse(fd, err)
+	}
+	defer fetch.Close()
+	names, files := fetch.Names, fetch.Files
+	for {
+		n := min(len(names), wire.MaxFiles)
+		m := wire.Message{Names: names[:n], More: n < len(names)}
+		if err := wire.Send(fd, m, files[:n]); err != nil {
+			return err
+		}
+		if !m.More {
+			return nil
+		}
+		names, files = names[n:], files[n:]
+	}
+}
+
+func (s *Server) refuse(fd int, why error) error {
+	m := wire.Message{Error: why.Error()}
+	var refusal *vault.Refusal
+	var fault *coordinator.Fault
+	switch {
+	case errors.As(why, &refusal):
+		m.Reason = string(refusal.Reason)
+	case errors.As(why, &fault):
+		m.Reason = fault.Name
+	}
+	return wire.Send(fd, m, nil)
+}

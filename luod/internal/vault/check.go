@@ -1,0 +1,66 @@
+package vault
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/liveupdate/luod/luod/fdstore"
+)
+
+// Limits on what is taken: a unit with more should put more into one file.
+const (
+	MaxPerCall = 1024
+	MaxPerUnit = 16384
+)
+
+// check decides whether unit may hand over files under names and returns their
+// facts. It changes nothing.
+func (v *Vault) check(unit string, names []string, files []*os.File) ([]Facts, error) {
+	switch {
+	case len(names) != len(files):
+		return nil, refuse(BadCount, "%d names were given for %d file descriptors", len(names), len(files))
+	case len(names) == 0:
+		return nil, refuse(BadCount, "no file descriptor was given")
+	case len(names) > MaxPerCall:
+		return nil, refuse(TooMany, "%d file descriptors in one call are too many: at most %d are taken", len(names), MaxPerCall)
+	case len(v.units[unit].files)+len(names) > MaxPerUnit:
+		return nil, refuse(TooMany, "%s would have %d file descriptors preserved: at most %d are allowed", unit, len(v.units[unit].files)+len(names), MaxPerUnit)
+	}
+	newNames := map[string]bool{}
+	newInodes := map[inode]string{}
+	facts := make([]Facts, len(files))
+	for i, name := range names {
+		if err := fdstore.CheckName(name); err != nil {
+			return nil, refuse(InvalidName, "%v", err)
+		}
+		if newNames[name] {
+			return nil, refuse(NameInUse, "the name %q is given twice in one call", name)
+		}
+		if v.find(unit, name) != nil {
+			return nil, refuse(NameInUse, "%s already has a file descriptor %q preserved: Release it first, or take another name", unit, name)
+		}
+		newNames[name] = true
+		f, err := Look(files[i])
+		if err != nil {
+			var refusal *Refusal
+			if errors.As(err, &refusal) {
+				return nil, refuse(refusal.Reason, "file descriptor %d of the call (%q) can't be preserved: %s", i, name, refusal.Text)
+			}
+			return nil, fmt.Errorf("file descriptor %q: %w", name, err)
+		}
+		if other, twice := newInodes[f.inode]; twice {
+			return nil, refuse(FileInUse, "the file descriptors %q and %q are the same file: the kernel preserves a file once", other, name)
+		}
+		if holder := v.inodes[f.inode]; holder != nil {
+			if holder.Unit == unit {
+				return nil, refuse(FileInUse, "the file of %q is already preserved as %q: the kernel preserves a file once", name, holder.Name)
+			}
+			// Which unit it is, is not this unit's business.
+			return nil, refuse(FileInUse, "the file of %q is already preserved for another unit: the kernel preserves a file once", name)
+		}
+		newInodes[f.inode] = name
+		facts[i] = f
+	}
+	return facts, nil
+}

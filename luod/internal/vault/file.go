@@ -1,0 +1,93 @@
+package vault
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// File is one descriptor held for a unit. The Vault owns F; everybody else
+// borrows it.
+type File struct {
+	Unit string
+	Name string
+	// Serial orders the files of a unit: they are preserved in the order they
+	// were handed over.
+	Serial uint64
+	F      *os.File
+
+	inode inode
+}
+
+// inode identifies a file over all its descriptors; LUO preserves an inode, not
+// a descriptor (mm/memfd_luo.c: memfd_luo_get_id).
+type inode struct{ dev, ino uint64 }
+
+// Facts are what luod records of a descriptor besides its contents.
+type Facts struct {
+	Size  int64 // bytes
+	Seals int   // F_SEAL_* of fcntl(2)
+	Flags int   // O_* of fcntl(2), without O_LARGEFILE
+	inode inode
+}
+
+// Look borrows f and reads its facts. The error is a *Refusal when f is of a
+// type that no kernel handler preserves: mm/memfd_luo.c takes files of shmem
+// with no links, which is a memfd without MFD_HUGETLB.
+func Look(f *os.File) (Facts, error) {
+	defer runtime.KeepAlive(f)
+	fd := int(f.Fd())
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil {
+		return Facts{}, fmt.Errorf("read the flags of file descriptor %d: %w", fd, err)
+	}
+	if flags&unix.O_PATH != 0 {
+		return Facts{}, refuse(UnsupportedFile, "it was opened with O_PATH, which gives no access to the contents")
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return Facts{}, fmt.Errorf("look at file descriptor %d: %w", fd, err)
+	}
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &fs); err != nil {
+		return Facts{}, fmt.Errorf("look at the file system of file descriptor %d: %w", fd, err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || fs.Type != unix.TMPFS_MAGIC || st.Nlink != 0 {
+		return Facts{}, refuse(UnsupportedFile, "it is %s, and this kernel preserves only memfds without MFD_HUGETLB", kind(fd, &st, &fs))
+	}
+	seals, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
+	if err != nil {
+		return Facts{}, refuse(UnsupportedFile, "it is a file in memory without seals (fcntl F_GET_SEALS: %v), and this kernel preserves only memfds", err)
+	}
+	return Facts{
+		Size: st.Size, Seals: seals, Flags: flags &^ unix.O_LARGEFILE,
+		inode: inode{dev: st.Dev, ino: st.Ino},
+	}, nil
+}
+
+// kind names a file's type as a person would.
+func kind(fd int, st *unix.Stat_t, fs *unix.Statfs_t) string {
+	link, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFSOCK:
+		return "a socket"
+	case unix.S_IFIFO:
+		return "a pipe"
+	case unix.S_IFDIR:
+		return "a directory"
+	case unix.S_IFCHR, unix.S_IFBLK:
+		return "a device (" + link + ")"
+	case unix.S_IFLNK:
+		return "a symbolic link"
+	}
+	if name, ok := strings.CutPrefix(link, "anon_inode:"); ok {
+		return "an " + strings.Trim(name, "[]")
+	}
+	if fs.Type == unix.HUGETLBFS_MAGIC {
+		return "a memfd of huge pages (MFD_HUGETLB)"
+	}
+	return fmt.Sprintf("a file on a file system (%s)", link)
+}

@@ -1,0 +1,319 @@
+package vault
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/liveupdate/luod/luod/fdstore"
+)
+
+// Store is luod's own fd store; *fdstore.Manager is one.
+type Store interface {
+	Push(name string, files ...*os.File) error
+	Remove(name string) error
+	Barrier(ctx context.Context) error
+}
+
+// bundlePrefix begins the name of every entry of ours in the fd store.
+const bundlePrefix = "bundle-"
+
+// Vault is used by one goroutine.
+type Vault struct {
+	store  Store
+	units  map[string]holding
+	names  map[key]*File
+	inodes map[inode]*File
+	serial uint64
+	// bundle numbers the next entry in the store.
+	bundle uint64
+}
+
+type key struct{ unit, name string }
+
+// holding is what the vault has of one unit.
+type holding struct {
+	files []*File
+	// entries are the unit's names in the fd store, and writer the bundle
+	// that still takes more: the one of the last entry, if we made it.
+	entries []string
+	writer  *fdstore.Bundle
+}
+
+// New makes an empty vault over store.
+func New(store Store) *Vault {
+	return &Vault{store: store, units: map[string]holding{}, names: map[key]*File{}, inodes: map[inode]*File{}, bundle: 1}
+}
+
+// IsEntry says whether a name in the fd store is of a vault's making.
+func IsEntry(name string) bool { return strings.HasPrefix(name, bundlePrefix) }
+
+// Adopt takes over entries that came back from the fd store, as left by an
+// earlier process of this boot. Bad entries stay in the store untouched and are
+// reported together in the error; the others are taken all the same.
+func (v *Vault) Adopt(entries []fdstore.Entry) error {
+	var failed []error
+	slices.SortFunc(entries, func(a, b fdstore.Entry) int { return cmp.Compare(number(a.Name), number(b.Name)) })
+	for _, e := range entries {
+		v.bundle = max(v.bundle, number(e.Name)+1)
+		items, err := fdstore.ReadBundle(e.File)
+		e.File.Close()
+		if err != nil {
+			failed = append(failed, fmt.Errorf("read %s of the fd store: %w", e.Name, err))
+			continue
+		}
+		for _, it := range items {
+			// A kill between writing a unit's new bundle and removing
+			// the old leaves an item in both.
+			if v.find(it.Owner, it.Name) != nil {
+				it.File.Close()
+				continue
+			}
+			facts, err := Look(it.File)
+			if err != nil {
+				it.File.Close()
+				failed = append(failed, fmt.Errorf("take %q of %s over: %w", it.Name, it.Owner, err))
+				continue
+			}
+			v.put(&File{Unit: it.Owner, Name: it.Name, Serial: it.Serial, F: it.File, inode: facts.inode})
+		}
+		for _, owner := range owners(items) {
+			h := v.units[owner]
+			if !slices.Contains(h.entries, e.Name) {
+				h.entries = append(h.entries, e.Name)
+			}
+			v.units[owner] = h
+		}
+	}
+	return errors.Join(failed...)
+}
+
+func number(entry string) uint64 {
+	n, _ := strconv.ParseUint(strings.TrimPrefix(entry, bundlePrefix), 10, 64)
+	return n
+}
+
+func owners(items []fdstore.Item) []string {
+	var names []string
+	for _, it := range items {
+		if !slices.Contains(names, it.Owner) {
+			names = append(names, it.Owner)
+		}
+	}
+	return names
+}
+
+// Add takes files over for unit under names, all or none: on success the vault
+// owns them and they are safe in the fd store; on an error the caller still
+// owns every one and nothing changed. A *Refusal says what was wrong with the
+// request.
+//
+// Killed before the items are in the bundle: nothing was promised and nothing
+// is kept. Killed after: the next start finds all of them, and the caller, who
+// got no answer, is told NameInUse if it tries again.
+func (v *Vault) Add(ctx context.Context, unit string, names []string, files []*os.File) error {
+	facts, err := v.check(unit, names, files)
+	if err != nil {
+		return err
+	}
+	added := make([]*File, len(files))
+	for i, f := range files {
+		added[i] = &File{Unit: unit, Name: names[i], Serial: v.serial + uint64(i) + 1, F: f, inode: facts[i].inode}
+	}
+	if err := v.save(ctx, unit, added); err != nil {
+		return err
+	}
+	for _, f := range added {
+		v.put(f)
+	}
+	return nil
+}
+
+func (v *Vault) put(f *File) {
+	h := v.units[f.Unit]
+	h.files = append(h.files, f)
+	v.units[f.Unit] = h
+	v.names[key{f.Unit, f.Name}] = f
+	v.inodes[f.inode] = f
+	v.serial = max(v.serial, f.Serial)
+}
+
+// Remove gives up the unit's files of these names, or all of them if there are
+// none, and closes them. The rest is written to a new bundle before the old one
+// is dropped, so that a kill in between leaves too much rather than too little.
+func (v *Vault) Remove(ctx context.Context, unit string, names []string) error {
+	h := v.units[unit]
+	for _, name := range names {
+		if v.find(unit, name) == nil {
+			return refuse(NoSuchName, "%s has no file descriptor %q preserved", unit, name)
+		}
+	}
+	gone := func(f *File) bool { return len(names) == 0 || slices.Contains(names, f.Name) }
+	keep := slices.DeleteFunc(slices.Clone(h.files), gone)
+	old := h.entries
+	if h.writer != nil {
+		h.writer.Close()
+	}
+	fresh := holding{files: h.files}
+	v.units[unit] = fresh
+	if len(keep) > 0 {
+		if err := v.save(ctx, unit, keep); err != nil {
+			// The old entries still hold everything.
+			fresh = v.units[unit]
+			fresh.entries = append(old, fresh.entries...)
+			v.units[unit] = fresh
+			return err
+		}
+	}
+	for i, name := range old {
+		if err := v.store.Remove(name); err != nil {
+			fresh = v.units[unit]
+			fresh.entries = append(slices.Clone(old[i:]), fresh.entries...)
+			v.units[unit] = fresh
+			return err
+		}
+	}
+	for _, f := range h.files {
+		if gone(f) {
+			delete(v.names, key{unit, f.Name})
+			delete(v.inodes, f.inode)
+			f.F.Close()
+		}
+	}
+	fresh = v.units[unit]
+	fresh.files = keep
+	v.units[unit] = fresh
+	if len(keep) == 0 {
+		delete(v.units, unit)
+	}
+	return nil
+}
+
+// save puts files into the unit's bundle, opening new ones as they fill up, and
+// returns when PID 1 has taken every new one: a message that PID 1 reads after
+// its sender died is dropped, since it can't tell whose it was.
+func (v *Vault) save(ctx context.Context, unit string, files []*File) error {
+	h := v.units[unit]
+	defer func() { v.units[unit] = h }()
+	items := make([]fdstore.Item, len(files))
+	for i, f := range files {
+		items[i] = fdstore.Item{Owner: unit, Name: f.Name, Serial: f.Serial, File: f.F}
+	}
+	// A request is all or nothing, so its items must not start in one bundle
+	// and fail in the next: only a request that fits whole goes on the old one.
+	if h.writer != nil && len(items) <= fdstore.MaxPerMessage {
+		err := h.writer.Add(items)
+		if !errors.Is(err, fdstore.ErrBundleFull) {
+			return err
+		}
+	}
+	var (
+		entries []string
+		writer  *fdstore.Bundle
+	)
+	fail := func(err error) error {
+		if writer != nil {
+			writer.Close()
+		}
+		for _, name := range entries {
+			v.store.Remove(name)
+		}
+		return err
+	}
+	for len(items) > 0 {
+		if writer == nil {
+			b, r, err := fdstore.NewBundle()
+			if err != nil {
+				return fail(err)
+			}
+			writer = b
+			name := bundlePrefix + strconv.FormatUint(v.bundle, 10)
+			v.bundle++
+			err = v.store.Push(name, r)
+			r.Close()
+			if err != nil {
+				return fail(err)
+			}
+			entries = append(entries, name)
+		}
+		n := min(len(items), fdstore.MaxPerMessage)
+		err := writer.Add(items[:n])
+		if errors.Is(err, fdstore.ErrBundleFull) {
+			writer.Close()
+			writer = nil
+			continue
+		}
+		if err != nil {
+			return fail(err)
+		}
+		items = items[n:]
+	}
+	if err := v.store.Barrier(ctx); err != nil {
+		return fail(err)
+	}
+	if h.writer != nil {
+		h.writer.Close()
+	}
+	h.writer = writer
+	h.entries = append(h.entries, entries...)
+	return nil
+}
+
+func (v *Vault) find(unit, name string) *File { return v.names[key{unit, name}] }
+
+// Files returns what the vault holds for unit, in the order of handing over.
+// The slice is the caller's, the files stay the vault's.
+func (v *Vault) Files(unit string) []*File {
+	files := slices.Clone(v.units[unit].files)
+	slices.SortFunc(files, func(a, b *File) int { return cmp.Compare(a.Serial, b.Serial) })
+	return files
+}
+
+// Select returns the unit's files of these names in that order, or all of them
+// if there are none; a *Refusal names the first that is missing.
+func (v *Vault) Select(unit string, names []string) ([]*File, error) {
+	if len(names) == 0 {
+		return v.Files(unit), nil
+	}
+	files := make([]*File, 0, len(names))
+	for _, name := range names {
+		f := v.find(unit, name)
+		if f == nil {
+			return nil, refuse(NoSuchName, "%s has no file descriptor %q preserved", unit, name)
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// Units returns the names of the units that have something here, sorted.
+func (v *Vault) Units() []string {
+	names := make([]string, 0, len(v.units))
+	for name, h := range v.units {
+		if len(h.files) > 0 {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Close closes this process's descriptors; what is in the fd store stays.
+func (v *Vault) Close() {
+	for _, h := range v.units {
+		if h.writer != nil {
+			h.writer.Close()
+		}
+		for _, f := range h.files {
+			f.F.Close()
+		}
+	}
+	clear(v.units)
+	clear(v.names)
+	clear(v.inodes)
+}

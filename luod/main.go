@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/godbus/dbus/v5"
+
+	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/luod/internal/bus"
+	"github.com/liveupdate/luod/luod/internal/callers"
+	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/internal/socket"
+	"github.com/liveupdate/luod/luod/wire"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() {
+	showVersion := flag.Bool("version", false, "print the version and exit")
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "Usage: luod [--version]\n\nThe live update daemon. luod.service starts it; use luoctl(1) to talk to it.")
+	}
+	flag.Parse()
+	if *showVersion {
+		fmt.Println("luod", version)
+		return
+	}
+	// The journal goes away long before luod does, and a write to its dead
+	// socket would kill this process with all that it holds.
+	signal.Ignore(syscall.SIGPIPE)
+	log := slog.New(newHandler(os.Stderr))
+	if flag.NArg() > 0 {
+		log.Error("luod takes no arguments", "arguments", flag.Args())
+		os.Exit(2)
+	}
+	if err := run(log); err != nil {
+		log.Error("luod can't go on", "error", err)
+		os.Exit(1)
+	}
+}
+
+func run(log *slog.Logger) error {
+	// First of all, before anything can fail: what PID 1 kept for us.
+	entries, err := fdstore.Listen()
+	if err != nil {
+		return err
+	}
+	store, err := fdstore.New()
+	if errors.Is(err, fdstore.ErrNoManager) {
+		return fmt.Errorf("%w: luod keeps everything in systemd's fd store and runs only as luod.service; start it with 'systemctl start luod.service'", err)
+	}
+	if err != nil {
+		return err
+	}
+	machine, err := readMachine()
+	if err != nil {
+		return err
+	}
+	door := &bus.Door{
+		Log: log, Unit: callers.Unit,
+		Dial: func(options ...dbus.ConnOption) (*dbus.Conn, error) { return dbus.ConnectSystemBus(options...) },
+	}
+	dir := filepath.Dir(wire.Path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make the runtime directory: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	c, err := coordinator.Start(ctx, coordinator.Config{
+		Kernel: luo.New(), Store: store, Loader: loader{}, Jumper: pid1.Jumper{}, Machine: machine,
+		Record: filepath.Join(dir, "record.json"), Log: log,
+		Changed: func(s coordinator.Status) {
+			door.Changed(s)
+			_ = store.Notify("STATUS=" + oneLine(s))
+		},
+	}, entries)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	server, err := socket.Listen(wire.Path, c, log)
+	if err != nil {
+		return err
+	}
+	go server.Serve()
+	door.Registry = c
+	go door.Serve(ctx)
+	if err := store.Notify("READY=1"); err != nil {
+		return err
+	}
+	return wait(ctx, c, log)
+}
+
+// wait returns on a request to stop. After the commit there is none: what PID 1
+// sends then is part of the shutdown that luod has to outlive.
+func wait(ctx context.Context, c *coordinator.Coordinator, log *slog.Logger) error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	for s := range signals {
+		status, err := c.Status(ctx)
+		if err != nil {
+			return err
+		}
+		if status.Phase == coordinator.Committed {
+			log.Warn("not stopping: a live update is committed and needs luod to the end", "signal", s)
+			continue
+		}
+		log.Info("stopping; everything that was handed over stays in the fd store", "signal", s)
+		return nil
+	}
+	return nil
+}
+
+// oneLine is what systemctl status shows.
+func oneLine(s coordinator.Status) string {
+	switch {
+	case s.Degraded != "":
+		return "Degraded: " + s.Degraded
+	case s.Unsupported != "":
+		return "No live update possible: " + s.Unsupported
+	}
+	text := fmt.Sprintf("%s; generation %d; %d file descriptors of %d units", s.Phase, s.Generation, s.FileDescriptors, s.Units)
+	if n := len(s.Waiting); n > 0 {
+		text += fmt.Sprintf("; %d units have not fetched theirs yet", n)
+	}
+	if n := len(s.Lost); n > 0 {
+		text += fmt.Sprintf("; %d file descriptors LOST", n)
+	}
+	return text
+}

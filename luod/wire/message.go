@@ -1,0 +1,128 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// Path is where luod listens.
+const Path = "/run/luod/luod.sock"
+
+// Requests and their answers. Every answer has Error set or not.
+const (
+	// Retrieve asks for all the caller's descriptors. The answer comes in as
+	// many messages as it takes; after the last the caller says Fetched.
+	Retrieve = "retrieve"
+	// Fetched says that Names have arrived where they belong.
+	Fetched = "fetched"
+	// Preserve hands the attached descriptors over under Names.
+	Preserve = "preserve"
+)
+
+// Message goes either way.
+type Message struct {
+	Request string   `json:"request,omitempty"`
+	Names   []string `json:"names,omitempty"`
+	// More says that the list goes on in the next message.
+	More  bool   `json:"more,omitempty"`
+	Error string `json:"error,omitempty"`
+	// Reason is the last part of a D-Bus error name.
+	Reason string `json:"reason,omitempty"`
+}
+
+// MaxFiles is how many descriptors a message carries: SCM_MAX_FD of the kernel
+// (include/net/scm.h) is 253, and names of full length must fit beside them.
+const MaxFiles = 200
+
+// maxMessage bounds a message in bytes: MaxFiles names of 255 bytes, escaped.
+const maxMessage = 128 << 10
+
+// Send borrows files and sends m with them.
+func Send(fd int, m Message, files []*os.File) error {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(m); err != nil {
+		return fmt.Errorf("encode a message: %w", err)
+	}
+	var rights []byte
+	if len(files) > 0 {
+		fds := make([]int, len(files))
+		for i, f := range files {
+			fds[i] = int(f.Fd())
+		}
+		rights = unix.UnixRights(fds...)
+	}
+	defer runtime.KeepAlive(files)
+	for {
+		if err := unix.Sendmsg(fd, text.Bytes(), rights, nil, unix.MSG_NOSIGNAL); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// Receive returns the next message and its files, which the caller owns; io.EOF
+// when the peer is gone.
+func Receive(fd int) (Message, []*os.File, error) {
+	text := make([]byte, maxMessage)
+	oob := make([]byte, unix.CmsgSpace(256*4))
+	var n, oobn, flags int
+	var err error
+	for {
+		n, oobn, flags, _, err = unix.Recvmsg(fd, text, oob, unix.MSG_CMSG_CLOEXEC)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		return Message{}, nil, err
+	}
+	files := received(oob[:oobn])
+	var m Message
+	switch {
+	case n == 0 && len(files) == 0:
+		return m, nil, io.EOF
+	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
+		err = errors.New("a message was cut short")
+	default:
+		err = json.Unmarshal(text[:n], &m)
+	}
+	if err != nil {
+		Close(files)
+		return Message{}, nil, fmt.Errorf("read a message: %w", err)
+	}
+	return m, files, nil
+}
+
+// received collects every descriptor before anything can go wrong.
+func received(oob []byte) []*os.File {
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil
+	}
+	var files []*os.File
+	for _, m := range messages {
+		fds, err := unix.ParseUnixRights(&m)
+		if err != nil {
+			continue
+		}
+		for _, fd := range fds {
+			files = append(files, os.NewFile(uintptr(fd), "received"))
+		}
+	}
+	return files
+}
+
+// Close closes files.
+func Close(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}

@@ -1,0 +1,214 @@
+package lab
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// imageSize is the root filesystem's size. The file is sparse.
+const imageSize = "1536M"
+
+// Spec is what a disk image is made from.
+type Spec struct {
+	Suite    Suite
+	Packages []string // Debian packages beyond the base, from the suite
+	Debs     []string // package files, installed with dpkg in one go; how luod gets in
+	Kernels  []Kernel // go to /boot/vmlinuz-RELEASE, for a kexec into them
+	Files    []File   // what only the tests need
+	Enable   []string // units to enable
+}
+
+// File is a file to put into an image, owned by root. Directories on the way are made.
+type File struct {
+	Path   string // absolute, in the guest
+	Mode   fs.FileMode
+	Data   []byte
+	Source string // a file on this machine to copy, if not empty; then Data is not looked at
+}
+
+// Image is a disk with a bootable root filesystem. Machines never write to it.
+type Image struct {
+	Suite Suite
+	Path  string
+}
+
+// BuildImage returns the image for spec, building it and what it is made from if the cache has none.
+func BuildImage(ctx context.Context, progress io.Writer, spec Spec) (Image, error) {
+	own, err := agentFiles(ctx)
+	if err != nil {
+		return Image{}, err
+	}
+	spec.Files = append(own, spec.Files...)
+	spec.Enable = append([]string{agentService}, spec.Enable...)
+	name, err := imageName(spec)
+	if err != nil {
+		return Image{}, err
+	}
+	dir, err := ensure(ctx, "image", name, func(dir string) error {
+		root, err := base(ctx, progress, spec.Suite, spec.Packages)
+		if err != nil {
+			return err
+		}
+		return makeImage(ctx, progress, spec, name, root, dir)
+	})
+	if err != nil {
+		return Image{}, err
+	}
+	now := time.Now()
+	if err := os.Chtimes(dir, now, now); err != nil { // the age that collect goes by is that of the last use
+		return Image{}, fmt.Errorf("note an image's use: %w", err)
+	}
+	if err := collect(spec.Suite); err != nil {
+		fmt.Fprintf(progress, "lab: %v\n", err)
+	}
+	return Image{spec.Suite, filepath.Join(dir, "root.img")}, nil
+}
+
+func imageName(spec Spec) (string, error) {
+	r := newRecipe("image")
+	r.add(baseName(spec.Suite, spec.Packages), imageSize)
+	for _, deb := range spec.Debs {
+		r.add("deb")
+		if err := r.addFile(deb); err != nil {
+			return "", fmt.Errorf("identify package %s: %w", deb, err)
+		}
+	}
+	for _, k := range spec.Kernels {
+		r.add("kernel", k.Release)
+		if err := r.addFile(k.Image); err != nil {
+			return "", fmt.Errorf("identify kernel %s: %w", k.Release, err)
+		}
+	}
+	for _, f := range spec.Files {
+		data, err := f.read()
+		if err != nil {
+			return "", err
+		}
+		r.add("file", f.Path, f.Mode.String(), string(data))
+	}
+	r.add("enable")
+	r.add(spec.Enable...)
+	for _, s := range setup {
+		r.add("setup", s.Path, s.Mode.String(), string(s.Data))
+	}
+	r.add("mask")
+	r.add(masked...)
+	return string(spec.Suite) + "-" + r.key(), nil
+}
+
+func (f File) read() ([]byte, error) {
+	if f.Source == "" {
+		return f.Data, nil
+	}
+	data, err := os.ReadFile(f.Source)
+	if err != nil {
+		return nil, fmt.Errorf("read what shall be the image's %s: %w", f.Path, err)
+	}
+	return data, nil
+}
+
+func makeImage(ctx context.Context, progress io.Writer, spec Spec, name, base, dir string) (err error) {
+	s, err := beginStep(progress, "image-"+name, fmt.Sprintf("making a disk image of Debian %s (20 s)", spec.Suite))
+	if err != nil {
+		return err
+	}
+	defer s.end(&err)
+	root := filepath.Join(dir, "root")
+	if err := s.run(ctx, "", "cp", "-a", "--reflink=auto", base, root); err != nil {
+		return err
+	}
+	defer os.RemoveAll(root)
+	if err := fillRoot(ctx, s, spec, root); err != nil {
+		return err
+	}
+	image := filepath.Join(dir, "root.img")
+	return s.run(ctx, "", "mkfs.ext4", "-q", "-F", "-L", "luod-lab", "-m", "0", "-d", root, image, imageSize)
+}
+
+// fillRoot makes a base filesystem into that of a test machine.
+func fillRoot(ctx context.Context, s *step, spec Spec, root string) error {
+	if err := installDebs(ctx, s, spec.Debs, root); err != nil {
+		return err
+	}
+	for _, k := range spec.Kernels {
+		f := File{Path: "/boot/vmlinuz-" + k.Release, Mode: 0o644, Source: k.Image}
+		if err := f.put(root); err != nil {
+			return err
+		}
+	}
+	for _, f := range append(setupFiles(spec), spec.Files...) {
+		if err := f.put(root); err != nil {
+			return err
+		}
+	}
+	return setUp(ctx, s, spec, root)
+}
+
+// installDebs installs package files as an administrator would without a network: their dependencies must be there.
+func installDebs(ctx context.Context, s *step, debs []string, root string) error {
+	if len(debs) == 0 {
+		return nil
+	}
+	inside := filepath.Join(root, "var/cache/luod-lab")
+	if err := os.MkdirAll(inside, 0o755); err != nil {
+		return fmt.Errorf("install packages into the image: %w", err)
+	}
+	defer os.RemoveAll(inside)
+	args := []string{root, "dpkg", "--install"}
+	for _, deb := range debs {
+		data, err := os.ReadFile(deb)
+		if err != nil {
+			return fmt.Errorf("install packages into the image: %w", err)
+		}
+		if err := os.WriteFile(filepath.Join(inside, filepath.Base(deb)), data, 0o644); err != nil {
+			return fmt.Errorf("install packages into the image: %w", err)
+		}
+		args = append(args, "/var/cache/luod-lab/"+filepath.Base(deb))
+	}
+	return s.run(ctx, "", "chroot", args...)
+}
+
+// put writes the file below root. It is never written through a link that leads out of root.
+func (f File) put(root string) error {
+	data, err := f.read()
+	if err != nil {
+		return err
+	}
+	if !filepath.IsAbs(f.Path) {
+		return fmt.Errorf("put %s into the image: the path is not absolute", f.Path)
+	}
+	in, err := os.OpenRoot(root)
+	if err != nil {
+		return fmt.Errorf("put %s into the image: %w", f.Path, err)
+	}
+	defer in.Close()
+	name := strings.TrimPrefix(filepath.Clean(f.Path), "/")
+	if err := in.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return fmt.Errorf("put %s into the image: %w", f.Path, err)
+	}
+	if err := in.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("put %s into the image: %w", f.Path, err)
+	}
+	if err := in.WriteFile(name, data, 0o600); err != nil {
+		return fmt.Errorf("put %s into the image: %w", f.Path, err)
+	}
+	if err := in.Chmod(name, f.Mode); err != nil {
+		return fmt.Errorf("put %s into the image: %w", f.Path, err)
+	}
+	return nil
+}
+
+// machineID gives each kind of machine an identity that stays.
+func machineID(suite Suite) string {
+	r := newRecipe("machine-id")
+	r.add(string(suite))
+	return hex.EncodeToString(r.sum[:16])
+}
