@@ -25,6 +25,12 @@ const perMessage = 16
 // MaxPerCall is how many descriptors one call of Preserve takes.
 const MaxPerCall = 1024
 
+// named is a descriptor with its name on the bus: (sh).
+type named struct {
+	Name string
+	FD   dbus.UnixFD
+}
+
 // Client is a connection to luod, safe for concurrent use.
 type Client struct {
 	conn *dbus.Conn
@@ -86,11 +92,11 @@ func (c *Client) Preserve(ctx context.Context, names []string, files []*os.File)
 	defer runtime.KeepAlive(files)
 	for done := 0; done < len(names) || done == 0; done += perMessage {
 		end := min(done+perMessage, len(names))
-		fds := make([]dbus.UnixFD, 0, perMessage)
-		for _, f := range files[done:end] {
-			fds = append(fds, dbus.UnixFD(f.Fd()))
+		fds := make([]named, 0, perMessage)
+		for i, f := range files[done:end] {
+			fds = append(fds, named{names[done+i], dbus.UnixFD(f.Fd())})
 		}
-		if err := c.call(ctx, "Preserve", names[done:end], fds, map[string]dbus.Variant{}).Err; err != nil {
+		if err := c.call(ctx, "Preserve", fds, map[string]dbus.Variant{}).Err; err != nil {
 			if done > 0 {
 				// The caller was promised all or none.
 				err = errors.Join(err, c.Release(context.WithoutCancel(ctx), names[:done]))
@@ -133,26 +139,21 @@ func (c *Client) Retrieve(ctx context.Context) (map[string]*os.File, error) {
 	}
 	for len(list) > 0 {
 		n := min(len(list), perMessage)
-		var want, names []string
+		var want []string
 		for _, l := range list[:n] {
 			want = append(want, l.Name)
 		}
 		list = list[n:]
-		var fds []dbus.UnixFD
-		if err := c.call(ctx, "Retrieve", want).Store(&names, &fds); err != nil {
+		var fds []named
+		if err := c.call(ctx, "Retrieve", want).Store(&fds); err != nil {
 			return fail(err)
 		}
-		for i, fd := range fds {
-			unix.CloseOnExec(int(fd))
-			f := os.NewFile(uintptr(fd), "preserved")
-			if i < len(names) && files[names[i]] == nil {
-				files[names[i]] = f
-			} else {
-				f.Close()
+		for _, n := range fds {
+			unix.CloseOnExec(int(n.FD))
+			if old := files[n.Name]; old != nil {
+				old.Close()
 			}
-		}
-		if len(names) != len(fds) {
-			return fail(fmt.Errorf("retrieve: luod named %d file descriptors and sent %d", len(names), len(fds)))
+			files[n.Name] = os.NewFile(uintptr(n.FD), n.Name)
 		}
 	}
 	return files, nil

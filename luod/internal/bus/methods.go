@@ -33,9 +33,9 @@ func describe() []introspect.Method {
 		return introspect.Arg{Name: name, Type: kind, Direction: "out"}
 	}
 	return []introspect.Method{
-		{Name: "Preserve", Args: []introspect.Arg{in("names", "as"), in("fds", "ah"), in("options", "a{sv}")}},
+		{Name: "Preserve", Args: []introspect.Arg{in("fds", "a(sh)"), in("options", "a{sv}")}},
 		{Name: "Release", Args: []introspect.Arg{in("names", "as")}},
-		{Name: "Retrieve", Args: []introspect.Arg{in("names", "as"), out("names", "as"), out("fds", "ah")}},
+		{Name: "Retrieve", Args: []introspect.Arg{in("names", "as"), out("fds", "a(sh)")}},
 		{Name: "ListNames", Args: []introspect.Arg{out("names", "a(ss)")}},
 		{Name: "ListFileDescriptors", Args: []introspect.Arg{out("fds", "a(sstus)")}},
 		{Name: "Load", Args: []introspect.Arg{in("kernel", "s"), in("initrd", "s"), in("command_line", "s"), in("options", "a{sv}"), out("release", "s"), out("command_line", "s")}},
@@ -69,22 +69,29 @@ func (m *methods) call() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(m.ctx, timeout)
 }
 
+// named is a descriptor with its name on the bus: (sh). An array of these and
+// not a pair of arrays, because the library can't read an array of descriptors.
+type named struct {
+	Name string
+	FD   dbus.UnixFD
+}
+
 // own takes the descriptors of a message over. The same number may be in it
 // twice, since a message may point to one descriptor from several places.
-func own(fds []dbus.UnixFD) (files []*os.File, distinct bool) {
+func own(fds []named) (names []string, files []*os.File, distinct bool) {
 	seen := map[dbus.UnixFD]*os.File{}
 	distinct = true
-	for _, fd := range fds {
-		f := seen[fd]
+	for _, n := range fds {
+		f := seen[n.FD]
 		if f == nil {
-			f = os.NewFile(uintptr(fd), "handed-over")
-			seen[fd] = f
+			f = os.NewFile(uintptr(n.FD), "handed-over")
+			seen[n.FD] = f
 		} else {
 			distinct = false
 		}
-		files = append(files, f)
+		names, files = append(names, n.Name), append(files, f)
 	}
-	return files, distinct
+	return names, files, distinct
 }
 
 func closeAll(files []*os.File) {
@@ -103,10 +110,10 @@ func noOptions(options map[string]dbus.Variant) error {
 }
 
 // Preserve takes descriptors over from the caller's unit.
-func (m *methods) Preserve(names []string, fds []dbus.UnixFD, options map[string]dbus.Variant, sender dbus.Sender) *dbus.Error {
+func (m *methods) Preserve(fds []named, options map[string]dbus.Variant, sender dbus.Sender) *dbus.Error {
 	ctx, cancel := m.call()
 	defer cancel()
-	files, distinct := own(fds)
+	names, files, distinct := own(fds)
 	err := noOptions(options)
 	if err == nil && !distinct {
 		err = &vault.Refusal{Reason: vault.FileInUse, Text: "the same file descriptor is given twice in one call"}
@@ -138,40 +145,40 @@ func (m *methods) Release(names []string, sender dbus.Sender) *dbus.Error {
 // Retrieve sends descriptors of the caller's unit back. It sends the reply
 // itself (see ownReply), because the library tells nobody when a reply is out
 // and the duplicates may be closed.
-func (m *methods) Retrieve(names []string, msg dbus.Message, sender dbus.Sender) ([]string, []dbus.UnixFD, *dbus.Error) {
+func (m *methods) Retrieve(names []string, msg dbus.Message, sender dbus.Sender) ([]named, *dbus.Error) {
 	ctx, cancel := m.call()
 	defer cancel()
 	unit, err := m.door.unitOf(ctx, m.conn, string(sender))
 	if err != nil {
-		return nil, nil, answer(err)
+		return nil, answer(err)
 	}
 	fetch, err := m.door.Registry.Retrieve(ctx, unit, names)
 	if err != nil {
-		return nil, nil, answer(err)
+		return nil, answer(err)
 	}
 	defer fetch.Close()
-	fds := make([]dbus.UnixFD, len(fetch.Files))
+	fds := make([]named, len(fetch.Files))
 	for i, f := range fetch.Files {
-		fds[i] = dbus.UnixFD(f.Fd())
+		fds[i] = named{fetch.Names[i], dbus.UnixFD(f.Fd())}
 	}
 	reply := &dbus.Message{
 		Type: dbus.TypeMethodReply,
 		Headers: map[dbus.HeaderField]dbus.Variant{
 			dbus.FieldDestination: dbus.MakeVariant(string(sender)),
 			dbus.FieldReplySerial: dbus.MakeVariant(msg.Serial()),
-			dbus.FieldSignature:   dbus.MakeVariant(dbus.SignatureOf(fetch.Names, fds)),
+			dbus.FieldSignature:   dbus.MakeVariant(dbus.SignatureOf(fds)),
 		},
-		Body: []any{fetch.Names, fds},
+		Body: []any{fds},
 	}
 	if call := m.conn.Send(reply, nil); call != nil && call.Err != nil {
 		m.door.Log.Warn("could not send a unit its file descriptors; they stay here", "unit", unit, "error", call.Err)
-		return nil, nil, nil
+		return nil, nil
 	}
 	// They are on their way, and the vault keeps them in any case.
 	if err := m.door.Registry.Fetched(ctx, unit, fetch.Names); err != nil {
 		m.door.Log.Warn("could not note what a unit fetched", "unit", unit, "error", err)
 	}
-	return nil, nil, nil
+	return nil, nil
 }
 
 // ownReply marks calls whose method sends the reply itself, so that the library

@@ -1,0 +1,89 @@
+// Command poke is a caller that does what it should not, for the lab: it hands
+// luod what can't be preserved and prints what luod says, an error name and text
+// a line.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/client"
+)
+
+func main() {
+	log.SetFlags(0)
+	what := flag.String("what", "memfd", "comma-separated kinds: memfd, pipe, socket, hugetlb, eventfd, file, same")
+	names := flag.String("names", "", "their names, separated by '|'; generated if empty")
+	count := flag.Int("count", 0, "hand over this many memfds instead")
+	flag.Parse()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	luod, err := client.Connect(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer luod.Close()
+	kinds := strings.Split(*what, ",")
+	for range *count {
+		kinds = append(kinds, "memfd")
+	}
+	var files []*os.File
+	var list []string
+	for i, kind := range kinds {
+		f, err := open(kind, files)
+		if err != nil {
+			log.Fatalf("make a %s: %v", kind, err)
+		}
+		files = append(files, f)
+		list = append(list, fmt.Sprintf("poke-%d", i))
+	}
+	if *names != "" {
+		list = strings.Split(*names, "|")
+	}
+	err = luod.Preserve(ctx, list, files)
+	var refused *client.Error
+	switch {
+	case errors.As(err, &refused):
+		fmt.Println(refused.Name, refused.Text)
+	case err != nil:
+		fmt.Println("local", err)
+	default:
+		fmt.Println("accepted")
+	}
+}
+
+func open(kind string, before []*os.File) (*os.File, error) {
+	var fd int
+	var err error
+	switch kind {
+	case "memfd":
+		fd, err = unix.MemfdCreate("poke", unix.MFD_CLOEXEC)
+	case "hugetlb":
+		fd, err = unix.MemfdCreate("poke", unix.MFD_CLOEXEC|unix.MFD_HUGETLB)
+	case "pipe":
+		r, _, err := os.Pipe()
+		return r, err
+	case "socket":
+		fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	case "eventfd":
+		fd, err = unix.Eventfd(0, unix.EFD_CLOEXEC)
+	case "file":
+		return os.Open("/etc/os-release")
+	case "same":
+		fd, err = unix.Dup(int(before[0].Fd()))
+	default:
+		return nil, fmt.Errorf("unknown kind")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), kind), nil
+}
