@@ -15,8 +15,8 @@ import (
 	"github.com/liveupdate/luod/vmtest/rig"
 )
 
-// start boots suite with luod on the older kernel, or on the newer.
-func start(t *testing.T, suite lab.Suite, newer bool, memory int) *rig.Rig {
+// partsFor says why there can be no virtual machine, or what to make one of.
+func partsFor(t *testing.T) *rig.Parts {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("starts a virtual machine")
@@ -28,6 +28,13 @@ func start(t *testing.T, suite lab.Suite, newer bool, memory int) *rig.Rig {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return parts
+}
+
+// start boots suite with luod on the older kernel, or on the newer.
+func start(t *testing.T, suite lab.Suite, newer bool, memory int) *rig.Rig {
+	t.Helper()
+	parts := partsFor(t)
 	kernel := parts.Older
 	if newer {
 		kernel = parts.Newer

@@ -106,7 +106,7 @@ func (c *Coordinator) begin(ctx context.Context, options Options) (packer.Cargo,
 		return packer.Cargo{}, err
 	}
 	cargo := packer.Cargo{
-		Verify: options.Verify,
+		Verify: options.Verify, Now: c.Machine.Now,
 		Manifest: manifest.Manifest{
 			Generation: c.rec.Generation + 1, OldKernel: c.Machine.Release, OldBootID: c.Machine.BootID,
 		},
@@ -172,7 +172,7 @@ func (c *Coordinator) ready(ctx context.Context) error {
 func (c *Coordinator) commit(packed *packer.Packed) error {
 	c.outgoing = packed
 	c.rec.Phase = Committed
-	c.mark("packed", c.Machine.Now())
+	c.rec.TimeLine = packed.Manifest.TimeLine
 	if err := c.save(); err != nil {
 		return c.abort(fault("NoRecord", "commit the live update: %w", err))
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -39,6 +40,8 @@ type Cargo struct {
 	// Verify asks for the SHA-256 of every file sealed against writing; the
 	// others may change until their services have stopped.
 	Verify bool
+	// Now is the wall clock.
+	Now func() time.Time
 }
 
 // Unit is one unit's files in the order in which they are to be preserved. The
@@ -108,6 +111,7 @@ func Pack(ctx context.Context, kernel *luo.Kernel, store Store, cargo Cargo) (_ 
 		}
 		m.Units = append(m.Units, entry)
 	}
+	m.TimeLine = append(m.TimeLine, manifest.Mark{Name: "packed", Usec: cargo.Now().UnixMicro()})
 	p.Manifest = &m
 	if err := p.packManifest(ctx, kernel); err != nil {
 		return nil, err

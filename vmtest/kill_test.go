@@ -1,0 +1,121 @@
+package vmtest
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/liveupdate/luod/vmtest/lab"
+	"github.com/liveupdate/luod/vmtest/rig"
+)
+
+// kill ends luod without a word and waits for the next one.
+const kill = `old=$(systemctl show -P MainPID luod.service); kill -9 $old
+for i in $(seq 100); do
+  new=$(systemctl show -P MainPID luod.service)
+  [ $new != 0 ] && [ $new != $old ] && [ "$(systemctl is-active luod.service)" = active ] && break
+  sleep 0.1
+done
+[ $new != 0 ] && [ $new != $old ]`
+
+func TestLuodKilledBeforePackingLosesNothing(t *testing.T) {
+	r := start(t, lab.Trixie, false, 0)
+	enable(t, r, 2)
+	r.Sh(t, "systemctl enable -q --now plain.service")
+	before := must(r.Reports(t.Context(), 3))(t)
+	r.Sh(t, kill)
+	r.Sh(t, "rm -r /run/keeper; systemctl restart plain.service 'keeper@*'")
+	same(t, before, must(r.Reports(t.Context(), 3))(t))
+	walk(t, r, 3, r.Parts.Newer)
+}
+
+// holdShutdown keeps the shutdown waiting for some seconds, so that there is a
+// time after the commit to do something in.
+const holdShutdown = `cat > /run/systemd/system/slow.service <<'E'
+[Service]
+ExecStart=/bin/sleep infinity
+ExecStop=/bin/sleep %SECONDS%
+TimeoutStopSec=90
+E
+systemctl daemon-reload; systemctl start slow.service
+`
+
+func hold(seconds string) string { return strings.ReplaceAll(holdShutdown, "%SECONDS%", seconds) }
+
+// outside runs a script that the shutdown does not end.
+func outside(script string) string {
+	return "cat > /run/outside.sh <<'E'\n" + script + "\nE\nsystemd-run -q -p DefaultDependencies=no -p IgnoreOnIsolate=yes sh /run/outside.sh"
+}
+
+func TestLuodKilledAfterPackingLosesNothing(t *testing.T) {
+	r := start(t, lab.Trixie, false, 0)
+	enable(t, r, 2)
+	before := must(r.Reports(t.Context(), 2))(t)
+	r.Sh(t, hold("8"))
+	check(t, r.Load(t.Context(), r.Parts.Newer))
+	check(t, r.Jump(t.Context(), r.Parts.Newer, outside(`luoctl live-update > /run/outside.out 2>&1
+old=$(systemctl show -P MainPID luod.service)
+kill -9 $old
+for i in $(seq 50); do sleep 0.1; new=$(systemctl show -P MainPID luod.service); [ $new != 0 ] && [ $new != $old ] && break; done
+echo "luod was killed: $old, now $new" > /dev/console`)))
+	if !strings.Contains(r.ConsoleTail(1000), "luod was killed: ") {
+		t.Error("luod was not killed during the shutdown: the test proves nothing")
+	}
+	same(t, before, must(r.Reports(t.Context(), 2))(t))
+	settled(t, r, 1)
+}
+
+func TestLuodKilledAfterRetrievalLosesNothing(t *testing.T) {
+	r := start(t, lab.Trixie, false, 0)
+	enable(t, r, 2)
+	before := must(r.Reports(t.Context(), 2))(t)
+	// Nobody fetches anything after the jump until we say so.
+	r.Sh(t, "systemctl disable -q keeper@1.service keeper@2.service")
+	check(t, r.Update(t.Context(), r.Parts.Newer))
+	if s := must(r.Status(t.Context()))(t); s.Phase != "restoring" || len(s.Waiting) != 2 {
+		t.Fatalf("after the jump: %+v", s)
+	}
+	r.Sh(t, kill)
+	if s := must(r.Status(t.Context()))(t); s.Phase != "restoring" || len(s.Waiting) != 2 || s.Generation != 1 {
+		t.Fatalf("after the first kill: %+v", s)
+	}
+	r.Sh(t, "systemctl start keeper@1.service")
+	r.Sh(t, kill)
+	if s := must(r.Status(t.Context()))(t); s.Phase != "restoring" || len(s.Waiting) != 1 {
+		t.Fatalf("after one has fetched and the second kill: %+v", s)
+	}
+	r.Sh(t, "systemctl start keeper@2.service")
+	same(t, before, must(r.Reports(t.Context(), 2))(t))
+	settled(t, r, 1)
+}
+
+func TestACancelledShutdownIsTakenBack(t *testing.T) {
+	r := start(t, lab.Trixie, false, 0)
+	enable(t, r, 1)
+	before := must(r.Reports(t.Context(), 1))(t)
+	r.Sh(t, hold("60"))
+	check(t, r.Load(t.Context(), r.Parts.Newer))
+	r.Sh(t, outside(`luoctl live-update > /run/outside.out 2>&1
+sleep 3
+systemctl cancel
+systemctl kill -s KILL slow.service
+sleep 1
+systemctl start --no-block dbus.service multi-user.target`))
+	var s rig.Status
+	for range 40 {
+		time.Sleep(time.Second)
+		res, err := r.Run(t.Context(), "luoctl status --json")
+		if err != nil || res.Code != 0 {
+			continue
+		}
+		if s, _ = r.Status(t.Context()); s.LastError != "" {
+			break
+		}
+	}
+	if s.Phase != "idle" || !strings.Contains(s.LastError, "canceled") {
+		t.Fatalf("after the cancellation: %+v", s)
+	}
+	r.Sh(t, "rm -rf /run/keeper; systemctl restart keeper@1.service")
+	same(t, before, must(r.Reports(t.Context(), 1))(t))
+	walk(t, r, 1, r.Parts.Newer)
+}
