@@ -78,10 +78,16 @@ type Coordinator struct {
 	// open because nobody can say what is in them.
 	manifest *luo.Session
 	stuck    map[string]*luo.Session
-	outgoing closer
+	outgoing outgoing
 }
 
-type closer interface{ Close() error }
+// outgoing is what was packed for the next kernel.
+type outgoing interface {
+	// Close un-preserves everything.
+	Close() error
+	// Drop closes this process's descriptors and leaves the fd store's.
+	Drop()
+}
 
 // arrival is what one unit has not fetched yet.
 type arrival struct {
@@ -131,10 +137,31 @@ func do[T any](ctx context.Context, c *Coordinator, f func() (T, error)) (T, err
 	}
 }
 
-// Close stops the coordinator and closes this process's descriptors. Everything
-// stays in the fd store, and nothing is un-preserved or finished by it.
+// Close stops the coordinator and closes this process's descriptors, as a kill
+// would. Everything stays in the fd store, and nothing is un-preserved or
+// finished by it. Close it once or more.
 func (c *Coordinator) Close() {
-	close(c.stop)
+	_, _ = do(context.Background(), c, func() (any, error) {
+		close(c.stop)
+		c.vault.Close()
+		for _, a := range c.incoming {
+			closeAll(a.sessions)
+		}
+		closeAll(c.stuck)
+		if c.manifest != nil {
+			c.manifest.Close()
+		}
+		if c.outgoing != nil {
+			c.outgoing.Drop()
+		}
+		return nil, nil
+	})
+}
+
+func closeAll(sessions map[string]*luo.Session) {
+	for _, s := range sessions {
+		s.Close()
+	}
 }
 
 // save writes the record and tells the world. The error matters only before a

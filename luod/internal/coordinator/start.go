@@ -131,6 +131,8 @@ func (l leftover) Close() error {
 	return errors.Join(failed...)
 }
 
+func (l leftover) Drop() { closeAll(l.sessions) }
+
 // resume goes on where a killed luod stood. A jump that was committed and is
 // under way goes on with the sessions kept open; anything else is taken back.
 func (c *Coordinator) resume(ctx context.Context, outgoing map[string]*luo.Session) {

@@ -171,6 +171,15 @@ func (p *Packed) Close() error {
 	return errors.Join(failed...)
 }
 
+// Drop closes this process's descriptors of the sessions, as a kill would; those
+// in the fd store keep everything preserved.
+func (p *Packed) Drop() {
+	for _, s := range p.sessions {
+		s.Close()
+	}
+	p.sessions = nil
+}
+
 // Sum borrows f and returns the SHA-256 of its first size bytes in hex, without
 // moving its position.
 func Sum(f *os.File, size int64) (string, error) {

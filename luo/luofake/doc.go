@@ -1,0 +1,6 @@
+// Package luofake is a Live Update Orchestrator in memory, for tests that need
+// no kernel. It implements the ioctls with the kernel's rules and errnos, and its
+// sessions are real descriptors, so that duplicates in a message, in an fd store
+// or in another process keep a session alive as they would. Kexec takes the
+// tests to the next kernel.
+package luofake

@@ -1,0 +1,532 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/kexec"
+	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luo/luofake"
+	"github.com/liveupdate/luod/luod/fdstore/fakestore"
+	"github.com/liveupdate/luod/luod/internal/manifest"
+	"github.com/liveupdate/luod/luod/internal/vault"
+)
+
+// world is a machine around a coordinator, with all that outlives a killed luod.
+type world struct {
+	t       *testing.T
+	kernel  *luofake.Kernel
+	store   *fakestore.Store
+	record  string
+	image   string
+	line    string
+	loaded  bool
+	survive error
+	jumpErr error
+	results chan string
+	jumping bool
+	c       *Coordinator
+}
+
+func (w *world) Load(kexec.Target) error               { w.loaded = true; return nil }
+func (w *world) Unload() error                         { w.loaded = false; return nil }
+func (w *world) Loaded() (bool, error)                 { return w.loaded, nil }
+func (w *world) Check(context.Context) error           { return w.survive }
+func (w *world) Jumping(context.Context) (bool, error) { return w.jumping, nil }
+func (w *world) Jump(context.Context) (<-chan string, error) {
+	if w.jumpErr != nil {
+		return nil, w.jumpErr
+	}
+	w.results = make(chan string, 1)
+	return w.results, nil
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, kernel: luofake.New(), store: fakestore.New(), record: filepath.Join(t.TempDir(), "record.json")}
+	w.image = filepath.Join(t.TempDir(), "vmlinuz")
+	head := make([]byte, 4096)
+	copy(head[0x1fe:], "\x55\xaaxxHdrS\x0f\x02")
+	head[0x20f] = 4
+	copy(head[0x600:], "7.3.4 (x)\x00")
+	head[0x239] = 8
+	if err := os.WriteFile(w.image, head, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	t.Cleanup(func() {
+		w.kill()
+		w.store.Close()
+		w.kernel.Incoming() // lets the fake notice the last closes
+	})
+	return w
+}
+
+// start starts luod on what is left.
+func (w *world) start() {
+	w.t.Helper()
+	c, err := Start(context.Background(), Config{
+		Kernel: w.kernel.LUO(), Store: w.store, Loader: w, Jumper: w, Record: w.record,
+		Machine: Machine{Release: "7.2", BootID: "b", CommandLine: w.line, Now: time.Now, Booted: time.Now},
+		Log:     slog.New(slog.NewTextHandler(io.Discard, nil)),
+	}, w.store.Listen())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.c = c
+}
+
+// kill ends luod as SIGKILL does: its descriptors go, and nothing else happens.
+func (w *world) kill() { w.c.Close() }
+
+// reboot is a kexec: another kernel, another /run, nothing in the fd store.
+func (w *world) reboot() {
+	w.t.Helper()
+	next, err := w.kernel.Kexec()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.kill()
+	w.store.Close()
+	w.kernel, w.store, w.loaded = next, fakestore.New(), false
+	w.record = filepath.Join(w.t.TempDir(), "record.json")
+	w.start()
+}
+
+func memfd(t *testing.T, content string) *os.File {
+	t.Helper()
+	fd, err := unix.MemfdCreate("t", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fd), "memfd")
+	if _, err := f.WriteString(content); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+var ctx = context.Background()
+
+// preserve hands over n files of unit with contents that name it.
+func (w *world) preserve(unit string, n int) {
+	w.t.Helper()
+	var names []string
+	var files []*os.File
+	for i := range n {
+		name := fmt.Sprintf("fd-%d", i)
+		names, files = append(names, name), append(files, memfd(w.t, unit+"/"+name))
+	}
+	if err := w.c.Preserve(ctx, unit, names, files); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// fetch retrieves all of unit, checks that there are n with the right contents,
+// and says that they were fetched.
+func (w *world) fetch(unit string, n int) {
+	w.t.Helper()
+	w.look(unit, n)
+	fetch, err := w.c.Retrieve(ctx, unit, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	fetch.Close()
+	if err := w.c.Fetched(ctx, unit, fetch.Names); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) look(unit string, n int) {
+	w.t.Helper()
+	fetch, err := w.c.Retrieve(ctx, unit, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer fetch.Close()
+	if len(fetch.Files) != n {
+		w.t.Fatalf("%s has %d files, want %d", unit, len(fetch.Files), n)
+	}
+	for i, f := range fetch.Files {
+		b := make([]byte, 100)
+		read, _ := f.ReadAt(b, 0)
+		if want := unit + "/" + fetch.Names[i]; string(b[:read]) != want || fetch.Names[i] != fmt.Sprintf("fd-%d", i) {
+			w.t.Fatalf("%s: file %d is %q with %q", unit, i, fetch.Names[i], b[:read])
+		}
+	}
+}
+
+func (w *world) load() {
+	w.t.Helper()
+	if _, err := w.c.Load(ctx, kexec.Target{Kernel: w.image, CommandLine: "root=/dev/vda"}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) update() {
+	w.t.Helper()
+	w.load()
+	if _, err := w.c.LiveUpdate(ctx, Options{}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) status() Status {
+	w.t.Helper()
+	s, err := w.c.Status(ctx)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+func (w *world) expect(phase Phase, generation uint64, waiting ...string) Status {
+	w.t.Helper()
+	s := w.status()
+	if s.Phase != phase || s.Generation != generation || !slices.Equal(s.Waiting, append([]string{}, waiting...)) || len(s.Lost) != 0 || s.Degraded != "" {
+		w.t.Fatalf("want %s in generation %d with %v waiting, have %+v", phase, generation, waiting, s)
+	}
+	return s
+}
+
+func TestEverythingComesThroughTwoGenerations(t *testing.T) {
+	w := newWorld(t)
+	w.preserve("a.service", 250) // three sessions
+	w.preserve("b.service", 1)
+	for generation := range uint64(2) {
+		w.update()
+		w.expect(Committed, generation)
+		w.reboot()
+		w.expect(Restoring, generation+1, "a.service", "b.service")
+		w.fetch("b.service", 1)
+		w.expect(Restoring, generation+1, "a.service")
+		w.fetch("a.service", 250)
+		s := w.expect(Idle, generation+1)
+		if in := w.kernel.Incoming(); len(in) != 0 {
+			t.Fatalf("still open: %v", in)
+		}
+		for _, name := range []string{"trigger", "packed", "kernel started", "restored", "done"} {
+			if !slices.ContainsFunc(s.TimeLine, func(m manifest.Mark) bool { return m.Name == name }) {
+				t.Errorf("the time line lacks %q: %+v", name, s.TimeLine)
+			}
+		}
+		for _, name := range w.store.Names() {
+			if !vault.IsEntry(name) {
+				t.Errorf("%s is left in the fd store", name)
+			}
+		}
+	}
+}
+
+func TestARefusalChangesNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(*world)
+		fault string
+	}{
+		"no kernel is loaded":  {func(w *world) { w.loaded = false }, "NoKernelLoaded"},
+		"another loaded it":    {func(w *world) { w.c.rec.Loaded = nil }, "ForeignKernel"},
+		"it would not survive": {func(w *world) { w.survive = errors.New("dracut") }, "WouldNotSurvive"},
+		"no LUO":               {func(w *world) { w.kernel.SetPresent(false) }, "NotSupported"},
+		"PID 1 refuses":        {func(w *world) { w.jumpErr = errors.New("no") }, "JumpFailed"},
+		"a file is refused":    {func(w *world) { w.kernel.FailNext(luo.ReqPreserveFD, unix.ENOMEM) }, "PackFailed"},
+		"a session is refused": {func(w *world) { w.kernel.FailNext(luo.ReqCreateSession, unix.ENOMEM) }, "PackFailed"},
+		"the store is full":    {func(w *world) { w.store.FailNext(errors.New("full")) }, "PackFailed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.preserve("a.service", 3)
+			w.load()
+			c.spoil(w)
+			_, err := w.c.LiveUpdate(ctx, Options{})
+			var f *Fault
+			if !errors.As(err, &f) || f.Name != c.fault {
+				t.Fatalf("got %v, want %s", err, c.fault)
+			}
+			if out := w.kernel.Outgoing(); len(out) != 0 {
+				t.Fatalf("still preserved: %v", out)
+			}
+			w.kernel.SetPresent(true)
+			w.survive, w.jumpErr = nil, nil
+			w.expect(Idle, 0)
+			w.look("a.service", 3)
+			w.update() // and the next try works
+			w.reboot()
+			w.fetch("a.service", 3)
+			w.expect(Idle, 1)
+		})
+	}
+}
+
+func TestAShutdownThatIsGivenUpIsTakenBack(t *testing.T) {
+	w := newWorld(t)
+	w.preserve("a.service", 3)
+	w.update()
+	f := memfd(t, "x")
+	var busy *Fault
+	if err := w.c.Preserve(ctx, "a.service", []string{"late"}, []*os.File{f}); !errors.As(err, &busy) || busy.Name != "Busy" {
+		t.Fatalf("during an update: %v", err)
+	}
+	w.results <- "canceled"
+	for range 100 {
+		if w.status().Phase == Idle {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if s := w.expect(Idle, 0); !strings.Contains(s.LastError, "canceled") {
+		t.Fatalf("last error %q", s.LastError)
+	}
+	if out := w.kernel.Outgoing(); len(out) != 0 {
+		t.Fatalf("still preserved: %v", out)
+	}
+	if err := w.c.Preserve(ctx, "a.service", []string{"late"}, []*os.File{f}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.c.Release(ctx, "a.service", []string{"late"}); err != nil {
+		t.Fatal(err)
+	}
+	w.update()
+	w.reboot()
+	w.fetch("a.service", 3)
+}
+
+func TestAKillAtAnyStepLosesNothing(t *testing.T) {
+	for name, kill := range map[string]func(*world){
+		"before packing": func(w *world) { w.kill(); w.start(); w.expect(Idle, 0); w.update(); w.reboot() },
+		"while packing": func(w *world) {
+			w.load()
+			// The record says packing and half the sessions are in the store.
+			if _, err := do(ctx, w.c, func() (any, error) { return w.c.begin(ctx, Options{}) }); err != nil {
+				w.t.Fatal(err)
+			}
+			s, err := w.kernel.LUO().CreateSession(ctx, "luod.g1.1")
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			if err := w.store.Push("luod.g1.1", s.File()); err != nil {
+				w.t.Fatal(err)
+			}
+			s.Close()
+			w.kill()
+			w.start()
+			if s := w.expect(Idle, 0); !strings.Contains(s.LastError, "taken back") {
+				w.t.Fatalf("last error %q", s.LastError)
+			}
+			if out := w.kernel.Outgoing(); len(out) != 0 {
+				w.t.Fatalf("still preserved: %v", out)
+			}
+			w.update()
+			w.reboot()
+		},
+		"after the commit": func(w *world) {
+			w.update()
+			w.jumping = true
+			w.kill()
+			w.start()
+			w.expect(Committed, 0)
+			w.reboot()
+		},
+		"after the commit, and the shutdown is given up": func(w *world) {
+			w.update()
+			w.kill()
+			w.start()
+			w.expect(Idle, 0)
+			if out := w.kernel.Outgoing(); len(out) != 0 {
+				w.t.Fatalf("still preserved: %v", out)
+			}
+			w.update()
+			w.reboot()
+		},
+		"after the retrieval": func(w *world) {
+			w.update()
+			w.reboot()
+			w.kill()
+			w.start()
+			w.expect(Restoring, 1, "a.service", "b.service")
+		},
+		"after the retrieval, before the record": func(w *world) {
+			w.update()
+			w.reboot()
+			w.kill()
+			if err := os.Remove(w.record); err != nil {
+				w.t.Fatal(err)
+			}
+			w.start()
+			w.expect(Restoring, 1, "a.service", "b.service")
+		},
+		"after one unit has fetched": func(w *world) {
+			w.update()
+			w.reboot()
+			w.fetch("b.service", 2)
+			w.kill()
+			w.start()
+			w.expect(Restoring, 1, "a.service")
+		},
+		"after one unit has fetched and released": func(w *world) {
+			w.update()
+			w.reboot()
+			w.fetch("b.service", 2)
+			if err := w.c.Release(ctx, "b.service", nil); err != nil {
+				w.t.Fatal(err)
+			}
+			w.kill()
+			w.start()
+			w.expect(Restoring, 1, "a.service")
+			w.preserve("b.service", 2)
+		},
+		"when all have fetched": func(w *world) {
+			w.update()
+			w.reboot()
+			w.fetch("a.service", 120)
+			w.fetch("b.service", 2)
+			w.kill()
+			w.start()
+			w.expect(Idle, 1)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.preserve("a.service", 120)
+			w.preserve("b.service", 2)
+			kill(w)
+			w.fetch("a.service", 120)
+			w.fetch("b.service", 2)
+			w.expect(Idle, 1)
+			if in := w.kernel.Incoming(); len(in) != 0 {
+				t.Fatalf("still open: %v", in)
+			}
+		})
+	}
+}
+
+func TestWhatNobodyFetchedIsCarriedOn(t *testing.T) {
+	w := newWorld(t)
+	w.preserve("a.service", 5)
+	w.update()
+	w.reboot()
+	w.expect(Restoring, 1, "a.service")
+	w.update()
+	w.reboot()
+	w.expect(Restoring, 2, "a.service")
+	w.fetch("a.service", 5)
+	w.expect(Idle, 2)
+}
+
+func TestALostHandoverIsLoud(t *testing.T) {
+	w := newWorld(t)
+	w.line = "root=/dev/vda luod.generation=3"
+	w.record = filepath.Join(t.TempDir(), "record.json")
+	w.kill()
+	w.start()
+	if s := w.status(); !strings.Contains(s.Warning, "generation 3") {
+		t.Fatalf("warning %q", s.Warning)
+	}
+}
+
+func TestAnUnreadableManifestKeepsTheSessionsOpen(t *testing.T) {
+	for name, text := range map[string]string{
+		"damaged": "LUOD-MANIFEST 1 5 00\nhello",
+		"newer":   "LUOD-MANIFEST 2 what do I know",
+		"empty":   "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			s, err := w.kernel.LUO().CreateSession(ctx, manifest.SessionName)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := memfd(t, text)
+			if err := s.PreserveFD(f, manifest.Token); err != nil {
+				t.Fatal(err)
+			}
+			w.reboot()
+			for range 2 { // and a restart makes it no better
+				s := w.status()
+				if s.Degraded == "" || len(w.kernel.Incoming()) != 1 {
+					t.Fatalf("%+v, incoming %v", s, w.kernel.Incoming())
+				}
+				w.load()
+				var fault *Fault
+				if _, err := w.c.LiveUpdate(ctx, Options{}); !errors.As(err, &fault) || fault.Name != "Degraded" {
+					t.Fatalf("an update went ahead: %v", err)
+				}
+				w.kill()
+				w.start()
+			}
+		})
+	}
+}
+
+func TestAReadOnlyDescriptorStaysOne(t *testing.T) {
+	w := newWorld(t)
+	rw := memfd(t, "0123456789")
+	ro, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", rw.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rw.Close()
+	if _, err := ro.Seek(4, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.c.Preserve(ctx, "a.service", []string{"ro"}, []*os.File{ro}); err != nil {
+		t.Fatal(err)
+	}
+	w.update()
+	w.reboot()
+	fetch, err := w.c.Retrieve(ctx, "a.service", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fetch.Close()
+	f := fetch.Files[0]
+	if _, err := f.Write([]byte("x")); err == nil {
+		t.Error("it became writable")
+	}
+	if at, _ := f.Seek(0, io.SeekCurrent); at != 4 {
+		t.Errorf("its position is %d", at)
+	}
+}
+
+func TestNoDescriptorIsLeftBehind(t *testing.T) {
+	count := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	// What other tests dropped is closed by the garbage collector at its leisure.
+	for range 2 {
+		runtime.GC()
+		time.Sleep(20 * time.Millisecond)
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	before := count()
+	w := newWorld(t)
+	w.preserve("a.service", 120)
+	w.update()
+	w.reboot()
+	w.fetch("a.service", 120)
+	if err := w.c.Release(ctx, "a.service", nil); err != nil {
+		t.Fatal(err)
+	}
+	w.kill()
+	w.store.Close()
+	w.kernel.Incoming() // lets the fake notice the last close
+	if after := count(); after != before {
+		t.Errorf("%d file descriptors before, %d after", before, after)
+	}
+}
