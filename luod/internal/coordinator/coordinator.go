@@ -142,7 +142,6 @@ func do[T any](ctx context.Context, c *Coordinator, f func() (T, error)) (T, err
 // finished by it. Close it once or more.
 func (c *Coordinator) Close() {
 	_, _ = do(context.Background(), c, func() (any, error) {
-		close(c.stop)
 		c.vault.Close()
 		for _, a := range c.incoming {
 			closeAll(a.sessions)
@@ -154,6 +153,7 @@ func (c *Coordinator) Close() {
 		if c.outgoing != nil {
 			c.outgoing.Drop()
 		}
+		close(c.stop)
 		return nil, nil
 	})
 }
