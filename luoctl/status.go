@@ -135,13 +135,12 @@ func printStatus(w io.Writer, s status, c palette) {
 	for _, l := range s.Lost {
 		line("Lost", "%s of %s: %s", c.bad(l.Name), l.Unit, l.Reason)
 	}
-	for name, text := range map[string]string{"Unsupported": s.Unsupported, "Degraded": s.Degraded} {
-		if text != "" {
-			line(name, "%s", c.bad(text))
+	for _, p := range []struct{ name, text string }{
+		{"Unsupported", s.Unsupported}, {"Degraded", s.Degraded}, {"Warning", s.Warning},
+	} {
+		if p.text != "" {
+			line(p.name, "%s", c.bad(p.text))
 		}
-	}
-	if s.Warning != "" {
-		line("Warning", "%s", c.bad(s.Warning))
 	}
 	if s.LastError != "" {
 		line("Last Error", "%s", s.LastError)

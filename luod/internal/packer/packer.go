@@ -123,6 +123,9 @@ func Pack(ctx context.Context, kernel *luo.Kernel, store Store, cargo Cargo) (_ 
 }
 
 func (p *Packed) open(ctx context.Context, kernel *luo.Kernel, name string) (*luo.Session, error) {
+	// The device is busy for milliseconds or for a reason.
+	ctx, cancel := context.WithTimeout(ctx, luo.OpenTimeout)
+	defer cancel()
 	session, err := kernel.CreateSession(ctx, name)
 	if err != nil {
 		return nil, err

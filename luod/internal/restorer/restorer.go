@@ -123,6 +123,9 @@ func (r *Restored) session(ctx context.Context, kernel *luo.Kernel, store Store,
 	if s := r.Sessions[name]; s != nil {
 		return s, nil
 	}
+	// Nothing can be restored without the device, so wait longer than usual.
+	ctx, cancel := context.WithTimeout(ctx, 4*luo.OpenTimeout)
+	defer cancel()
 	s, err := kernel.RetrieveSession(ctx, name)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,209 @@
+package socket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/luod/internal/callers"
+	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/vault"
+	"github.com/liveupdate/luod/luod/wire"
+)
+
+type registry struct {
+	mu      sync.Mutex
+	files   []*os.File
+	names   []string
+	refuse  error
+	fetched int
+}
+
+func (r *registry) Preserve(_ context.Context, _ string, names []string, files []*os.File) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refuse == nil {
+		r.names, r.files = append(r.names, names...), append(r.files, files...)
+	}
+	return r.refuse
+}
+
+func (r *registry) Retrieve(context.Context, string, []string) (coordinator.Fetch, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := coordinator.Fetch{Names: r.names}
+	for _, file := range r.files {
+		fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return f, err
+		}
+		f.Files = append(f.Files, os.NewFile(uintptr(fd), "dup"))
+	}
+	return f, nil
+}
+
+func (r *registry) Fetched(_ context.Context, _ string, names []string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fetched += len(names)
+	return nil
+}
+
+func serve(t *testing.T, r *registry, unitError error) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "s")
+	s, err := Listen(path, r, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Unit = func(int) (string, error) { return "test.service", unitError }
+	go s.Serve()
+	t.Cleanup(s.Close)
+	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 {
+		t.Fatalf("the socket has mode %v, %v", st.Mode(), err)
+	}
+	return path
+}
+
+func dial(t *testing.T, path string) int {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+		t.Fatal(err)
+	}
+	return fd
+}
+
+func memfds(t *testing.T, n int) (names []string, files []*os.File) {
+	t.Helper()
+	for i := range n {
+		fd, err := unix.MemfdCreate("t", unix.MFD_CLOEXEC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := os.NewFile(uintptr(fd), "memfd")
+		fmt.Fprint(f, i)
+		names, files = append(names, fmt.Sprintf("fd-%d", i)), append(files, f)
+	}
+	return names, files
+}
+
+func ask(t *testing.T, fd int, m wire.Message, files []*os.File) (wire.Message, []*os.File) {
+	t.Helper()
+	if err := wire.Send(fd, m, files); err != nil {
+		t.Fatal(err)
+	}
+	answer, got, err := wire.Receive(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer, got
+}
+
+func TestManyDescriptorsComeInSeveralMessages(t *testing.T) {
+	r := &registry{}
+	r.names, r.files = memfds(t, 450)
+	fd := dial(t, serve(t, r, nil))
+	defer unix.Close(fd)
+	m, files := ask(t, fd, wire.Message{Request: wire.Retrieve}, nil)
+	names := m.Names
+	for m.More {
+		var more []*os.File
+		var err error
+		if m, more, err = wire.Receive(fd); err != nil {
+			t.Fatal(err)
+		}
+		names, files = append(names, m.Names...), append(files, more...)
+	}
+	if len(names) != 450 || len(files) != 450 {
+		t.Fatalf("%d names and %d files", len(names), len(files))
+	}
+	for i, f := range files {
+		b := make([]byte, 10)
+		n, _ := f.ReadAt(b, 0)
+		if names[i] != fmt.Sprintf("fd-%d", i) || string(b[:n]) != fmt.Sprint(i) {
+			t.Fatalf("file %d is %q with %q", i, names[i], b[:n])
+		}
+	}
+	wire.Close(files)
+	if m, _ := ask(t, fd, wire.Message{Request: wire.Fetched, Names: names[:200]}, nil); m.Error != "" {
+		t.Fatalf("%+v", m)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fetched != 200 {
+		t.Fatalf("%d fetched", r.fetched)
+	}
+	wire.Close(r.files)
+}
+
+func TestARefusedOrStrangeRequestLeavesNoDescriptor(t *testing.T) {
+	r := &registry{refuse: &vault.Refusal{Reason: vault.NameInUse, Text: "taken"}}
+	path := serve(t, r, nil)
+	names, files := memfds(t, 3)
+	count := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	fd := dial(t, path)
+	if m, _ := ask(t, fd, wire.Message{Request: wire.Preserve, Names: names}, files); m.Reason != "NameInUse" || m.Error != "taken" {
+		t.Fatalf("%+v", m)
+	}
+	before := count()
+	for range 3 {
+		if m, _ := ask(t, fd, wire.Message{Request: wire.Preserve, Names: names}, files); m.Reason != "NameInUse" {
+			t.Fatalf("%+v", m)
+		}
+		if m, _ := ask(t, fd, wire.Message{Request: "explode"}, files); !strings.Contains(m.Error, "explode") {
+			t.Fatalf("%+v", m)
+		}
+	}
+	// Fewer is an earlier test's, closed by the garbage collector.
+	if after := count(); after > before {
+		t.Errorf("%d file descriptors before, %d after", before, after)
+	}
+	unix.Close(fd)
+	// Garbage ends that conversation and no other.
+	fd = dial(t, path)
+	if err := unix.Sendmsg(fd, []byte("{"), unix.UnixRights(int(files[0].Fd())), nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := wire.Receive(fd); err != io.EOF {
+		t.Fatalf("after garbage: %v", err)
+	}
+	unix.Close(fd)
+	fd = dial(t, path)
+	defer unix.Close(fd)
+	if m, _ := ask(t, fd, wire.Message{Request: wire.Retrieve}, nil); m.Error != "" {
+		t.Fatalf("%+v", m)
+	}
+}
+
+func TestACallerOfNoUnitGetsNothing(t *testing.T) {
+	r := &registry{}
+	r.names, r.files = memfds(t, 1)
+	fd := dial(t, serve(t, r, fmt.Errorf("%w: really", callers.ErrNoUnit)))
+	defer unix.Close(fd)
+	m, files, err := wire.Receive(fd)
+	if err != nil || len(files) != 0 || !strings.Contains(m.Error, "not a process of a system service") {
+		t.Fatalf("%+v, %d files, %v", m, len(files), err)
+	}
+	if _, _, err := wire.Receive(fd); !errors.Is(err, io.EOF) {
+		t.Fatalf("it goes on: %v", err)
+	}
+}
