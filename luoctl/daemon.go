@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/godbus/dbus/v5"
+	"github.com/spf13/cobra"
 )
 
 // daemon is luod on the system bus.
@@ -26,6 +28,18 @@ func connect(o *options) (*daemon, error) {
 		d.flags = dbus.FlagAllowInteractiveAuthorization
 	}
 	return d, nil
+}
+
+// ask connects, has f ask, and hangs up; f has at most timeout.
+func ask(cmd *cobra.Command, o *options, timeout time.Duration, f func(context.Context, *daemon) error) error {
+	d, err := connect(o)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+	defer cancel()
+	return f(ctx, d)
 }
 
 func (d *daemon) close() { d.conn.Close() }

@@ -26,15 +26,10 @@ func listCommand(o *options) *cobra.Command {
 		Short: "List every file descriptor that luod holds, by unit",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, err := connect(o)
-			if err != nil {
-				return err
-			}
-			defer d.close()
-			ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
-			defer cancel()
 			list := []held{}
-			if err := d.call(ctx, "ListFileDescriptors").Store(&list); err != nil {
+			if err := ask(cmd, o, time.Minute, func(ctx context.Context, d *daemon) error {
+				return d.call(ctx, "ListFileDescriptors").Store(&list)
+			}); err != nil {
 				return err
 			}
 			if o.json {

@@ -10,6 +10,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// loadTimeout leaves time for a large initrd on a slow disk, and for a password.
+const loadTimeout = 2 * time.Minute
+
 // loadFlags are those of load and of live-update.
 type loadFlags struct {
 	kernel, initrd, commandLine string
@@ -24,14 +27,12 @@ func loadCommand(o *options) *cobra.Command {
 			"another is given. What a live update needs (kho=on liveupdate=on) is added to either.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			d, err := connect(o)
-			if err != nil {
-				return err
-			}
-			defer d.close()
 			f.kernel = args[0]
-			loaded, err := d.load(cmd.Context(), f)
-			if err != nil {
+			var loaded loaded
+			if err := ask(cmd, o, loadTimeout, func(ctx context.Context, d *daemon) (err error) {
+				loaded, err = d.load(ctx, f)
+				return err
+			}); err != nil {
 				return err
 			}
 			if o.json {
@@ -69,8 +70,6 @@ func (d *daemon) load(ctx context.Context, f loadFlags) (loaded, error) {
 			return loaded{}, err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
 	l := loaded{Kernel: kernel, Initrd: initrd}
 	err = d.call(ctx, "Load", kernel, initrd, f.commandLine, map[string]dbus.Variant{}).Store(&l.Release, &l.CommandLine)
 	return l, err
@@ -82,14 +81,9 @@ func unloadCommand(o *options) *cobra.Command {
 		Short: "Unload the loaded kernel",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, err := connect(o)
-			if err != nil {
-				return err
-			}
-			defer d.close()
-			ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
-			defer cancel()
-			return d.call(ctx, "Unload").Err
+			return ask(cmd, o, time.Minute, func(ctx context.Context, d *daemon) error {
+				return d.call(ctx, "Unload").Err
+			})
 		},
 	}
 }

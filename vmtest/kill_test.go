@@ -23,7 +23,12 @@ func TestLuodKilledBeforePackingLosesNothing(t *testing.T) {
 	enable(t, r, 2)
 	r.Sh(t, "systemctl enable -q --now plain.service")
 	before := must(r.Reports(t.Context(), 3))(t)
+	const pids = "systemctl show -P MainPID plain.service keeper@1.service keeper@2.service"
+	running := r.Sh(t, pids)
 	r.Sh(t, kill)
+	if now := r.Sh(t, pids); now != running {
+		t.Errorf("the services run as %q and ran as %q: luod's restart restarted them", now, running)
+	}
 	r.Sh(t, "rm -r /run/keeper; systemctl restart plain.service 'keeper@*'")
 	same(t, before, must(r.Reports(t.Context(), 3))(t))
 	walk(t, r, 3, r.Parts.Newer)

@@ -113,10 +113,7 @@ func ReadBundle(r *os.File) (items []Item, err error) {
 		if err != nil {
 			return items, fmt.Errorf("read a bundle: %w", err)
 		}
-		files, err := received(oob[:oobn])
-		if err != nil {
-			return items, fmt.Errorf("read a bundle: %w", err)
-		}
+		files := Received(oob[:oobn])
 		var part []Item
 		if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
 			err = errors.New("a message was cut short")
@@ -134,24 +131,4 @@ func ReadBundle(r *os.File) (items []Item, err error) {
 		}
 		items = append(items, part...)
 	}
-}
-
-// received collects every descriptor of a control message first, so that no
-// return path can leave one behind.
-func received(oob []byte) ([]*os.File, error) {
-	messages, err := unix.ParseSocketControlMessage(oob)
-	if err != nil {
-		return nil, err
-	}
-	var files []*os.File
-	for _, m := range messages {
-		fds, err := unix.ParseUnixRights(&m)
-		if err != nil {
-			continue
-		}
-		for _, fd := range fds {
-			files = append(files, os.NewFile(uintptr(fd), "bundled"))
-		}
-	}
-	return files, nil
 }

@@ -10,6 +10,8 @@ import (
 	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/luod/fdstore"
 )
 
 // Path is where luod listens.
@@ -84,7 +86,7 @@ func Receive(fd int) (Message, []*os.File, error) {
 	if err != nil {
 		return Message{}, nil, err
 	}
-	files := received(oob[:oobn])
+	files := fdstore.Received(oob[:oobn])
 	var m Message
 	switch {
 	case n == 0 && len(files) == 0:
@@ -99,25 +101,6 @@ func Receive(fd int) (Message, []*os.File, error) {
 		return Message{}, nil, fmt.Errorf("read a message: %w", err)
 	}
 	return m, files, nil
-}
-
-// received collects every descriptor before anything can go wrong.
-func received(oob []byte) []*os.File {
-	messages, err := unix.ParseSocketControlMessage(oob)
-	if err != nil {
-		return nil
-	}
-	var files []*os.File
-	for _, m := range messages {
-		fds, err := unix.ParseUnixRights(&m)
-		if err != nil {
-			continue
-		}
-		for _, fd := range fds {
-			files = append(files, os.NewFile(uintptr(fd), "received"))
-		}
-	}
-	return files
 }
 
 // Close closes files.

@@ -30,7 +30,7 @@ WantedBy=multi-user.target
 // plainUnit is a service that knows only $LISTEN_FDS.
 const plainUnit = `[Unit]
 Description=Service that knows only LISTEN_FDS
-Requires=luod.service
+Wants=luod.service
 After=luod.service
 
 [Service]

@@ -96,7 +96,10 @@ func (r *registry) Fetched(_ context.Context, _ string, names []string) error {
 	return nil
 }
 
-func (r *registry) Own(context.Context, string) ([]coordinator.Held, error) { return r.List(nil) }
+func (r *registry) Own(ctx context.Context, _ string) ([]coordinator.Held, error) {
+	return r.List(ctx)
+}
+
 func (r *registry) List(context.Context) ([]coordinator.Held, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
