@@ -67,8 +67,9 @@ func run(log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	exhausted := make(chan struct{}, 1)
 	door := &bus.Door{
-		Log: log, Unit: callers.Unit,
+		Log: log, Unit: callers.Unit, Exhausted: func() { exhausted <- struct{}{} },
 		Dial: func(options ...dbus.ConnOption) (*dbus.Conn, error) { return dbus.ConnectSystemBus(options...) },
 	}
 	dir := filepath.Dir(wire.Path)
@@ -99,27 +100,33 @@ func run(log *slog.Logger) error {
 	if err := store.Notify("READY=1"); err != nil {
 		return err
 	}
-	return wait(ctx, c, log)
+	return wait(ctx, c, log, exhausted)
 }
 
-// wait returns on a request to stop. After the commit there is none: what PID 1
-// sends then is part of the shutdown that luod has to outlive.
-func wait(ctx context.Context, c *coordinator.Coordinator, log *slog.Logger) error {
+// wait returns on a request to stop, or when a restart is due; systemd starts
+// luod again then. After the commit there is neither: what PID 1 sends then is
+// part of the shutdown that luod has to outlive.
+func wait(ctx context.Context, c *coordinator.Coordinator, log *slog.Logger, exhausted <-chan struct{}) error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
-	for s := range signals {
+	for {
+		reason := "restarting to get rid of stray file descriptors"
+		select {
+		case s := <-signals:
+			reason = "stopping on " + s.String()
+		case <-exhausted:
+		}
 		status, err := c.Status(ctx)
 		if err != nil {
 			return err
 		}
-		if status.Phase == coordinator.Committed {
-			log.Warn("not stopping: a live update is committed and needs luod to the end", "signal", s)
+		if status.Phase == coordinator.Packing || status.Phase == coordinator.Committed {
+			log.Warn("not now: a live update needs luod to the end", "phase", status.Phase, "reason", reason)
 			continue
 		}
-		log.Info("stopping; everything that was handed over stays in the fd store", "signal", s)
+		log.Info("everything that was handed over stays in the fd store", "reason", reason)
 		return nil
 	}
-	return nil
 }
 
 // oneLine is what systemctl status shows.

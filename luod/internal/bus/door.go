@@ -40,8 +40,13 @@ type Door struct {
 	// Dial connects to the bus; the caller owns the connection.
 	Dial func(options ...dbus.ConnOption) (*dbus.Conn, error)
 
-	mu    sync.Mutex
-	props *prop.Properties
+	// Exhausted is called once, when clients have left too many descriptors
+	// here that can't be closed. It must not block.
+	Exhausted func()
+
+	mu     sync.Mutex
+	props  *prop.Properties
+	strays int
 }
 
 // retry is how soon a lost or missing bus is tried again.
@@ -69,7 +74,7 @@ func (d *Door) Serve(ctx context.Context) {
 var errLost = errors.New("the connection to the bus was lost")
 
 func (d *Door) open(ctx context.Context) error {
-	conn, err := d.Dial(dbus.WithContext(ctx), dbus.WithIncomingInterceptor(ownReply))
+	conn, err := d.Dial(dbus.WithContext(ctx), dbus.WithIncomingInterceptor(d.inspect))
 	if err != nil {
 		return fmt.Errorf("connect to the bus: %w", err)
 	}

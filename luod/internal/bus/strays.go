@@ -1,0 +1,93 @@
+package bus
+
+import (
+	"reflect"
+
+	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
+)
+
+// Any client may attach descriptors to any message, and the library leaves them
+// to whoever looks at the body. inspect sees every message before anybody else
+// and closes those that no method takes over. Descriptors that the body doesn't
+// even point to can't be found: they are counted, and at strayLimit luod has
+// itself restarted, which loses nothing and closes them all.
+const strayLimit = 4096
+
+// inspect is the connection's interceptor for incoming messages.
+func (d *Door) inspect(msg *dbus.Message) {
+	ownReply(msg)
+	attached, ok := msg.Headers[dbus.FieldUnixFDs].Value().(uint32)
+	if !ok || attached == 0 {
+		return
+	}
+	all := map[dbus.UnixFD]bool{}
+	for _, v := range msg.Body {
+		collect(reflect.ValueOf(v), all)
+	}
+	if stray := int(attached) - len(all); stray > 0 {
+		d.stray(stray)
+	}
+	if msg.Type == dbus.TypeMethodReply {
+		return // to a call of ours, which takes what it asked for
+	}
+	if msg.Type == dbus.TypeMethodCall && preserves(msg) {
+		// Preserve owns what its first argument has.
+		owned := map[dbus.UnixFD]bool{}
+		collect(reflect.ValueOf(msg.Body[0]), owned)
+		for fd := range owned {
+			delete(all, fd)
+		}
+	} else {
+		// No method may see a number that is closed now.
+		msg.Body = []any{struct{}{}}
+	}
+	for fd := range all {
+		unix.Close(int(fd))
+	}
+}
+
+func preserves(msg *dbus.Message) bool {
+	signature, _ := msg.Headers[dbus.FieldSignature].Value().(dbus.Signature)
+	return msg.Headers[dbus.FieldMember].Value() == "Preserve" &&
+		msg.Headers[dbus.FieldInterface].Value() == Interface &&
+		msg.Headers[dbus.FieldPath].Value() == dbus.ObjectPath(Path) &&
+		signature.String() == "a(sh)a{sv}" && len(msg.Body) == 2
+}
+
+// collect finds every descriptor in v, however deep.
+func collect(v reflect.Value, into map[dbus.UnixFD]bool) {
+	switch v.Kind() {
+	case reflect.Interface:
+		collect(v.Elem(), into)
+	case reflect.Slice:
+		for i := range v.Len() {
+			collect(v.Index(i), into)
+		}
+	case reflect.Map:
+		for _, key := range v.MapKeys() {
+			collect(v.MapIndex(key), into)
+		}
+	case reflect.Struct:
+		if variant, ok := v.Interface().(dbus.Variant); ok {
+			collect(reflect.ValueOf(variant.Value()), into)
+		}
+	case reflect.Int32:
+		if fd, ok := v.Interface().(dbus.UnixFD); ok {
+			into[fd] = true
+		}
+	}
+}
+
+func (d *Door) stray(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before := d.strays
+	d.strays += n
+	if before < strayLimit && d.strays >= strayLimit {
+		d.Log.Warn("clients have left so many file descriptors here that luod should be restarted", "count", d.strays)
+		if d.Exhausted != nil {
+			d.Exhausted()
+		}
+	}
+}
