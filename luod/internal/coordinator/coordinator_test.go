@@ -530,3 +530,45 @@ func TestNoDescriptorIsLeftBehind(t *testing.T) {
 		t.Errorf("%d file descriptors before, %d after", before, after)
 	}
 }
+
+func TestWhatCameBackOtherwiseIsNeverDiscarded(t *testing.T) {
+	w := newWorld(t)
+	w.preserve("a.service", 2)
+	for session, content := range map[string]string{"luod.g1.1": "12345", manifest.SessionName: ""} {
+		s, err := w.kernel.LUO().CreateSession(ctx, session)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if session == manifest.SessionName {
+			text, err := manifest.Encode(&manifest.Manifest{Generation: 1, Units: []manifest.Unit{{Name: "b.service", Files: []manifest.File{
+				{Name: "fd-0", Session: "luod.g1.1", Token: 1, Size: 999},
+				{Name: "fd-1", Session: "luod.g1.2", Token: 1, Size: 999},
+			}}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			content = string(text)
+		}
+		if err := s.PreserveFD(memfd(t, content), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.reboot()
+	for range 2 {
+		s := w.status()
+		if len(s.Lost) != 2 || !slices.Equal(s.Waiting, []string{"b.service"}) || s.FileDescriptors != 0 {
+			t.Fatalf("%+v", s)
+		}
+		w.load()
+		var fault *Fault
+		if _, err := w.c.LiveUpdate(ctx, Options{}); !errors.As(err, &fault) || fault.Name != "Degraded" || !strings.Contains(err.Error(), "fd-0") {
+			t.Fatalf("an update went ahead: %v", err)
+		}
+		if in := w.kernel.Incoming(); !slices.Contains(in, "luod.g1.1") {
+			t.Fatalf("discarded: open are %v", in)
+		}
+		w.kill()
+		w.start()
+	}
+}

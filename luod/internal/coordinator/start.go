@@ -212,8 +212,11 @@ func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session,
 		c.mark("luod started", started)
 	}
 	c.rec.Phase = Restoring
-	c.rec.Lost = append(c.rec.Lost, r.Lost...)
 	for _, l := range r.Lost {
+		if c.lost(l.Unit, l.Name) {
+			continue // known since before luod was restarted
+		}
+		c.rec.Lost = append(c.rec.Lost, l)
 		c.Log.Error("a file descriptor did not come through the live update", "unit", l.Unit, "name", l.Name, "reason", l.Reason)
 	}
 	c.keep(r.Files)
@@ -223,17 +226,14 @@ func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session,
 		}
 		a := &arrival{sessions: map[string]*luo.Session{}, names: map[string]bool{}}
 		for _, f := range u.Files {
-			if s := r.Sessions[f.Session]; s != nil {
+			s := r.Sessions[f.Session]
+			if s != nil {
 				a.sessions[f.Session] = s
 			}
-			if files, err := c.vault.Select(u.Name, []string{f.Name}); err == nil && len(files) == 1 {
+			// One that came back otherwise than it went stays in its session,
+			// which therefore is never finished.
+			if have(u.Name, f.Name) || s != nil && c.lost(u.Name, f.Name) {
 				a.names[f.Name] = true
-			}
-		}
-		for _, l := range c.rec.Lost {
-			// A file that came back wrong stays in its session.
-			if l.Unit == u.Name {
-				a.names[l.Name] = true
 			}
 		}
 		if len(a.names) > 0 {
@@ -247,6 +247,10 @@ func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session,
 	if len(c.incoming) == 0 {
 		c.arrived()
 	}
+}
+
+func (c *Coordinator) lost(unit, name string) bool {
+	return slices.ContainsFunc(c.rec.Lost, func(l restorer.Loss) bool { return l.Unit == unit && l.Name == name })
 }
 
 // keep puts restored files into the vault, unit by unit in their order.

@@ -88,7 +88,7 @@ func (c *Coordinator) LiveUpdate(ctx context.Context, options Options) (uint64, 
 	packing, cancel := context.WithTimeout(context.WithoutCancel(ctx), packTimeout)
 	defer cancel()
 	packed, packError := packer.Pack(packing, c.Kernel, c.Store, begun)
-	_, err = do(packing, c, func() (any, error) {
+	_, err = do(context.WithoutCancel(ctx), c, func() (any, error) {
 		if packError != nil {
 			return nil, c.abort(fault("PackFailed", "%w", packError))
 		}
@@ -145,6 +145,13 @@ func (c *Coordinator) ready(ctx context.Context) error {
 	}
 	if c.rec.Degraded != "" {
 		return fault("Degraded", "no live update is possible: %s", c.rec.Degraded)
+	}
+	for unit, a := range c.incoming {
+		for name := range a.names {
+			if c.lost(unit, name) {
+				return fault("Degraded", "no live update is possible: %q of %s did not come back as it went and lies only in its session, which the update would discard; 'luoctl status' says why, and a reboot gives it up", name, unit)
+			}
+		}
 	}
 	loaded, err := c.Loader.Loaded()
 	if err != nil {
