@@ -164,11 +164,17 @@ func TestTrixieOlderToNewer(t *testing.T) {
 	walk(t, r, 3, r.Parts.Newer)
 }
 
+// There PID 1 carries fd stores itself, luod's own included, and must neither
+// take anything from luod nor give anything twice.
 func TestSidOlderToNewer(t *testing.T) {
 	r := start(t, lab.Sid, false, 0)
 	enable(t, r, 2)
 	r.Sh(t, "systemctl enable -q --now plain.service")
 	walk(t, r, 3, r.Parts.Newer)
+	// The sessions of three units and the manifest's.
+	if log := r.Sh(t, "journalctl -b -u luod.service --no-pager"); !strings.Contains(log, "came back from the fd store bundles=0 sessions=4") {
+		t.Errorf("PID 1 did not bring the sessions back:\n%s", log)
+	}
 }
 
 func TestTrixieNewerToOlder(t *testing.T) {

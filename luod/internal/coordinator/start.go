@@ -59,6 +59,9 @@ func Start(ctx context.Context, config Config, entries []fdstore.Entry) (*Coordi
 			e.File.Close()
 		}
 	}
+	if len(bundles)+len(sessions) > 0 {
+		c.Log.Info("came back from the fd store", "bundles", len(bundles), "sessions", len(sessions))
+	}
 	if err := c.vault.Adopt(bundles); err != nil {
 		c.Log.Error("some of what was handed over is unreadable", "error", err)
 		c.rec.Warning = err.Error()
