@@ -43,9 +43,11 @@ func ParseCommandLine(text string) CommandLine {
 
 func (l CommandLine) String() string { return strings.Join(l, " ") }
 
-// split returns the kernel's parameters and what follows "--", which is init's.
+// split returns the kernel's parameters and what follows "--", which is init's
+// (parse_args in kernel/params.c; quotes around it make no difference).
 func (l CommandLine) split() (kernel, init CommandLine) {
-	if i := slices.Index(l, "--"); i >= 0 {
+	i := slices.IndexFunc(l, func(w string) bool { return strings.Trim(w, `"`) == "--" })
+	if i >= 0 {
 		return l[:i], l[i:]
 	}
 	return l, nil
@@ -68,8 +70,14 @@ func (l CommandLine) without(keys ...string) CommandLine {
 	return append(kept, init...)
 }
 
+// with adds words at the end of the kernel's, where they override what precedes.
+// A quote that is never closed would swallow them, so they go before such a word,
+// which can only be the last.
 func (l CommandLine) with(words ...string) CommandLine {
 	kernel, init := l.split()
+	if n := len(kernel); n > 0 && strings.Count(kernel[n-1], `"`)%2 != 0 {
+		return slices.Concat(kernel[:n-1], words, kernel[n-1:], init)
+	}
 	return slices.Concat(kernel, words, init)
 }
 

@@ -2,6 +2,7 @@ package kexec
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -17,6 +18,10 @@ func TestTheNextCommandLine(t *testing.T) {
 		"crashkernel=256M root=a":      "crashkernel=256M root=a kho=on liveupdate=on luod.generation=7",
 		`a="b c  d" e`:                 `a="b c  d" e kho=on liveupdate=on luod.generation=7`,
 		"a -- kho=off init":            "a kho=on liveupdate=on luod.generation=7 -- kho=off init",
+		`a "--" kho=off`:               `a kho=on liveupdate=on luod.generation=7 "--" kho=off`,
+		`a "kho=off" b`:                `a b kho=on liveupdate=on luod.generation=7`,
+		`a b="c d`:                     `a kho=on liveupdate=on luod.generation=7 b="c d`,
+		"a kho_scratch=1M initrdmem=0": "a kho_scratch=1M initrdmem=0 kho=on liveupdate=on luod.generation=7",
 		"  a\t b\n":                    "a b kho=on liveupdate=on luod.generation=7",
 	} {
 		line := ParseCommandLine(in).Clean().EnableLiveUpdate().WithGeneration(7)
@@ -35,16 +40,34 @@ func TestTheNextCommandLine(t *testing.T) {
 }
 
 func FuzzCommandLine(f *testing.F) {
-	f.Add(`root=/dev/vda a="b c" -- x`)
+	for _, seed := range []string{`root=/dev/vda a="b c" -- x`, `a="b kho=off`, `"--" x`, "kho=off\tliveupdate=0 luod.generation=9"} {
+		f.Add(seed)
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		line := ParseCommandLine(text)
 		if again := ParseCommandLine(line.String()); !reflect.DeepEqual(again, line) && strings.Count(text, `"`)%2 == 0 {
 			t.Fatalf("%q: %q is not %q", text, again, line)
 		}
-		next := line.Clean().EnableLiveUpdate().WithGeneration(1)
-		kernel, _ := next.split()
-		if n := strings.Count(" "+kernel.String()+" ", " liveupdate=on "); n < 1 {
+		// The next kernel sees the text, not the words.
+		next := ParseCommandLine(line.Clean().EnableLiveUpdate().WithGeneration(1).String())
+		kernel, init := next.split()
+		found := map[string]string{}
+		for _, w := range kernel {
+			if k := key(w); k == "kho" || k == "liveupdate" || k == "luod.generation" {
+				if _, twice := found[k]; twice {
+					t.Fatalf("%q: %q says %s twice", text, next, k)
+				}
+				found[k] = w
+			}
+		}
+		if found["kho"] != "kho=on" || found["liveupdate"] != "liveupdate=on" || found["luod.generation"] != "luod.generation=1" {
 			t.Fatalf("%q: %q enables nothing", text, next)
+		}
+		if _, before := line.split(); !slices.Equal(init, before) {
+			t.Fatalf("%q: init's part %q became %q", text, before, init)
+		}
+		if n, ok := next.Generation(); n != 1 || !ok {
+			t.Fatalf("%q: generation %d, %v", text, n, ok)
 		}
 	})
 }

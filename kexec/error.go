@@ -10,6 +10,7 @@ import (
 
 // Error is what the kernel answered; errors.Is compares with Err.
 type Error struct {
+	// Op is the system call, and Path the kernel image, if Op has one.
 	Op   string
 	Path string
 	Err  syscall.Errno
@@ -40,7 +41,7 @@ func (e *Error) Error() string {
 // meanings says what an errno of kexec_file_load(2) means and what to do. Source:
 // kernel/kexec_file.c, kernel/kexec.c, arch/*/kernel/kexec-*.c.
 var meanings = map[syscall.Errno]string{
-	unix.EPERM:         "CAP_SYS_BOOT is missing, kernel.kexec_load_disabled is set, or kernel lockdown demands a signed image",
+	unix.EPERM:         "CAP_SYS_BOOT is missing, kernel.kexec_load_disabled is set, kernel.kexec_load_limit_reboot is used up, or kernel lockdown demands a signed image",
 	unix.EBUSY:         "another process is loading a kernel, or a crash kernel's memory is locked; try again",
 	unix.ENOEXEC:       "it is not an image that this kernel can boot",
 	unix.EKEYREJECTED:  "its signature is by a key that this kernel does not trust",

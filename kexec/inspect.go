@@ -18,7 +18,8 @@ type ImageInfo struct {
 	// Version is the release as uname -r shows it, or empty where the image
 	// does not tell (arm64).
 	Version string
-	// MaxCommandLine is the longest command line in bytes without the NUL.
+	// MaxCommandLine is the longest command line, in bytes without the NUL, that
+	// kexec_file_load(2) takes for this image.
 	MaxCommandLine int
 }
 
@@ -33,6 +34,11 @@ const (
 	offArm64Magic  = 0x38
 	headerSize     = 0x268
 
+	// bzImage64_load of arch/x86/kernel/kexec-bzimage64.c counts the NUL and
+	// keeps MAX_ELFCOREHDR_STR_LEN bytes free even where no crash kernel is
+	// loaded; more is EINVAL.
+	x86Reserved = 1 + 30
+
 	// COMMAND_LINE_SIZE of arch/arm64/include/uapi/asm/setup.h.
 	arm64CommandLine = 2048
 )
@@ -40,23 +46,32 @@ const (
 // Inspect opens the image at path and reads its header. It refuses what is no
 // regular file, and can't be held up by a FIFO or a device.
 func Inspect(path string) (ImageInfo, error) {
-	f, _, err := open(path)
+	f, info, err := openImage(path)
 	if err != nil {
-		return ImageInfo{}, fmt.Errorf("read the kernel image: %w", err)
+		return ImageInfo{}, err
 	}
-	defer f.Close()
-	info, err := InspectReader(f)
-	if err != nil {
-		return ImageInfo{}, fmt.Errorf("read the kernel image: %s is not a kernel image: %w", path, err)
-	}
-	return info, nil
+	return info, f.Close()
 }
 
-// open opens a regular, non-empty file; the caller owns it.
-func open(path string) (*os.File, int64, error) {
+// openImage opens a kernel image, which the caller owns.
+func openImage(path string) (*os.File, ImageInfo, error) {
+	f, err := open(path)
+	if err != nil {
+		return nil, ImageInfo{}, fmt.Errorf("read the kernel image: %w", err)
+	}
+	info, err := InspectReader(f)
+	if err != nil {
+		f.Close()
+		return nil, ImageInfo{}, fmt.Errorf("read the kernel image: %s is not a kernel image: %w", path, err)
+	}
+	return f, info, nil
+}
+
+// open opens a regular, non-empty file, which the caller owns.
+func open(path string) (*os.File, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
-		return nil, 0, &os.PathError{Op: "open", Path: path, Err: err}
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
 	f := os.NewFile(uintptr(fd), path)
 	st, err := f.Stat()
@@ -71,12 +86,13 @@ func open(path string) (*os.File, int64, error) {
 	}
 	if err != nil {
 		f.Close()
-		return nil, 0, err
+		return nil, err
 	}
-	return f, st.Size(), nil
+	return f, nil
 }
 
-// InspectReader reads the header of an image.
+// InspectReader reads the header of an image. It reads at most the header and 256
+// bytes of the version, whatever r holds.
 func InspectReader(r io.ReaderAt) (ImageInfo, error) {
 	head := make([]byte, headerSize)
 	if n, err := r.ReadAt(head, 0); err != nil && (err != io.EOF || n < 0x40) {
@@ -106,6 +122,7 @@ func inspectX86(r io.ReaderAt, head []byte) (ImageInfo, error) {
 	if protocol >= 0x206 {
 		info.MaxCommandLine = int(min(le.Uint32(head[offCmdlineSize:]), 1<<16))
 	}
+	info.MaxCommandLine = max(info.MaxCommandLine-x86Reserved, 0)
 	if at := le.Uint16(head[offVersion:]); at != 0 {
 		text := make([]byte, 256)
 		n, err := r.ReadAt(text, int64(at)+0x200)

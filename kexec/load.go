@@ -23,10 +23,13 @@ const (
 // Load loads t in place of whatever was loaded. Nothing changes if it returns an
 // error: a plain one where t is no good, an *Error where the kernel refused it.
 func Load(t Target) error {
-	info, err := Inspect(t.Kernel)
+	// What is checked and what is loaded are one open file, whoever replaces the
+	// path meanwhile.
+	kernel, info, err := openImage(t.Kernel)
 	if err != nil {
 		return err
 	}
+	defer kernel.Close()
 	if info.Arch != runtime.GOARCH {
 		return fmt.Errorf("load %s: it is a kernel for %s, and this machine is %s", t.Kernel, info.Arch, runtime.GOARCH)
 	}
@@ -39,14 +42,9 @@ func Load(t Target) error {
 	if b, err := os.ReadFile("/proc/sys/kernel/kexec_load_disabled"); err == nil && strings.TrimSpace(string(b)) == "1" {
 		return fmt.Errorf("load %s: kernel.kexec_load_disabled is 1, which forbids loading until the next reboot", t.Kernel)
 	}
-	kernel, _, err := open(t.Kernel)
-	if err != nil {
-		return fmt.Errorf("load the kernel: %w", err)
-	}
-	defer kernel.Close()
 	initrd, flags := -1, flagNoInitramfs
 	if t.Initrd != "" {
-		f, _, err := open(t.Initrd)
+		f, err := open(t.Initrd)
 		if err != nil {
 			return fmt.Errorf("load the initrd: %w", err)
 		}
@@ -77,7 +75,7 @@ func Loaded() (bool, error) { return loaded(loadedPath) }
 func loaded(path string) (bool, error) {
 	b, err := os.ReadFile(path)
 	if os.IsNotExist(err) {
-		return false, fmt.Errorf("ask whether a kernel is loaded: this kernel was built without CONFIG_KEXEC_FILE: %w", err)
+		return false, fmt.Errorf("ask whether a kernel is loaded: this kernel was built without CONFIG_KEXEC_CORE, which CONFIG_KEXEC_FILE selects: %w", err)
 	}
 	if err != nil {
 		return false, fmt.Errorf("ask whether a kernel is loaded: %w", err)

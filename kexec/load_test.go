@@ -2,6 +2,7 @@ package kexec
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"os"
@@ -38,7 +39,7 @@ func write(t *testing.T, name string, data []byte) string {
 
 func TestInspectReadsAnImagesHeader(t *testing.T) {
 	info, err := Inspect(write(t, "vmlinuz", image("7.3.4-luo", 2047)))
-	if err != nil || info != (ImageInfo{Arch: "amd64", Version: "7.3.4-luo", MaxCommandLine: 2047}) {
+	if err != nil || info != (ImageInfo{Arch: "amd64", Version: "7.3.4-luo", MaxCommandLine: 2016}) {
 		t.Fatalf("got %+v, %v", info, err)
 	}
 	arm := make([]byte, 4096)
@@ -59,7 +60,7 @@ func TestWhatIsNoKernelIsRefusedAndChangesNothing(t *testing.T) {
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	good := write(t, "vmlinuz", image("7.3.4", 20))
+	good := write(t, "vmlinuz", image("7.3.4", 20+31))
 	sparse := write(t, "sparse", nil)
 	if err := os.Truncate(sparse, 4<<30); err != nil {
 		t.Fatal(err)
@@ -120,6 +121,65 @@ func TestLoadPassesWhatItWasGiven(t *testing.T) {
 	}
 }
 
+func openFDs(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+func TestInspectReadsARealImage(t *testing.T) {
+	info, err := Inspect("testdata/bzimage-7.2.13-luo.head")
+	if err != nil || info != (ImageInfo{Arch: "amd64", Version: "7.2.13-luo", MaxCommandLine: 2016}) {
+		t.Fatalf("got %+v, %v", info, err)
+	}
+}
+
+func TestLoadAndInspectLeakNothing(t *testing.T) {
+	defer func(f func(int, int, string, int) error) { fileLoad = f }(fileLoad)
+	good, initrd := write(t, "k", image("7", 2047)), write(t, "i", []byte("initrd"))
+	bad := write(t, "b", bytes.Repeat([]byte("x"), 5000))
+	before := openFDs(t)
+	for _, errno := range []error{nil, unix.EBUSY} {
+		fileLoad = func(int, int, string, int) error { return errno }
+		_ = Load(Target{Kernel: good, Initrd: initrd})
+		_ = Load(Target{Kernel: good, Initrd: "/nonexistent"})
+		_ = Load(Target{Kernel: good, CommandLine: "\n"})
+		_ = Load(Target{Kernel: bad})
+		_ = Load(Target{Kernel: t.TempDir()})
+		_, _ = Inspect(good)
+		_, _ = Inspect(bad)
+	}
+	if after := openFDs(t); after != before {
+		t.Errorf("%d file descriptors before, %d after", before, after)
+	}
+}
+
+func TestUnloadPassesTheFlagAndExplainsTheErrno(t *testing.T) {
+	defer func(f func(int, int, string, int) error) { fileLoad = f }(fileLoad)
+	fileLoad = func(k, i int, line string, flags int) error {
+		if k != -1 || i != -1 || line != "" || flags != flagUnload {
+			t.Errorf("kernel %d, initrd %d, %q, flags %d", k, i, line, flags)
+		}
+		return unix.EPERM
+	}
+	var e *Error
+	if err := Unload(); !errors.As(err, &e) || e.Err != unix.EPERM || !strings.Contains(err.Error(), "CAP_SYS_BOOT") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTriggerRefusesWithoutAKernel(t *testing.T) {
+	if is, err := Loaded(); err == nil && is {
+		t.Skip("this machine has a kernel loaded, and the test must not boot it")
+	}
+	if results, err := Trigger(context.Background()); err == nil || results != nil {
+		t.Errorf("got %v, %v", results, err)
+	}
+}
+
 func TestLoadedReadsSysfs(t *testing.T) {
 	for text, want := range map[string]bool{"0\n": false, "1\n": true} {
 		if got, err := loaded(write(t, "loaded", []byte(text))); err != nil || got != want {
@@ -132,6 +192,11 @@ func TestLoadedReadsSysfs(t *testing.T) {
 }
 
 func FuzzInspect(f *testing.F) {
+	real, err := os.ReadFile("testdata/bzimage-7.2.13-luo.head")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(real)
 	f.Add(image("7.3.4-luo", 2047))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		info, err := InspectReader(bytes.NewReader(data))

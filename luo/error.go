@@ -28,9 +28,11 @@ type Error struct {
 	Op string
 	// Session is the session's name, if it has one yet.
 	Session string
-	// Token is that of a file, where Op is about one.
-	Token uint64
-	Err   syscall.Errno
+	// Token is that of a file. It means something only with HasToken, since 0 is
+	// a token like any other.
+	Token    uint64
+	HasToken bool
+	Err      syscall.Errno
 }
 
 func newError(o op, session string, err error) *Error {
@@ -49,7 +51,7 @@ func (e *Error) Error() string {
 	if e.Session != "" {
 		fmt.Fprintf(&b, " %q", e.Session)
 	}
-	if o := op(e.Op); o == opPreserveFD || o == opRetrieveFD {
+	if e.HasToken {
 		fmt.Fprintf(&b, " under token %d", e.Token)
 	}
 	fmt.Fprintf(&b, ": %v", e.Err)
@@ -74,7 +76,7 @@ var meanings = map[op]map[syscall.Errno]string{
 	},
 	opOpen: {
 		unix.EBUSY:  "another process has the device open, and only one can; see 'fuser " + DevicePath + "'",
-		unix.EIO:    "the kernel could not read what the previous one handed over; only a reboot helps",
+		unix.EIO:    "the kernel could not read what the previous one handed over, and will not try again in this boot; 'dmesg | grep -i luo' says why, and only a reboot helps",
 		unix.EACCES: "only root may open it",
 		unix.EPERM:  "the unit's DeviceAllow= forbids it",
 	},
@@ -92,7 +94,7 @@ var meanings = map[op]map[syscall.Errno]string{
 		unix.EEXIST:     "the session has this token already",
 		unix.EBUSY:      "the file is already preserved in a session, or came through an update and its session is not finished",
 		unix.EOPNOTSUPP: "the file has seals that this kernel can't preserve",
-		unix.EFBIG:      "the file is too large",
+		unix.EFBIG:      "the file has more than 2^32-1 pages",
 		unix.EINVAL:     "the session came from the previous kernel and takes no files",
 	},
 	opRetrieveFD: {

@@ -40,8 +40,9 @@ func (k *Kernel) Probe() error {
 
 // Open opens the device, alone: the kernel answers EBUSY to everybody else until
 // Close. While it is busy Open tries again until ctx ends, or for OpenTimeout if
-// ctx has no deadline. The error is an *UnavailableError without a device, or an
-// *Error.
+// ctx has no deadline. The error wraps an *UnavailableError without a device, or an
+// *Error: EBUSY together with ctx's error, EIO (the kernel can't read what came
+// from the previous one, in this boot), EACCES, EPERM.
 func (k *Kernel) Open(ctx context.Context) (*Device, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
@@ -61,7 +62,7 @@ func (k *Kernel) Open(ctx context.Context) (*Device, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return nil, newError(opOpen, "", err)
+			return nil, fmt.Errorf("%w; gave up: %w", newError(opOpen, "", err), ctx.Err())
 		case <-time.After(pause):
 		}
 	}
@@ -117,7 +118,7 @@ func (d *Device) RetrieveSession(name string) (*Session, error) {
 
 func (d *Device) session(op op, request uint, name string) (*Session, error) {
 	if err := CheckName(name); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	arg := &SessionArg{FD: -1, Name: nameBytes(name)}
 	arg.Size = uint32(unsafe.Sizeof(*arg))

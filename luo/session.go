@@ -63,8 +63,9 @@ func (s *Session) Finish() error {
 	return nil
 }
 
-// Name asks the kernel for the session's name, or reads it from the descriptor's
-// link where the kernel is too old to be asked.
+// Name asks the kernel for the session's name. Kernels too old to be asked answer
+// EINVAL (a number beyond luo_session_ioctl_ops of luo_session.c) or ENOTTY; there
+// it comes from the descriptor's link. Errors: EBADF after Close.
 func (s *Session) Name() (string, error) {
 	arg := &NameArg{}
 	arg.Size = uint32(unsafe.Sizeof(*arg))
@@ -73,8 +74,10 @@ func (s *Session) Name() (string, error) {
 	if errno == 0 {
 		return nameString(arg.Name), nil
 	}
-	if name, ok := s.kernel.SessionName(s.f); ok {
-		return name, nil
+	if errno == unix.EINVAL || errno == unix.ENOTTY {
+		if name, ok := s.kernel.SessionName(s.f); ok {
+			return name, nil
+		}
 	}
 	return "", s.error(opName, 0, errno)
 }
@@ -89,6 +92,6 @@ func (s *Session) Close() error { return s.f.Close() }
 func (s *Session) error(op op, token uint64, errno error) error {
 	name, _ := s.kernel.SessionName(s.f)
 	e := newError(op, name, errno)
-	e.Token = token
+	e.Token, e.HasToken = token, op == opPreserveFD || op == opRetrieveFD
 	return e
 }

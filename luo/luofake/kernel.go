@@ -1,6 +1,8 @@
 package luofake
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -14,6 +16,9 @@ import (
 )
 
 // Kernel is a luo.Driver, safe for concurrent use.
+//
+// It learns of a last close when it is next asked anything: by an ioctl, an open,
+// or one of the methods below.
 type Kernel struct {
 	mu       sync.Mutex
 	absent   bool
@@ -21,13 +26,14 @@ type Kernel struct {
 	device   *handle
 	sessions []*session
 	faults   map[uint]syscall.Errno
+	openErr  syscall.Errno
 }
 
 // handle is a descriptor given out whose last close is noticed: the given one is
 // the writing end of a pipe, and the reading end hangs up with its last duplicate.
 type handle struct {
-	r   int
-	ino uint64
+	r        int
+	dev, ino uint64
 }
 
 // session is one that is open, or that waits to be retrieved (handle nil).
@@ -39,11 +45,13 @@ type session struct {
 }
 
 // file is preserved under a token. The kernel holds a reference, f, until the
-// session ends; an incoming file has saved contents until it is retrieved.
+// session ends; an incoming file has saved contents until it is retrieved. A
+// retrieval that failed fails the same way for ever (luo_retrieve_file).
 type file struct {
-	token uint64
-	f     *os.File
-	saved *saved
+	token  uint64
+	f      *os.File
+	saved  *saved
+	failed syscall.Errno
 }
 
 // saved is what the kernel carries of a memfd (mm/memfd_luo.c).
@@ -73,7 +81,30 @@ func (k *Kernel) FailNext(request uint, errno syscall.Errno) {
 	k.faults[request] = errno
 }
 
-// Outgoing returns the tokens of the open outgoing sessions.
+// FailNextOpen makes the next open of the device fail.
+func (k *Kernel) FailNextOpen(errno syscall.Errno) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.openErr = errno
+}
+
+// Settle notices what was closed since the kernel was last asked.
+func (k *Kernel) Settle() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.settle()
+}
+
+// DeviceOpen says whether somebody has the device open.
+func (k *Kernel) DeviceOpen() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.settle()
+	return k.device != nil
+}
+
+// Outgoing returns the tokens of the open outgoing sessions, in the order of
+// their preservation.
 func (k *Kernel) Outgoing() map[string][]uint64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -107,39 +138,53 @@ func (k *Kernel) Incoming() []string {
 
 // Kexec freezes the open outgoing sessions and returns the next kernel, which
 // has them as incoming ones. Everything else is gone, and k answers EIO from now
-// on.
+// on. After an error k is as it was: the freeze failed.
 func (k *Kernel) Kexec() (*Kernel, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.settle()
+	if k.dead {
+		return nil, errors.New("boot the next kernel: this one is gone already")
+	}
 	next := New()
 	for _, s := range k.sessions {
 		if s.incoming {
-			s.end()
 			continue
 		}
 		arrived := &session{name: s.name, incoming: true}
 		for _, f := range s.files {
 			saved, err := save(f.f)
 			if err != nil {
-				return nil, err
+				return nil, fmt.Errorf("freeze session %q: token %d: %w", s.name, f.token, err)
 			}
 			arrived.files = append(arrived.files, &file{token: f.token, saved: saved})
 		}
 		next.sessions = append(next.sessions, arrived)
+	}
+	for _, s := range k.sessions {
 		s.end()
 	}
-	k.sessions, k.dead = nil, true
+	if k.device != nil {
+		unix.Close(k.device.r)
+	}
+	k.sessions, k.device, k.dead = nil, nil, true
 	return next, nil
 }
 
+// save borrows f. It reads through a descriptor of its own, since f may be
+// open for writing only.
 func save(f *os.File) (*saved, error) {
-	st, err := f.Stat()
+	r, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	st, err := r.Stat()
 	if err != nil {
 		return nil, err
 	}
 	s := &saved{data: make([]byte, st.Size())}
-	if _, err := io.ReadFull(io.NewSectionReader(f, 0, st.Size()), s.data); err != nil {
+	if _, err := io.ReadFull(io.NewSectionReader(r, 0, st.Size()), s.data); err != nil {
 		return nil, err
 	}
 	if s.position, err = f.Seek(0, io.SeekCurrent); err != nil {
@@ -149,21 +194,32 @@ func save(f *os.File) (*saved, error) {
 	return s, err
 }
 
-// restore makes a new memfd of it: always O_RDWR.
+// restore makes a new memfd of it: always O_RDWR, mode 0777. As in the kernel
+// (memfd_luo_retrieve), a file that had F_SEAL_EXEC without execute permission
+// gains all the write seals, because memfd_add_seals of mm/memfd.c adds them to
+// what is executable.
 func (s *saved) restore() (*os.File, error) {
 	fd, err := unix.MemfdCreate("", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, err
 	}
 	f := os.NewFile(uintptr(fd), "restored")
-	if _, err := f.Write(s.data); err != nil {
+	if err := s.fill(f); err != nil {
+		f.Close()
 		return nil, err
+	}
+	return f, nil
+}
+
+func (s *saved) fill(f *os.File) error {
+	if _, err := f.Write(s.data); err != nil {
+		return err
 	}
 	if _, err := f.Seek(s.position, io.SeekStart); err != nil {
-		return nil, err
+		return err
 	}
-	_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, s.seals)
-	return f, err
+	_, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, s.seals)
+	return err
 }
 
 // settle does what the kernel does when the last descriptor of something was
@@ -208,24 +264,33 @@ func give() (*handle, int, error) {
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(p[0], &st); err != nil {
+		unix.Close(p[0])
+		unix.Close(p[1])
 		return nil, -1, err
 	}
-	return &handle{r: p[0], ino: st.Ino}, p[1], nil
+	return &handle{r: p[0], dev: st.Dev, ino: st.Ino}, p[1], nil
 }
 
 func (h *handle) closed() bool {
 	fds := []unix.PollFd{{Fd: int32(h.r)}}
-	_, err := unix.Poll(fds, 0)
-	return err == nil && fds[0].Revents&unix.POLLHUP != 0
+	for {
+		_, err := unix.Poll(fds, 0)
+		if err != unix.EINTR {
+			return err == nil && fds[0].Revents&unix.POLLHUP != 0
+		}
+	}
+}
+
+// is says whether f is a duplicate of the descriptor given out: both ends of a
+// pipe have the same inode.
+func (h *handle) is(f *os.File) bool {
+	var st unix.Stat_t
+	return h != nil && unix.Fstat(int(f.Fd()), &st) == nil && st.Dev == h.dev && st.Ino == h.ino
 }
 
 func (k *Kernel) find(f *os.File) *session {
-	var st unix.Stat_t
-	if unix.Fstat(int(f.Fd()), &st) != nil {
-		return nil
-	}
 	for _, s := range k.sessions {
-		if s.handle != nil && s.handle.ino == st.Ino && st.Mode&unix.S_IFMT == unix.S_IFIFO {
+		if s.handle.is(f) {
 			return s
 		}
 	}
@@ -244,6 +309,10 @@ func (k *Kernel) Open() (*os.File, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.settle()
+	if errno := k.openErr; errno != 0 {
+		k.openErr = 0
+		return nil, errno
+	}
 	switch {
 	case k.absent:
 		return nil, unix.ENOENT
@@ -282,19 +351,23 @@ func (k *Kernel) Ioctl(f *os.File, request uint, arg unsafe.Pointer) syscall.Err
 	if k.dead {
 		return unix.EIO
 	}
-	switch request {
-	case luo.ReqCreateSession, luo.ReqRetrieveSession:
+	if k.device.is(f) {
+		if request != luo.ReqCreateSession && request != luo.ReqRetrieveSession {
+			return unix.EINVAL
+		}
 		a := (*luo.SessionArg)(arg)
-		if uintptr(a.Size) < unsafe.Sizeof(*a) {
+		if uintptr(a.Size) != unsafe.Sizeof(*a) {
 			return unix.EINVAL
 		}
 		return k.open(request, a)
 	}
-	s := k.find(f)
-	if s == nil {
-		return unix.ENOTTY
+	if s := k.find(f); s != nil {
+		return s.ioctl(k, request, arg)
 	}
-	return s.ioctl(k, request, arg)
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_GETFD, 0); err != nil {
+		return unix.EBADF
+	}
+	return unix.ENOTTY
 }
 
 func (k *Kernel) open(request uint, a *luo.SessionArg) syscall.Errno {

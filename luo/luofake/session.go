@@ -11,7 +11,19 @@ import (
 	"github.com/liveupdate/luod/luo"
 )
 
+// sizes are of the structures; the fake knows no other versions of them.
+var sizes = map[uint]uint32{
+	luo.ReqPreserveFD: uint32(unsafe.Sizeof(luo.FDArg{})),
+	luo.ReqRetrieveFD: uint32(unsafe.Sizeof(luo.FDArg{})),
+	luo.ReqFinish:     uint32(unsafe.Sizeof(luo.FinishArg{})),
+	luo.ReqGetName:    uint32(unsafe.Sizeof(luo.NameArg{})),
+}
+
 func (s *session) ioctl(k *Kernel, request uint, arg unsafe.Pointer) syscall.Errno {
+	size, known := sizes[request]
+	if !known || *(*uint32)(arg) != size {
+		return unix.EINVAL
+	}
 	switch request {
 	case luo.ReqPreserveFD:
 		if s.incoming {
@@ -31,6 +43,10 @@ func (s *session) ioctl(k *Kernel, request uint, arg unsafe.Pointer) syscall.Err
 		return 0
 	case luo.ReqGetName:
 		a := (*luo.NameArg)(arg)
+		if a.Reserved != 0 {
+			return unix.EINVAL
+		}
+		a.Name = [luo.NameLength]byte{}
 		copy(a.Name[:], s.name)
 		return 0
 	}
@@ -43,6 +59,10 @@ func (s *session) preserve(k *Kernel, a *luo.FDArg) syscall.Errno {
 	}
 	var st unix.Stat_t
 	var fs unix.Statfs_t
+	flags, err := unix.FcntlInt(uintptr(a.FD), unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_PATH != 0 {
+		return unix.EBADF
+	}
 	if unix.Fstat(int(a.FD), &st) != nil || unix.Fstatfs(int(a.FD), &fs) != nil {
 		return unix.EBADF
 	}
@@ -71,10 +91,14 @@ func (s *session) retrieve(a *luo.FDArg) syscall.Errno {
 		return unix.ENOENT
 	}
 	kept := s.files[i]
+	if kept.failed != 0 {
+		return kept.failed
+	}
 	if kept.f == nil {
 		f, err := kept.saved.restore()
 		if err != nil {
-			return unix.EIO
+			kept.failed = unix.EIO
+			return kept.failed
 		}
 		kept.f, kept.saved = f, nil
 	}

@@ -1,0 +1,39 @@
+package luo
+
+import (
+	"compress/gzip"
+	"io"
+	"os"
+)
+
+// maxConfig bounds what a configuration may unpack to; real ones have some
+// 300 KiB.
+const maxConfig = 4 << 20
+
+// runningConfig returns the running kernel's build configuration, or "" where it
+// is not to be found: CONFIG_IKCONFIG_PROC gives the first place, distributions
+// the second.
+func runningConfig(release string) string {
+	if config := gzippedConfig("/proc/config.gz"); config != "" {
+		return config
+	}
+	config, _ := os.ReadFile("/boot/config-" + release)
+	return string(config)
+}
+
+func gzippedConfig(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		return ""
+	}
+	config, err := io.ReadAll(io.LimitReader(z, maxConfig))
+	if err != nil {
+		return ""
+	}
+	return string(config)
+}
