@@ -84,6 +84,43 @@ func (l CommandLine) with(words ...string) CommandLine {
 // Clean drops what a boot loader or an earlier update added for that boot only.
 func (l CommandLine) Clean() CommandLine { return l.without("BOOT_IMAGE", "initrd", generationKey) }
 
+// surviving are the parameters without which the next kernel may boot another
+// system than this one, or lose its crash dumps, that a boot entry may lack.
+var surviving = []string{"root", "rootflags", "rootfstype"}
+
+// Inherit adds from the running command line what must survive where l doesn't
+// say: the root file system, unless l names one, and crashkernel=.
+func (l CommandLine) Inherit(running CommandLine) CommandLine {
+	own, _ := l.split()
+	from, _ := running.split()
+	says := func(line CommandLine, k string) bool {
+		return slices.ContainsFunc(line, func(w string) bool { return key(w) == k })
+	}
+	var add CommandLine
+	for _, w := range from {
+		k := key(w)
+		switch {
+		case slices.Contains(surviving, k) && !says(own, "root"),
+			(k == "ro" || k == "rw") && !says(own, "root") && !says(own, "ro") && !says(own, "rw"),
+			k == "crashkernel" && !says(own, k):
+			add = append(add, w)
+		}
+	}
+	return l.with(add...)
+}
+
+// Value returns what the last key=value says, and whether there is one.
+func (l CommandLine) Value(name string) (string, bool) {
+	kernel, _ := l.split()
+	for _, w := range slices.Backward(kernel) {
+		if key(w) == name {
+			_, value, _ := strings.Cut(strings.ReplaceAll(w, `"`, ""), "=")
+			return value, true
+		}
+	}
+	return "", false
+}
+
 // EnableLiveUpdate makes kho=on and liveupdate=on the only words on the matter.
 func (l CommandLine) EnableLiveUpdate() CommandLine {
 	return l.without("kho", "liveupdate").with("kho=on", "liveupdate=on")
@@ -96,12 +133,10 @@ func (l CommandLine) WithGeneration(n uint64) CommandLine {
 
 // Generation returns the announced generation, if there is one.
 func (l CommandLine) Generation() (uint64, bool) {
-	kernel, _ := l.split()
-	for _, w := range slices.Backward(kernel) {
-		if text, ok := strings.CutPrefix(w, generationKey+"="); ok {
-			n, err := strconv.ParseUint(text, 10, 64)
-			return n, err == nil
-		}
+	text, ok := l.Value(generationKey)
+	if !ok {
+		return 0, false
 	}
-	return 0, false
+	n, err := strconv.ParseUint(text, 10, 64)
+	return n, err == nil
 }

@@ -39,6 +39,26 @@ func TestTheNextCommandLine(t *testing.T) {
 	}
 }
 
+func TestWhatMustSurviveIsInherited(t *testing.T) {
+	const running = "BOOT_IMAGE=/v root=/dev/vda rootflags=x ro crashkernel=256M quiet"
+	for in, want := range map[string]string{
+		"":                           "root=/dev/vda rootflags=x ro crashkernel=256M",
+		"splash":                     "splash root=/dev/vda rootflags=x ro crashkernel=256M",
+		"root=/dev/vdb":              "root=/dev/vdb crashkernel=256M",
+		"root=/dev/vdb rootflags=y":  "root=/dev/vdb rootflags=y crashkernel=256M",
+		"rw":                         "rw root=/dev/vda rootflags=x crashkernel=256M",
+		"crashkernel=1G root=a -- x": "crashkernel=1G root=a -- x",
+		"a -- root=b":                "a root=/dev/vda rootflags=x ro crashkernel=256M -- root=b",
+	} {
+		if got := ParseCommandLine(in).Inherit(ParseCommandLine(running)).String(); got != want {
+			t.Errorf("%q became %q, want %q", in, got, want)
+		}
+	}
+	if got := ParseCommandLine("a b").Inherit(nil).String(); got != "a b" {
+		t.Errorf("without a running one: %q", got)
+	}
+}
+
 func FuzzCommandLine(f *testing.F) {
 	for _, seed := range []string{`root=/dev/vda a="b c" -- x`, `a="b kho=off`, `"--" x`, "kho=off\tliveupdate=0 luod.generation=9"} {
 		f.Add(seed)

@@ -23,36 +23,45 @@ const (
 // Load loads t in place of whatever was loaded. Nothing changes if it returns an
 // error: a plain one where t is no good, an *Error where the kernel refused it.
 func Load(t Target) error {
-	// What is checked and what is loaded are one open file, whoever replaces the
-	// path meanwhile.
-	kernel, info, err := openImage(t.Kernel)
+	s, err := Open(t)
 	if err != nil {
 		return err
 	}
-	defer kernel.Close()
-	if info.Arch != runtime.GOARCH {
-		return fmt.Errorf("load %s: it is a kernel for %s, and this machine is %s", t.Kernel, info.Arch, runtime.GOARCH)
+	defer s.Close()
+	return s.Load()
+}
+
+// Load loads what was opened.
+func (s *Sources) Load() error {
+	path, line := s.target.Kernel, s.target.CommandLine
+	if s.Image.Arch != runtime.GOARCH {
+		return fmt.Errorf("load %s: it is a kernel for %s, and this machine is %s", path, s.Image.Arch, runtime.GOARCH)
 	}
-	if strings.ContainsAny(t.CommandLine, "\x00\n") {
-		return fmt.Errorf("load %s: the command line contains a NUL or a newline", t.Kernel)
+	if strings.ContainsAny(line, "\x00\n") {
+		return fmt.Errorf("load %s: the command line contains a NUL or a newline", path)
 	}
-	if n := len(t.CommandLine); n > info.MaxCommandLine {
-		return fmt.Errorf("load %s: the command line has %d bytes, and this kernel takes at most %d", t.Kernel, n, info.MaxCommandLine)
+	if n := len(line); n > s.Image.MaxCommandLine {
+		return fmt.Errorf("load %s: the command line has %d bytes, and this kernel takes at most %d", path, n, s.Image.MaxCommandLine)
 	}
 	if b, err := os.ReadFile("/proc/sys/kernel/kexec_load_disabled"); err == nil && strings.TrimSpace(string(b)) == "1" {
-		return fmt.Errorf("load %s: kernel.kexec_load_disabled is 1, which forbids loading until the next reboot", t.Kernel)
+		return fmt.Errorf("load %s: kernel.kexec_load_disabled is 1, which forbids loading until the next reboot", path)
+	}
+	kernel, err := s.kernelFile()
+	if err != nil {
+		return fmt.Errorf("load %s: %w", path, err)
+	}
+	files, err := s.initrdFile()
+	if err != nil {
+		return fmt.Errorf("load %s: %w", path, err)
 	}
 	initrd, flags := -1, flagNoInitramfs
-	if t.Initrd != "" {
-		f, err := open(t.Initrd)
-		if err != nil {
-			return fmt.Errorf("load the initrd: %w", err)
-		}
-		defer f.Close()
-		initrd, flags = int(f.Fd()), 0
+	if files != nil {
+		initrd, flags = int(files.Fd()), 0
 	}
-	if err := fileLoad(int(kernel.Fd()), initrd, t.CommandLine, flags); err != nil {
-		return newError("kexec_file_load", t.Kernel, err)
+	err = fileLoad(int(kernel.Fd()), initrd, line, flags)
+	runtime.KeepAlive(s)
+	if err != nil {
+		return newError("kexec_file_load", path, err)
 	}
 	return nil
 }

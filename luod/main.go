@@ -18,6 +18,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/bus"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/loader"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/socket"
 	"github.com/liveupdate/luod/luod/wire"
@@ -79,7 +80,7 @@ func run(log *slog.Logger) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	c, err := coordinator.Start(ctx, coordinator.Config{
-		Kernel: luo.New(), Store: store, Loader: loader{}, Jumper: pid1.Jumper{}, Machine: machine,
+		Kernel: luo.New(), Store: store, Loader: loader.Loader{Program: loader.Program}, Jumper: pid1.Jumper{}, Machine: machine,
 		Record: filepath.Join(dir, "record.json"), Log: log,
 		Changed: func(s coordinator.Status) {
 			door.Changed(s)

@@ -98,6 +98,18 @@ func (a *aptRoot) versions(ctx context.Context, prefix string) ([]debVersion, er
 	return parseMadison(out), nil
 }
 
+// download fetches a package's file into dir and returns its path. which says what version: =VERSION or /SUITE.
+func (a *aptRoot) download(ctx context.Context, s *step, dir, name, which string) (string, error) {
+	if err := s.run(ctx, dir, "apt-get", a.options("download", name+which)...); err != nil {
+		return "", fmt.Errorf("download %s%s: %w", name, which, err)
+	}
+	debs, err := filepath.Glob(filepath.Join(dir, name+"_*.deb"))
+	if err != nil || len(debs) != 1 {
+		return "", fmt.Errorf("download %s%s: %d files came", name, which, len(debs))
+	}
+	return debs[0], nil
+}
+
 // debVersion is one version of one binary package.
 type debVersion struct {
 	Package string `json:"package"`

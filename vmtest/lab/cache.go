@@ -31,7 +31,7 @@ func Clean() error {
 	if err != nil {
 		return err
 	}
-	for _, part := range []string{"apt", "base", "image", "kernel", "lock", "log", resolutionFile} {
+	for _, part := range []string{"apt", "base", "boot", "image", "kernel", "lock", "log", "stock", resolutionFile} {
 		if err := os.RemoveAll(filepath.Join(dir, part)); err != nil {
 			return fmt.Errorf("clean the lab's cache: %w", err)
 		}
@@ -69,6 +69,14 @@ func (r *recipe) addFile(path string) error {
 		return err
 	}
 	r.add(hex.EncodeToString(h.Sum(nil)))
+	return nil
+}
+
+func (r *recipe) addKernel(k Kernel) error {
+	r.add("kernel", k.Release)
+	if err := r.addFile(k.Image); err != nil {
+		return fmt.Errorf("identify kernel %s: %w", k.Release, err)
+	}
 	return nil
 }
 

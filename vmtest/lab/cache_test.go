@@ -76,8 +76,11 @@ func TestCollectKeepsTheNewestAndTheHeld(t *testing.T) {
 	cache := t.TempDir()
 	t.Setenv("LUOD_LAB_CACHE", cache)
 	paths := map[string]string{}
-	for i, name := range []string{"a", "b", "c", "d", "e", "f"} { // oldest first
+	for i, name := range []string{"a", "b", "c", "d", "e", "f", "entries"} { // oldest first
 		dir := filepath.Join(cache, "image", "sid-"+name)
+		if name == "entries" { // another kind
+			dir = filepath.Join(cache, "image", "entries-sid-a")
+		}
 		paths[name] = dir
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
@@ -95,7 +98,7 @@ func TestCollectKeepsTheNewestAndTheHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer held.Close()
-	if err := collect(Sid); err != nil {
+	if err := collect(Spec{Suite: Sid}.kind()); err != nil {
 		t.Fatal(err)
 	}
 	for name, dir := range paths {

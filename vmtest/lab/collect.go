@@ -11,16 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// keptImages is how many images of a suite stay in the cache. Each change to luod makes new ones.
+// keptImages is how many images of a kind stay in the cache. Each change to luod makes new ones.
 const keptImages = 4
 
-// collect removes a suite's images that were not used for longest, and that no machine has.
-func collect(suite Suite) error {
+// collect removes a kind's images that were not used for longest, and that no machine has.
+func collect(kind string) error {
 	cache, err := CacheDir()
 	if err != nil {
 		return err
 	}
-	dirs, err := filepath.Glob(filepath.Join(cache, "image", string(suite)+"-*"))
+	dirs, err := filepath.Glob(filepath.Join(cache, "image", kind+"-*"))
 	if err != nil {
 		return err
 	}

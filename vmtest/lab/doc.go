@@ -1,5 +1,5 @@
 // Package lab builds what the virtual machines of the tests are made of, and keeps it: two kernels with the Live Update
-// Orchestrator, Debian root filesystems, and disk images with luod installed from its .deb.
+// Orchestrator, Debian root filesystems, boot entries, and disk images with luod installed from its .deb.
 //
 // Everything lies in one cache directory, $LUOD_LAB_CACHE or $XDG_CACHE_HOME/luod (~/.cache/luod). An artefact's name
 // holds the hash of what it is made from, so a change makes a new one and nothing is ever out of date. Two runs at once

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,6 +25,35 @@ type Spec struct {
 	Kernels  []Kernel // go to /boot/vmlinuz-RELEASE, for a kexec into them
 	Files    []File   // what only the tests need
 	Enable   []string // units to enable
+
+	// BootEntries adds what [BootFiles] makes of the two Kernels, the older first, and the tools that go with it: initial
+	// RAM disks, a boot entry, unified kernel images, and a kernel of Debian's own that no entry names. For trixie only.
+	BootEntries bool
+}
+
+// kind is how the names of its images begin.
+func (s Spec) kind() string {
+	if s.BootEntries {
+		return "entries-" + string(s.Suite)
+	}
+	return string(s.Suite)
+}
+
+func (s Spec) packages() []string {
+	if s.BootEntries {
+		return slices.Concat(s.Packages, bootPackages)
+	}
+	return s.Packages
+}
+
+// layers are the directories that the root filesystem is put together from.
+func (s Spec) layers(ctx context.Context, progress io.Writer) ([]string, error) {
+	root, err := base(ctx, progress, s.Suite, s.packages())
+	if err != nil || !s.BootEntries {
+		return []string{root}, err
+	}
+	boot, err := BootFiles(ctx, progress, s.Kernels[0], s.Kernels[1])
+	return []string{root, boot}, err
 }
 
 // File is a file to put into an image, owned by root. Directories on the way are made.
@@ -42,6 +72,10 @@ type Image struct {
 
 // BuildImage returns the image for spec, building it and what it is made from if the cache has none.
 func BuildImage(ctx context.Context, progress io.Writer, spec Spec) (Image, error) {
+	if spec.BootEntries && (spec.Suite != Trixie || len(spec.Kernels) != 2) {
+		return Image{}, fmt.Errorf("build an image with boot entries: it takes trixie and 2 kernels, not %s and %d",
+			spec.Suite, len(spec.Kernels))
+	}
 	own, err := agentFiles(ctx)
 	if err != nil {
 		return Image{}, err
@@ -53,11 +87,11 @@ func BuildImage(ctx context.Context, progress io.Writer, spec Spec) (Image, erro
 		return Image{}, err
 	}
 	dir, err := ensure(ctx, "image", name, func(dir string) error {
-		root, err := base(ctx, progress, spec.Suite, spec.Packages)
+		layers, err := spec.layers(ctx, progress)
 		if err != nil {
 			return err
 		}
-		return makeImage(ctx, progress, spec, name, root, dir)
+		return makeImage(ctx, progress, spec, name, layers, dir)
 	})
 	if err != nil {
 		return Image{}, err
@@ -66,7 +100,7 @@ func BuildImage(ctx context.Context, progress io.Writer, spec Spec) (Image, erro
 	if err := os.Chtimes(dir, now, now); err != nil { // the age that collect goes by is that of the last use
 		return Image{}, fmt.Errorf("note an image's use: %w", err)
 	}
-	if err := collect(spec.Suite); err != nil {
+	if err := collect(spec.kind()); err != nil {
 		fmt.Fprintf(progress, "lab: %v\n", err)
 	}
 	return Image{spec.Suite, filepath.Join(dir, "root.img")}, nil
@@ -74,7 +108,7 @@ func BuildImage(ctx context.Context, progress io.Writer, spec Spec) (Image, erro
 
 func imageName(spec Spec) (string, error) {
 	r := newRecipe("image")
-	r.add(baseName(spec.Suite, spec.Packages), imageSize)
+	r.add(baseName(spec.Suite, spec.packages()), imageSize)
 	for _, deb := range spec.Debs {
 		r.add("deb")
 		if err := r.addFile(deb); err != nil {
@@ -82,10 +116,16 @@ func imageName(spec Spec) (string, error) {
 		}
 	}
 	for _, k := range spec.Kernels {
-		r.add("kernel", k.Release)
-		if err := r.addFile(k.Image); err != nil {
-			return "", fmt.Errorf("identify kernel %s: %w", k.Release, err)
+		if err := r.addKernel(k); err != nil {
+			return "", err
 		}
+	}
+	if spec.BootEntries {
+		boot, err := bootName(spec.Kernels[0], spec.Kernels[1])
+		if err != nil {
+			return "", err
+		}
+		r.add("boot", boot)
 	}
 	for _, f := range spec.Files {
 		data, err := f.read()
@@ -101,7 +141,7 @@ func imageName(spec Spec) (string, error) {
 	}
 	r.add("mask")
 	r.add(masked...)
-	return string(spec.Suite) + "-" + r.key(), nil
+	return spec.kind() + "-" + r.key(), nil
 }
 
 func (f File) read() ([]byte, error) {
@@ -115,14 +155,14 @@ func (f File) read() ([]byte, error) {
 	return data, nil
 }
 
-func makeImage(ctx context.Context, progress io.Writer, spec Spec, name, base, dir string) (err error) {
+func makeImage(ctx context.Context, progress io.Writer, spec Spec, name string, layers []string, dir string) (err error) {
 	s, err := beginStep(progress, "image-"+name, fmt.Sprintf("making a disk image of Debian %s (20 s)", spec.Suite))
 	if err != nil {
 		return err
 	}
 	defer s.end(&err)
 	root := filepath.Join(dir, "root")
-	if err := s.run(ctx, "", "cp", "-a", "--reflink=auto", base, root); err != nil {
+	if err := s.copyLayers(ctx, layers, root); err != nil {
 		return err
 	}
 	defer os.RemoveAll(root)
@@ -133,14 +173,23 @@ func makeImage(ctx context.Context, progress io.Writer, spec Spec, name, base, d
 	return s.run(ctx, "", "mkfs.ext4", "-q", "-F", "-L", "luod-lab", "-m", "0", "-d", root, image, imageSize)
 }
 
+// copyLayers lays directories over one another.
+func (s *step) copyLayers(ctx context.Context, layers []string, root string) error {
+	for _, layer := range layers {
+		if err := s.run(ctx, "", "cp", "-a", "--reflink=auto", layer+"/.", root); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // fillRoot makes a base filesystem into that of a test machine.
 func fillRoot(ctx context.Context, s *step, spec Spec, root string) error {
 	if err := installDebs(ctx, s, spec.Debs, root); err != nil {
 		return err
 	}
 	for _, k := range spec.Kernels {
-		f := File{Path: "/boot/vmlinuz-" + k.Release, Mode: 0o644, Source: k.Image}
-		if err := f.put(root); err != nil {
+		if err := k.file().put(root); err != nil {
 			return err
 		}
 	}

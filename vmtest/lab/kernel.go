@@ -25,6 +25,11 @@ type Kernel struct {
 	Version string // the Debian version of its source, empty for a kernel from LUOD_LAB_KERNELS
 }
 
+// file is the kernel's place in a root filesystem.
+func (k Kernel) file() File {
+	return File{Path: "/boot/vmlinuz-" + k.Release, Mode: 0o644, Source: k.Image}
+}
+
 // Kernels returns two kernels of different versions, building them when the cache has none.
 func Kernels(ctx context.Context, progress io.Writer) (older, newer Kernel, err error) {
 	if dir := os.Getenv("LUOD_LAB_KERNELS"); dir != "" {
@@ -171,25 +176,22 @@ func fetchSource(ctx context.Context, progress io.Writer, s *step, v debVersion,
 	if err := a.refresh(ctx, progress, false); err != nil {
 		fmt.Fprintf(progress, "lab: going on with older package lists: %v\n", err)
 	}
-	if err := s.run(ctx, work, "apt-get", a.options("download", v.Package+"="+v.Version)...); err != nil {
+	deb, err := a.download(ctx, s, work, v.Package, "="+v.Version)
+	if err != nil {
 		if ctx.Err() != nil {
 			return "", err
 		}
-		return "", fmt.Errorf("download %s %s: %w: %w", v.Package, v.Version, errGone, err)
-	}
-	debs, err := filepath.Glob(filepath.Join(work, v.Package+"_*.deb"))
-	if err != nil || len(debs) != 1 {
-		return "", fmt.Errorf("download %s: %d files came", v.Package, len(debs))
+		return "", fmt.Errorf("%w: %w", err, errGone)
 	}
 	unpacked := filepath.Join(work, "deb")
-	if err := s.run(ctx, work, "dpkg-deb", "-x", debs[0], unpacked); err != nil {
+	if err := s.run(ctx, work, "dpkg-deb", "-x", deb, unpacked); err != nil {
 		return "", err
 	}
 	tarball := filepath.Join(unpacked, "usr/src", v.Package+".tar.xz")
 	if err := s.run(ctx, work, "tar", "-xf", tarball); err != nil {
 		return "", err
 	}
-	if err := errors.Join(os.RemoveAll(unpacked), os.Remove(debs[0])); err != nil {
+	if err := errors.Join(os.RemoveAll(unpacked), os.Remove(deb)); err != nil {
 		return "", fmt.Errorf("remove the unpacked package: %w", err)
 	}
 	return filepath.Join(work, v.Package), nil

@@ -50,6 +50,21 @@ func TestParseMadison(t *testing.T) {
 	}
 }
 
+func TestParseStock(t *testing.T) {
+	for out, want := range map[string]string{
+		"linux-image-cloud-amd64\n  Depends: linux-image-6.12.117+deb13-cloud-amd64\n": "linux-image-6.12.117+deb13-cloud-amd64",
+		"linux-image-cloud-amd64\n  Depends: linux-base-cloud-amd64\n  Depends: linux-image-7.3.4+deb13-cloud-amd64\n" +
+			"  Depends: linux-modules-cloud-amd64\n": "linux-image-7.3.4+deb13-cloud-amd64",
+		"linux-image-cloud-amd64\n": "",
+		"linux-image-cloud-amd64\n  Depends: linux-image-1-cloud-amd64\n  Depends: linux-image-2-cloud-amd64\n": "",
+	} {
+		got, err := parseStock(out)
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("of %q it took %q, %v", out, got, err)
+		}
+	}
+}
+
 func TestPickMirror(t *testing.T) {
 	const targets = `DEP-11|Debian|Debian|http://mirror/dep11
 Packages|Debian|Debian-Security|http://mirror/debian-security

@@ -85,9 +85,23 @@ type Rig struct {
 
 // Start boots suite on kernel and waits until it is up.
 func (p *Parts) Start(ctx context.Context, suite lab.Suite, config machine.Config) (*Rig, error) {
-	image, err := lab.BuildImage(ctx, os.Stderr, lab.Spec{
-		Suite: suite, Debs: []string{p.deb}, Kernels: []lab.Kernel{p.Older, p.Newer}, Files: p.guest,
-	})
+	return p.start(ctx, p.spec(suite), config)
+}
+
+// StartWithBootEntries is Start with trixie's image that has boot entries, see
+// [lab.Spec].
+func (p *Parts) StartWithBootEntries(ctx context.Context, config machine.Config) (*Rig, error) {
+	spec := p.spec(lab.Trixie)
+	spec.BootEntries = true
+	return p.start(ctx, spec, config)
+}
+
+func (p *Parts) spec(suite lab.Suite) lab.Spec {
+	return lab.Spec{Suite: suite, Debs: []string{p.deb}, Kernels: []lab.Kernel{p.Older, p.Newer}, Files: p.guest}
+}
+
+func (p *Parts) start(ctx context.Context, spec lab.Spec, config machine.Config) (*Rig, error) {
+	image, err := lab.BuildImage(ctx, os.Stderr, spec)
 	if err != nil {
 		return nil, err
 	}

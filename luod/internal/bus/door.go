@@ -13,8 +13,9 @@ import (
 	"github.com/godbus/dbus/v5/introspect"
 	"github.com/godbus/dbus/v5/prop"
 
-	"github.com/liveupdate/luod/kexec"
+	"github.com/liveupdate/luod/kexec/preflight"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/loading"
 )
 
 // Registry is what stands behind the door; *coordinator.Coordinator is one.
@@ -26,7 +27,9 @@ type Registry interface {
 	Own(ctx context.Context, unit string) ([]coordinator.Held, error)
 	List(ctx context.Context) ([]coordinator.Held, error)
 	Status(ctx context.Context) (coordinator.Status, error)
-	Load(ctx context.Context, target kexec.Target) (coordinator.Loaded, error)
+	Entries(ctx context.Context) ([]loading.Entry, error)
+	Check(ctx context.Context, request coordinator.Request) (preflight.Report, error)
+	Load(ctx context.Context, request coordinator.Request) (coordinator.Loaded, preflight.Report, error)
 	Unload(ctx context.Context) error
 	LiveUpdate(ctx context.Context, options coordinator.Options) (uint64, error)
 }

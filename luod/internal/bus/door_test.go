@@ -20,9 +20,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/kexec"
+	"github.com/liveupdate/luod/kexec/preflight"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 	"github.com/liveupdate/luod/luod/internal/vault"
+	"github.com/liveupdate/luod/luod/loading"
 )
 
 // registry is what stands behind the door in these tests.
@@ -34,6 +36,7 @@ type registry struct {
 	noUnit  error
 	fetched []string
 	updates int
+	request coordinator.Request
 	status  coordinator.Status
 }
 
@@ -110,8 +113,26 @@ func (r *registry) List(context.Context) ([]coordinator.Held, error) {
 	return list, nil
 }
 func (r *registry) Status(context.Context) (coordinator.Status, error) { return r.status, nil }
-func (r *registry) Load(context.Context, kexec.Target) (coordinator.Loaded, error) {
-	return coordinator.Loaded{Release: "7.3"}, nil
+
+var report = preflight.Report{
+	Target:  kexec.Target{Kernel: "/k", CommandLine: "x"},
+	Release: "7.3", Digest: "d", Results: []preflight.Result{{Name: "memory", Verdict: preflight.Warn, Reason: "r", Remedy: "m"}},
+}
+
+func (r *registry) Entries(context.Context) ([]loading.Entry, error) {
+	return []loading.Entry{{ID: "a.conf", Default: true}}, nil
+}
+
+func (r *registry) Check(_ context.Context, request coordinator.Request) (preflight.Report, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.request = request
+	return report, nil
+}
+
+func (r *registry) Load(ctx context.Context, request coordinator.Request) (coordinator.Loaded, preflight.Report, error) {
+	_, err := r.Check(ctx, request)
+	return coordinator.Loaded{Release: "7.3"}, report, err
 }
 func (r *registry) Unload(context.Context) error { return nil }
 func (r *registry) LiveUpdate(_ context.Context, o coordinator.Options) (uint64, error) {
@@ -475,7 +496,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		fmt.Println("LiveUpdate", errorName(call(conn, "LiveUpdate", none).Err))
-		fmt.Println("Load", errorName(call(conn, "Load", "/k", "", "", none).Err))
+		fmt.Println("Load", errorName(call(conn, "Load", "/k", none).Err))
+		fmt.Println("Check", errorName(call(conn, "Check", "/etc/shadow", none).Err))
+		fmt.Println("ListEntries", errorName(call(conn, "ListEntries").Err))
 		fmt.Println("Unload", errorName(call(conn, "Unload").Err))
 		fmt.Println("ListFileDescriptors", errorName(call(conn, "ListFileDescriptors").Err))
 		fmt.Println("ListNames", errorName(call(conn, "ListNames").Err))

@@ -9,7 +9,6 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/godbus/dbus/v5/introspect"
 
-	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 	"github.com/liveupdate/luod/luod/internal/vault"
@@ -38,7 +37,9 @@ func describe() []introspect.Method {
 		{Name: "Retrieve", Args: []introspect.Arg{in("names", "as"), out("fds", "a(sh)")}},
 		{Name: "ListNames", Args: []introspect.Arg{out("names", "a(ss)")}},
 		{Name: "ListFileDescriptors", Args: []introspect.Arg{out("fds", "a(sstus)")}},
-		{Name: "Load", Args: []introspect.Arg{in("kernel", "s"), in("initrd", "s"), in("command_line", "s"), in("options", "a{sv}"), out("release", "s"), out("command_line", "s")}},
+		{Name: "ListEntries", Args: []introspect.Arg{out("entries", "aa{sv}")}},
+		{Name: "Check", Args: []introspect.Arg{in("entry", "s"), in("options", "a{sv}"), out("results", "a(ssss)"), out("target", "a{sv}")}},
+		{Name: "Load", Args: []introspect.Arg{in("entry", "s"), in("options", "a{sv}"), out("results", "a(ssss)"), out("target", "a{sv}")}},
 		{Name: "Unload"},
 		{Name: "LiveUpdate", Args: []introspect.Arg{in("options", "a{sv}"), out("generation", "t")}},
 	}
@@ -100,21 +101,12 @@ func closeAll(files []*os.File) {
 	}
 }
 
-// noOptions refuses options that this version doesn't know, since ignoring one
-// may break what the caller relies on.
-func noOptions(options map[string]dbus.Variant) error {
-	for name := range options {
-		return &coordinator.Fault{Name: "UnknownOption", Err: errors.New("unknown option " + name)}
-	}
-	return nil
-}
-
 // Preserve takes descriptors over from the caller's unit.
-func (m *methods) Preserve(fds []named, options map[string]dbus.Variant, sender dbus.Sender) *dbus.Error {
+func (m *methods) Preserve(fds []named, given map[string]dbus.Variant, sender dbus.Sender) *dbus.Error {
 	ctx, cancel := m.call()
 	defer cancel()
 	names, files, distinct := own(fds)
-	err := noOptions(options)
+	err := options(given, nil)
 	if err == nil && !distinct {
 		err = &vault.Refusal{Reason: vault.FileInUse, Text: "the same file descriptor is given twice in one call"}
 	}
@@ -219,21 +211,6 @@ func (m *methods) ListFileDescriptors(msg dbus.Message, sender dbus.Sender) ([]c
 	return held, answer(err)
 }
 
-// Load loads the next kernel.
-func (m *methods) Load(kernel, initrd, commandLine string, options map[string]dbus.Variant, msg dbus.Message, sender dbus.Sender) (string, string, *dbus.Error) {
-	ctx, cancel := m.call()
-	defer cancel()
-	err := noOptions(options)
-	if err == nil {
-		err = m.door.authorize(ctx, m.conn, msg, string(sender), actionLoad)
-	}
-	if err != nil {
-		return "", "", answer(err)
-	}
-	loaded, err := m.door.Registry.Load(ctx, kexec.Target{Kernel: kernel, Initrd: initrd, CommandLine: commandLine})
-	return loaded.Release, loaded.CommandLine, answer(err)
-}
-
 // Unload unloads it.
 func (m *methods) Unload(msg dbus.Message, sender dbus.Sender) *dbus.Error {
 	ctx, cancel := m.call()
@@ -246,8 +223,8 @@ func (m *methods) Unload(msg dbus.Message, sender dbus.Sender) *dbus.Error {
 }
 
 // LiveUpdate performs the update and returns when the shutdown has begun.
-func (m *methods) LiveUpdate(options map[string]dbus.Variant, msg dbus.Message, sender dbus.Sender) (uint64, *dbus.Error) {
-	parsed, err := updateOptions(options)
+func (m *methods) LiveUpdate(given map[string]dbus.Variant, msg dbus.Message, sender dbus.Sender) (uint64, *dbus.Error) {
+	parsed, err := updateOptions(given)
 	if err == nil {
 		err = m.door.authorize(m.ctx, m.conn, msg, string(sender), actionUpdate)
 	}
@@ -256,22 +233,4 @@ func (m *methods) LiveUpdate(options map[string]dbus.Variant, msg dbus.Message, 
 	}
 	generation, err := m.door.Registry.LiveUpdate(m.ctx, parsed)
 	return generation, answer(err)
-}
-
-func updateOptions(options map[string]dbus.Variant) (coordinator.Options, error) {
-	var o coordinator.Options
-	for name, value := range options {
-		b, ok := value.Value().(bool)
-		switch {
-		case name == "verify" && ok:
-			o.Verify = b
-		case name == "dry-run" && ok:
-			o.DryRun = b
-		case name == "verify" || name == "dry-run":
-			return o, &coordinator.Fault{Name: "UnknownOption", Err: errors.New("the option " + name + " must be a boolean")}
-		default:
-			return o, &coordinator.Fault{Name: "UnknownOption", Err: errors.New("unknown option " + name)}
-		}
-	}
-	return o, nil
 }

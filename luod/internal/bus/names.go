@@ -15,5 +15,6 @@ const (
 const (
 	actionUpdate = "org.luod.LiveUpdate1.live-update"
 	actionLoad   = "org.luod.LiveUpdate1.load"
+	actionCheck  = "org.luod.LiveUpdate1.check"
 	actionList   = "org.luod.LiveUpdate1.list"
 )

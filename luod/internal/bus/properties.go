@@ -33,8 +33,8 @@ func properties(s coordinator.Status) map[string]*prop.Prop {
 	values := map[string]any{
 		"Phase": string(s.Phase), "Generation": s.Generation, "Kernel": s.Kernel,
 		"Unsupported": s.Unsupported, "Degraded": s.Degraded, "Warning": s.Warning,
-		"LoadedKernel": loaded.Kernel, "LoadedInitrd": loaded.Initrd,
-		"LoadedCommandLine": loaded.CommandLine, "LoadedRelease": loaded.Release,
+		"LoadedKernel": loaded.Target.Kernel, "LoadedInitrds": append([]string{}, loaded.Target.Initrds...),
+		"LoadedCommandLine": loaded.Target.CommandLine, "LoadedRelease": loaded.Release,
 		"Units": s.Units, "FileDescriptors": s.FileDescriptors, "Bytes": s.Bytes,
 		"Waiting": s.Waiting, "OldKernel": s.OldKernel, "Lost": lost,
 		"TimeLine": timeLine, "LastError": s.LastError,

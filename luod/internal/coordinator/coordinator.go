@@ -8,10 +8,10 @@ import (
 	"slices"
 	"time"
 
-	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/vault"
+	"github.com/liveupdate/luod/luod/loading"
 )
 
 // Store is luod's own fd store.
@@ -21,9 +21,9 @@ type Store interface {
 	Barrier(ctx context.Context) error
 }
 
-// Loader loads the kernel that is to be booted.
+// Loader checks and loads the kernel that is to be booted. Ask may take long.
 type Loader interface {
-	Load(kexec.Target) error
+	Ask(ctx context.Context, r loading.Request) (loading.Answer, error)
 	Unload() error
 	Loaded() (bool, error)
 }
@@ -79,6 +79,10 @@ type Coordinator struct {
 	manifest *luo.Session
 	stuck    map[string]*luo.Session
 	outgoing outgoing
+	// loading says that a kernel is being loaded, outside of this goroutine, in
+	// place of previous.
+	loading  bool
+	previous *Loaded
 }
 
 // outgoing is what was packed for the next kernel.

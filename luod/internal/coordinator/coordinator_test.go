@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -18,30 +19,53 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/kexec"
+	"github.com/liveupdate/luod/kexec/preflight"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luo/luofake"
 	"github.com/liveupdate/luod/luod/fdstore/fakestore"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/vault"
+	"github.com/liveupdate/luod/luod/loading"
 )
 
 // world is a machine around a coordinator, with all that outlives a killed luod.
 type world struct {
-	t       *testing.T
-	kernel  *luofake.Kernel
-	store   *fakestore.Store
-	record  string
-	image   string
-	line    string
-	loaded  bool
-	survive error
-	jumpErr error
-	results chan string
-	jumping bool
-	c       *Coordinator
+	t        *testing.T
+	kernel   *luofake.Kernel
+	store    *fakestore.Store
+	record   string
+	asked    []loading.Request
+	asking   func()
+	answer   loading.Answer
+	askError error
+	line     string
+	loaded   bool
+	survive  error
+	jumpErr  error
+	results  chan string
+	jumping  bool
+	c        *Coordinator
 }
 
-func (w *world) Load(kexec.Target) error               { w.loaded = true; return nil }
+// Ask answers as luod-kexec would that finds nothing wrong, unless the test says
+// otherwise.
+func (w *world) Ask(_ context.Context, r loading.Request) (loading.Answer, error) {
+	w.asked = append(w.asked, r)
+	if w.asking != nil {
+		w.asking()
+	}
+	if w.answer.Error != "" || w.askError != nil {
+		return w.answer, w.askError
+	}
+	target := kexec.Target{Kernel: r.Entry, Initrds: r.Initrds, CommandLine: fmt.Sprintf("%s luod.generation=%d", r.CommandLine, r.Generation)}
+	if r.Again != nil {
+		target = r.Again.Target
+	}
+	if r.Verb == loading.Load {
+		w.loaded = true
+	}
+	return loading.Answer{Report: &preflight.Report{Target: target, Release: "7.3.4", Digest: "d"}}, nil
+}
 func (w *world) Unload() error                         { w.loaded = false; return nil }
 func (w *world) Loaded() (bool, error)                 { return w.loaded, nil }
 func (w *world) Check(context.Context) error           { return w.survive }
@@ -57,15 +81,6 @@ func (w *world) Jump(context.Context) (<-chan string, error) {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, kernel: luofake.New(), store: fakestore.New(), record: filepath.Join(t.TempDir(), "record.json")}
-	w.image = filepath.Join(t.TempDir(), "vmlinuz")
-	head := make([]byte, 4096)
-	copy(head[0x1fe:], "\x55\xaaxxHdrS\x0f\x02")
-	head[0x20f] = 4
-	copy(head[0x600:], "7.3.4 (x)\x00")
-	head[0x239] = 8
-	if err := os.WriteFile(w.image, head, 0o600); err != nil {
-		t.Fatal(err)
-	}
 	w.start()
 	t.Cleanup(func() {
 		w.kill()
@@ -171,7 +186,7 @@ func (w *world) look(unit string, n int) {
 
 func (w *world) load() {
 	w.t.Helper()
-	if _, err := w.c.Load(ctx, kexec.Target{Kernel: w.image, CommandLine: "root=/dev/vda"}); err != nil {
+	if _, _, err := w.c.Load(ctx, Request{Entry: "/boot/vmlinuz", CommandLine: "root=/dev/vda"}); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -243,7 +258,11 @@ func TestARefusalChangesNothing(t *testing.T) {
 		"PID 1 refuses":        {func(w *world) { w.jumpErr = errors.New("no") }, "JumpFailed"},
 		"a file is refused":    {func(w *world) { w.kernel.FailNext(luo.ReqPreserveFD, unix.ENOMEM) }, "PackFailed"},
 		"a session is refused": {func(w *world) { w.kernel.FailNext(luo.ReqCreateSession, unix.ENOMEM) }, "PackFailed"},
-		"the store is full":    {func(w *world) { w.store.FailNext(errors.New("full")) }, "PackFailed"},
+		"a check fails": {func(w *world) {
+			w.answer = loading.Answer{Kind: loading.CheckFailed, Error: "handover-format: luo-v6", Report: &preflight.Report{}}
+		}, "CheckFailed"},
+		"luod-kexec dies":   {func(w *world) { w.askError = errors.New("killed") }, "LoadFailed"},
+		"the store is full": {func(w *world) { w.store.FailNext(errors.New("full")) }, "PackFailed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -259,7 +278,7 @@ func TestARefusalChangesNothing(t *testing.T) {
 				t.Fatalf("still preserved: %v", out)
 			}
 			w.kernel.SetPresent(true)
-			w.survive, w.jumpErr = nil, nil
+			w.survive, w.jumpErr, w.answer, w.askError = nil, nil, loading.Answer{}, nil
 			w.expect(Idle, 0)
 			w.look("a.service", 3)
 			w.update() // and the next try works
@@ -267,6 +286,77 @@ func TestARefusalChangesNothing(t *testing.T) {
 			w.fetch("a.service", 3)
 			w.expect(Idle, 1)
 		})
+	}
+}
+
+func TestTheKernelIsCheckedAndLoadedAgainBeforeAnythingStops(t *testing.T) {
+	w := newWorld(t)
+	w.preserve("a.service", 1)
+	if _, _, err := w.c.Load(ctx, Request{Entry: "/k", CommandLine: "x", Override: []string{"memory"}}); err != nil {
+		t.Fatal(err)
+	}
+	loaded := w.status().Loaded
+	w.loaded = true // whoever loads another one does not matter
+	if _, err := w.c.LiveUpdate(ctx, Options{DryRun: true}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.c.Check(ctx, Request{}); err != nil {
+		t.Fatal(err)
+	}
+	// Services may go on handing over, and nobody may load or start anything.
+	w.asking = func() {
+		w.preserve("b.service", 1)
+		var f *Fault
+		if _, _, err := w.c.Load(ctx, Request{}); !errors.As(err, &f) || f.Name != "Busy" {
+			t.Errorf("load meanwhile: %v", err)
+		}
+		if _, err := w.c.LiveUpdate(ctx, Options{}); !errors.As(err, &f) || f.Name != "Busy" {
+			t.Errorf("update meanwhile: %v", err)
+		}
+		if err := w.c.Unload(ctx); !errors.As(err, &f) || f.Name != "Busy" {
+			t.Errorf("unload meanwhile: %v", err)
+		}
+	}
+	if _, err := w.c.LiveUpdate(ctx, Options{Override: []string{"modules"}}); err != nil {
+		t.Fatal(err)
+	}
+	if len(w.asked) != 4 {
+		t.Fatalf("asked %d times", len(w.asked))
+	}
+	for i, verb := range []loading.Verb{loading.Load, loading.Check, loading.Check, loading.Load} {
+		if w.asked[i].Verb != verb {
+			t.Errorf("question %d is %s", i, w.asked[i].Verb)
+		}
+		if i > 0 && (w.asked[i].Again == nil || w.asked[i].Again.Digest != loaded.Digest || !reflect.DeepEqual(w.asked[i].Again.Target, loaded.Target)) {
+			t.Errorf("question %d is about %+v", i, w.asked[i].Again)
+		}
+	}
+	if got := w.asked[3].Override; !slices.Equal(got, []string{"modules", "memory"}) {
+		t.Errorf("overridden: %v", got)
+	}
+	w.asking = nil
+	w.reboot()
+	w.fetch("a.service", 1)
+	w.look("b.service", 1)
+}
+
+func TestARefusedLoadKeepsWhatWasLoaded(t *testing.T) {
+	w := newWorld(t)
+	w.load()
+	was := w.status().Loaded
+	for _, kind := range []loading.Kind{loading.CheckFailed, loading.NoEntry, loading.BadRequest} {
+		w.answer = loading.Answer{Kind: kind, Error: "no"}
+		var f *Fault
+		if _, _, err := w.c.Load(ctx, Request{}); !errors.As(err, &f) || f.Name != string(kind) {
+			t.Fatalf("got %v", err)
+		}
+		if now := w.status().Loaded; !reflect.DeepEqual(now, was) {
+			t.Fatalf("%s: now %+v", kind, now)
+		}
+	}
+	w.answer = loading.Answer{Kind: loading.LoadFailed, Error: "no"}
+	if _, _, err := w.c.Load(ctx, Request{}); err == nil || w.status().Loaded != nil {
+		t.Fatalf("%v, %+v", err, w.status().Loaded)
 	}
 }
 
@@ -306,10 +396,41 @@ func TestAShutdownThatIsGivenUpIsTakenBack(t *testing.T) {
 func TestAKillAtAnyStepLosesNothing(t *testing.T) {
 	for name, kill := range map[string]func(*world){
 		"before packing": func(w *world) { w.kill(); w.start(); w.expect(Idle, 0); w.update(); w.reboot() },
+		"while checking": func(w *world) {
+			w.load()
+			if _, err := w.c.preflight(ctx, Options{}); err != nil {
+				w.t.Fatal(err)
+			}
+			w.expect(Checking, 0)
+			w.kill()
+			w.start()
+			if s := w.expect(Idle, 0); !strings.Contains(s.LastError, "checking") || s.Loaded == nil {
+				w.t.Fatalf("%+v", s)
+			}
+			w.update()
+			w.reboot()
+		},
+		"while loading": func(w *world) {
+			w.asking = func() { w.loaded = true; w.kill() }
+			if _, _, err := w.c.Load(ctx, Request{}); !errors.Is(err, errStopped) {
+				w.t.Fatalf("got %v", err)
+			}
+			w.asking = nil
+			w.start()
+			var f *Fault
+			if _, err := w.c.LiveUpdate(ctx, Options{}); !errors.As(err, &f) || f.Name != "ForeignKernel" {
+				w.t.Fatalf("got %v", err)
+			}
+			w.update()
+			w.reboot()
+		},
 		"while packing": func(w *world) {
 			w.load()
 			// The record says packing and half the sessions are in the store.
-			if _, err := do(ctx, w.c, func() (any, error) { return w.c.begin(ctx, Options{}) }); err != nil {
+			if _, err := w.c.preflight(ctx, Options{}); err != nil {
+				w.t.Fatal(err)
+			}
+			if _, err := do(ctx, w.c, func() (any, error) { return w.c.begin(Options{}) }); err != nil {
 				w.t.Fatal(err)
 			}
 			s, err := w.kernel.LUO().CreateSession(ctx, "luod.g1.1")

@@ -7,6 +7,7 @@ type Phase string
 // PID 1 can stop the jump, and then it is taken back too.
 const (
 	Idle      Phase = "idle"
+	Checking  Phase = "checking"
 	Packing   Phase = "packing"
 	Committed Phase = "committed"
 	Restoring Phase = "restoring"

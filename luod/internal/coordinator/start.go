@@ -152,7 +152,7 @@ func (c *Coordinator) resume(ctx context.Context, outgoing map[string]*luo.Sessi
 			return
 		}
 	}
-	if c.rec.Phase == Committed || c.rec.Phase == Packing || len(outgoing) > 0 {
+	if c.rec.Phase == Committed || c.rec.Phase == Packing || c.rec.Phase == Checking || len(outgoing) > 0 {
 		phase := c.rec.Phase
 		if err := out.Close(); err != nil {
 			c.Log.Error("could not take back what a killed luod had preserved", "error", err)

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/restorer"
 )
@@ -31,12 +32,14 @@ type Status struct {
 
 // Loaded is the kernel that the next update boots.
 type Loaded struct {
-	Kernel      string `json:"kernel"`
-	Initrd      string `json:"initrd"`
-	CommandLine string `json:"commandLine"`
-	Release     string `json:"release"`
-	// Generation is the one that CommandLine announces.
+	Target  kexec.Target `json:"target"`
+	Release string       `json:"release"`
+	// Digest is the SHA-256 of what was loaded.
+	Digest string `json:"digest"`
+	// Generation is the one that the command line announces.
 	Generation uint64 `json:"generation"`
+	// Overridden are the checks that were allowed to fail.
+	Overridden []string `json:"overridden,omitempty"`
 }
 
 // Held is one descriptor as an admin sees it.

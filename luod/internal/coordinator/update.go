@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/packer"
 )
@@ -14,48 +13,10 @@ import (
 // packTimeout bounds the packing: 100 MiB take about 0.1 s on a slow machine.
 const packTimeout = 10 * time.Minute
 
-// Load loads the kernel that the next live update boots and returns what was
-// loaded. An empty command line means the running one; either way what a live
-// update needs is added to it.
-func (c *Coordinator) Load(ctx context.Context, target kexec.Target) (Loaded, error) {
-	return do(ctx, c, func() (Loaded, error) { return c.load(target) })
-}
-
-func (c *Coordinator) load(target kexec.Target) (Loaded, error) {
-	if err := c.steady("load a kernel"); err != nil {
-		return Loaded{}, err
-	}
-	info, err := kexec.Inspect(target.Kernel)
-	if err != nil {
-		return Loaded{}, &Fault{Name: "BadKernel", Err: err}
-	}
-	if target.CommandLine == "" {
-		target.CommandLine = c.Machine.CommandLine
-	}
-	generation := c.rec.Generation + 1
-	target.CommandLine = kexec.ParseCommandLine(target.CommandLine).
-		Clean().EnableLiveUpdate().WithGeneration(generation).String()
-	// Recorded first: a kernel that is loaded and not in the record is refused
-	// as somebody else's.
-	c.rec.Loaded = nil
-	if err := c.save(); err != nil {
-		return Loaded{}, err
-	}
-	if err := c.Loader.Load(target); err != nil {
-		return Loaded{}, &Fault{Name: "LoadFailed", Err: err}
-	}
-	c.rec.Loaded = &Loaded{
-		Kernel: target.Kernel, Initrd: target.Initrd, CommandLine: target.CommandLine,
-		Release: info.Version, Generation: generation,
-	}
-	c.Log.Info("loaded a kernel", "kernel", target.Kernel, "release", info.Version, "initrd", target.Initrd, "commandLine", target.CommandLine)
-	return *c.rec.Loaded, c.save()
-}
-
 // Unload unloads whatever kernel is loaded.
 func (c *Coordinator) Unload(ctx context.Context) error {
 	_, err := do(ctx, c, func() (any, error) {
-		if err := c.steady("unload the kernel"); err != nil {
+		if err := c.free("unload the kernel"); err != nil {
 			return nil, err
 		}
 		if err := c.Loader.Unload(); err != nil {
@@ -74,15 +35,21 @@ type Options struct {
 	Verify bool
 	// DryRun does all checks and no more.
 	DryRun bool
+	// Override are the names of preflight checks that may fail.
+	Override []string
 }
 
 // LiveUpdate checks, packs and triggers the jump. It returns the generation that
 // will boot once PID 1 has begun to shut down; before that every error means
 // that nothing was stopped and nothing changed.
 func (c *Coordinator) LiveUpdate(ctx context.Context, options Options) (uint64, error) {
-	begun, err := do(ctx, c, func() (packer.Cargo, error) { return c.begin(ctx, options) })
+	generation, err := c.preflight(ctx, options)
 	if err != nil || options.DryRun {
-		return begun.Manifest.Generation, err
+		return generation, err
+	}
+	begun, err := do(ctx, c, func() (packer.Cargo, error) { return c.begin(options) })
+	if err != nil {
+		return 0, err
 	}
 	// From here on the caller may go away; the update doesn't depend on it.
 	packing, cancel := context.WithTimeout(context.WithoutCancel(ctx), packTimeout)
@@ -98,21 +65,19 @@ func (c *Coordinator) LiveUpdate(ctx context.Context, options Options) (uint64, 
 		// The fd store and the record tell the next start what to undo.
 		return 0, fmt.Errorf("%w: the live update is taken back when it starts again", err)
 	}
-	return begun.Manifest.Generation, err
+	return generation, err
 }
 
-func (c *Coordinator) begin(ctx context.Context, options Options) (packer.Cargo, error) {
-	if err := c.ready(ctx); err != nil {
-		return packer.Cargo{}, err
-	}
+// begin starts packing; the checks are done.
+func (c *Coordinator) begin(options Options) (packer.Cargo, error) {
 	cargo := packer.Cargo{
 		Verify: options.Verify, Now: c.Machine.Now,
 		Manifest: manifest.Manifest{
 			Generation: c.rec.Generation + 1, OldKernel: c.Machine.Release, OldBootID: c.Machine.BootID,
 		},
 	}
-	if options.DryRun {
-		return cargo, nil
+	if c.rec.Phase != Checking {
+		return packer.Cargo{}, fault("Busy", "start a live update: it was cancelled while the kernel was checked")
 	}
 	// What still lies in an incoming session can't go into an outgoing one
 	// (EBUSY); the vault holds it, so the session may go.
@@ -123,9 +88,8 @@ func (c *Coordinator) begin(ctx context.Context, options Options) (packer.Cargo,
 	for _, unit := range c.vault.Units() {
 		cargo.Units = append(cargo.Units, packer.Unit{Name: unit, Files: c.vault.Files(unit)})
 	}
-	c.rec.Phase, c.rec.LastError = Packing, ""
-	c.rec.TimeLine = nil
-	c.mark("trigger", c.Machine.Now())
+	c.rec.Phase = Packing
+	c.mark("checked", c.Machine.Now())
 	if err := c.save(); err != nil {
 		c.rec.Phase = Idle
 		return packer.Cargo{}, fault("NoRecord", "start a live update: %w", err)
@@ -140,7 +104,7 @@ func (c *Coordinator) ready(ctx context.Context) error {
 	if err := c.Kernel.Probe(); err != nil {
 		return fault("NotSupported", "no live update is possible: %w", err)
 	}
-	if err := c.steady("start a live update"); err != nil {
+	if err := c.free("start a live update"); err != nil {
 		return err
 	}
 	if c.rec.Degraded != "" {
@@ -159,9 +123,9 @@ func (c *Coordinator) ready(ctx context.Context) error {
 	}
 	switch {
 	case !loaded:
-		return fault("NoKernelLoaded", "no live update is possible: no kernel is loaded; load one with 'luoctl load KERNEL'")
+		return fault("NoKernelLoaded", "no live update is possible: no kernel is loaded; load one with 'luoctl load'")
 	case c.rec.Loaded == nil:
-		return fault("ForeignKernel", "no live update is possible: the loaded kernel was not loaded by luod, so its command line and its ability to take memory over are unknown; load it with 'luoctl load KERNEL'")
+		return fault("ForeignKernel", "no live update is possible: the loaded kernel was not loaded by luod, so its command line and its ability to take memory over are unknown; load one with 'luoctl load'")
 	case c.rec.Loaded.Generation != c.rec.Generation+1:
 		return fault("ForeignKernel", "no live update is possible: the loaded kernel was meant for generation %d and the next is %d; load it again", c.rec.Loaded.Generation, c.rec.Generation+1)
 	}

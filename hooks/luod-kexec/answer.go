@@ -1,0 +1,169 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/kexec"
+	"github.com/liveupdate/luod/kexec/bootentry"
+	"github.com/liveupdate/luod/kexec/preflight"
+	"github.com/liveupdate/luod/kexec/uki"
+	"github.com/liveupdate/luod/luod/loading"
+)
+
+// machine is where answers come from.
+type machine struct {
+	entries     bootentry.System
+	system      preflight.System
+	commandLine string
+	load        func(*kexec.Sources) error
+}
+
+func thisMachine() machine {
+	var u unix.Utsname
+	_ = unix.Uname(&u) // fails for no valid pointer
+	line, _ := os.ReadFile("/proc/cmdline")
+	return machine{
+		system:      preflight.System{Arch: runtime.GOARCH, Release: unix.ByteSliceToString(u.Release[:])},
+		commandLine: strings.TrimSpace(string(line)),
+		load:        (*kexec.Sources).Load,
+	}
+}
+
+func refuse(kind loading.Kind, format string, args ...any) loading.Answer {
+	return loading.Answer{Kind: kind, Error: fmt.Errorf(format, args...).Error()}
+}
+
+func answer(m machine, r loading.Request) loading.Answer {
+	if err := preflight.ValidNames(r.Override); err != nil {
+		return refuse(loading.BadRequest, "override a check: %w", err)
+	}
+	entries, skipped, err := m.entries.Find()
+	if r.Verb == loading.Entries {
+		if err != nil {
+			return refuse(loading.NoEntry, "look for boot entries: %w", err)
+		}
+		return list(entries, skipped)
+	}
+	if r.Verb != loading.Check && r.Verb != loading.Load {
+		return refuse(loading.BadRequest, "there is no verb %q", r.Verb)
+	}
+	options := preflight.Options{}
+	var target kexec.Target
+	if r.Again != nil {
+		target, options.Digest = r.Again.Target, r.Again.Digest
+	} else if target, err = m.target(r, entries, err); err != nil {
+		return refuse(loading.NoEntry, "%w", err)
+	}
+	// The running kernel may lie in a boot entry of another name.
+	for _, e := range entries {
+		if e.Version == m.system.Release || e.Kind == bootentry.Type2 {
+			m.system.RunningImages = append(m.system.RunningImages, e.Kernel)
+		}
+	}
+	report, sources := preflight.Run(m.system, target, options)
+	if sources != nil {
+		defer sources.Close()
+	}
+	a := loading.Answer{Report: &report}
+	if failed := report.Refused(r.Override); len(failed) > 0 {
+		a.Kind, a.Error = loading.CheckFailed, loading.Explain(target, failed)
+		return a
+	}
+	if r.Verb == loading.Check {
+		return a
+	}
+	if sources == nil {
+		// Only where the check that says so was overridden.
+		a.Kind, a.Error = loading.LoadFailed, fmt.Sprintf("%s can't be read", target.Kernel)
+		return a
+	}
+	if err := m.load(sources); err != nil {
+		a.Kind, a.Error = loading.LoadFailed, err.Error()
+		return a
+	}
+	// What was hashed before may have been written to before the kernel read it.
+	if digest, err := sources.Digest(); err != nil || digest != report.Digest {
+		a.Kind, a.Error = loading.LoadFailed, fmt.Sprintf("%s or its initrd was written to while it was loaded; what is loaded now is neither the old one nor the new: load it again", target.Kernel)
+		if err := kexec.Unload(); err != nil {
+			a.Error += "; " + err.Error()
+		}
+	}
+	return a
+}
+
+func list(entries []bootentry.Entry, skipped []bootentry.Skipped) loading.Answer {
+	a := loading.Answer{Entries: []loading.Entry{}}
+	for _, e := range entries {
+		a.Entries = append(a.Entries, loading.Entry{
+			ID: e.ID, Kind: string(e.Kind), Title: e.Title, Version: e.Version, Source: e.Source,
+			Kernel: e.Kernel, Initrds: e.Initrds, CommandLine: e.CommandLine, Default: e.Default,
+		})
+	}
+	for _, s := range skipped {
+		a.Entries = append(a.Entries, loading.Entry{Source: s.Source, Error: s.Err.Error()})
+	}
+	return a
+}
+
+// target makes of a request what is to be booted. The command line is the given
+// one, or the entry's, or the running one, with what must survive and what a live
+// update needs.
+func (m machine) target(r loading.Request, entries []bootentry.Entry, findError error) (kexec.Target, error) {
+	var t kexec.Target
+	line := r.CommandLine
+	if strings.Contains(r.Entry, "/") {
+		path, err := filepath.Abs(r.Entry)
+		if err != nil {
+			return t, fmt.Errorf("find %s: %w", r.Entry, err)
+		}
+		t.Kernel = path
+		if line == "" {
+			line = ownCommandLine(path)
+		}
+	} else {
+		if findError != nil {
+			return t, fmt.Errorf("look for boot entries: %w", findError)
+		}
+		entry, err := bootentry.Select(entries, r.Entry)
+		if err != nil {
+			return t, err
+		}
+		t.Kernel, t.Profile, t.Initrds = entry.Kernel, entry.Profile, entry.Initrds
+		if line == "" {
+			line = entry.CommandLine
+		}
+	}
+	if len(r.Initrds) > 0 {
+		t.Initrds = r.Initrds
+	}
+	running := kexec.ParseCommandLine(m.commandLine)
+	next := kexec.ParseCommandLine(line)
+	if len(next) == 0 {
+		next = running
+	}
+	t.CommandLine = next.Inherit(running).Clean().EnableLiveUpdate().WithGeneration(r.Generation).String()
+	return t, nil
+}
+
+// ownCommandLine is that of a unified kernel image, or "".
+func ownCommandLine(path string) string {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return ""
+	}
+	if u, err := uki.Read(f, info.Size()); err == nil {
+		return u.Profiles[0].CommandLine
+	}
+	return ""
+}

@@ -1,0 +1,30 @@
+package bus
+
+import (
+	"fmt"
+
+	"github.com/godbus/dbus/v5"
+
+	"github.com/liveupdate/luod/kexec/preflight"
+	"github.com/liveupdate/luod/luod/internal/coordinator"
+)
+
+// options stores what was given where known says. It refuses options that this
+// version doesn't know, since ignoring one may break what the caller relies on.
+func options(given map[string]dbus.Variant, known map[string]any) error {
+	for name, value := range given {
+		to, is := known[name]
+		if !is {
+			return &coordinator.Fault{Name: "UnknownOption", Err: fmt.Errorf("unknown option %q", name)}
+		}
+		if err := value.Store(to); err != nil {
+			return &coordinator.Fault{Name: "UnknownOption", Err: fmt.Errorf("the option %q must be a %s, not a %s", name, dbus.SignatureOf(to), value.Signature())}
+		}
+		if list, is := to.(*[]string); is && name == "override" {
+			if err := preflight.ValidNames(*list); err != nil {
+				return &coordinator.Fault{Name: "BadRequest", Err: fmt.Errorf("override a check: %w", err)}
+			}
+		}
+	}
+	return nil
+}

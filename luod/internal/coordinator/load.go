@@ -1,0 +1,189 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+
+	"github.com/liveupdate/luod/kexec/preflight"
+	"github.com/liveupdate/luod/luod/loading"
+)
+
+// Request is what Check and Load are asked for.
+type Request struct {
+	// Entry is a boot entry's ID, or the path of a kernel, or "" for the default
+	// entry.
+	Entry string
+	// Initrds and CommandLine take the place of the entry's, if not empty.
+	Initrds     []string
+	CommandLine string
+	// Override are the names of preflight checks that may fail.
+	Override []string
+}
+
+func (r Request) ask(verb loading.Verb, generation uint64) loading.Request {
+	return loading.Request{
+		Verb: verb, Entry: r.Entry, Initrds: r.Initrds, CommandLine: r.CommandLine,
+		Override: r.Override, Generation: generation,
+	}
+}
+
+// Entries lists what there is to boot.
+func (c *Coordinator) Entries(ctx context.Context) ([]loading.Entry, error) {
+	answer, err := c.ask(ctx, loading.Request{Verb: loading.Entries})
+	return answer.Entries, err
+}
+
+// Check runs the preflight checks on what r names, or, if that is nothing and a
+// kernel is loaded, on that one. Failed checks are in the report and no error.
+func (c *Coordinator) Check(ctx context.Context, r Request) (preflight.Report, error) {
+	request, err := do(ctx, c, func() (loading.Request, error) {
+		if r.Entry == "" && c.rec.Loaded != nil {
+			return c.again(loading.Check, r.Override), nil
+		}
+		return r.ask(loading.Check, c.rec.Generation+1), nil
+	})
+	if err != nil {
+		return preflight.Report{}, err
+	}
+	answer, err := c.ask(ctx, request)
+	if answer.Report == nil {
+		return preflight.Report{}, err
+	}
+	return *answer.Report, nil
+}
+
+// again asks for what is loaded once more, as it is.
+func (c *Coordinator) again(verb loading.Verb, override []string) loading.Request {
+	l := c.rec.Loaded
+	return loading.Request{
+		Verb: verb, Generation: l.Generation, Override: append(override, l.Overridden...),
+		Again: &loading.Again{Target: l.Target, Digest: l.Digest},
+	}
+}
+
+// free refuses what needs the kernel for itself while it is loaded, or an update
+// under way.
+func (c *Coordinator) free(what string) error {
+	if c.loading {
+		return fault("Busy", "%s: a kernel is being loaded; try again when it is", what)
+	}
+	if c.rec.Phase == Checking {
+		return fault("Busy", "%s: a live update is under way (%s); try again when it is over", what, c.rec.Phase)
+	}
+	return c.steady(what)
+}
+
+// ask makes a fault of an answer that says no; the answer is returned as well.
+func (c *Coordinator) ask(ctx context.Context, r loading.Request) (loading.Answer, error) {
+	answer, err := c.Loader.Ask(ctx, r)
+	if err != nil {
+		return answer, fault("LoadFailed", "%w", err)
+	}
+	if answer.Error != "" {
+		return answer, fault(string(answer.Kind), "%s", answer.Error)
+	}
+	if answer.Report == nil && r.Verb != loading.Entries {
+		return answer, fault("LoadFailed", "luod-kexec answered without a report")
+	}
+	return answer, nil
+}
+
+// Load checks and loads the kernel that the next live update boots.
+//
+// Killed while it is loaded: the record says that nothing is loaded, and the
+// update refuses a kernel that it knows nothing of.
+func (c *Coordinator) Load(ctx context.Context, r Request) (Loaded, preflight.Report, error) {
+	request, err := do(ctx, c, func() (loading.Request, error) {
+		if err := c.free("load a kernel"); err != nil {
+			return loading.Request{}, err
+		}
+		was := c.rec.Loaded
+		c.rec.Loaded = nil
+		if err := c.save(); err != nil {
+			c.rec.Loaded = was
+			return loading.Request{}, err
+		}
+		// Until the kernel has another, that one is what is loaded.
+		c.previous, c.loading = was, true
+		return r.ask(loading.Load, c.rec.Generation+1), nil
+	})
+	if err != nil {
+		return Loaded{}, preflight.Report{}, err
+	}
+	answer, askError := c.ask(ctx, request)
+	var report preflight.Report
+	if answer.Report != nil {
+		report = *answer.Report
+	}
+	loaded, err := do(context.WithoutCancel(ctx), c, func() (Loaded, error) {
+		c.loading = false
+		if askError != nil {
+			// A refusal has changed nothing; after anything else nobody knows.
+			if answer.Kind == loading.CheckFailed || answer.Kind == loading.NoEntry || answer.Kind == loading.BadRequest {
+				c.rec.Loaded = c.previous
+			}
+			_ = c.save()
+			return Loaded{}, askError
+		}
+		c.rec.Loaded = &Loaded{
+			Target: report.Target, Release: report.Release, Digest: report.Digest,
+			Generation: request.Generation, Overridden: r.Override,
+		}
+		c.Log.Info("loaded a kernel", "kernel", report.Target.Kernel, "release", report.Release, "initrds", report.Target.Initrds, "commandLine", report.Target.CommandLine)
+		return *c.rec.Loaded, c.save()
+	})
+	return loaded, report, err
+}
+
+// preflight checks everything once more before anything is stopped, and loads the
+// kernel again: that makes sure that what boots is what was checked, whatever
+// others have loaded meanwhile.
+//
+// Killed meanwhile: the next start finds the phase, and nothing else to undo.
+func (c *Coordinator) preflight(ctx context.Context, options Options) (uint64, error) {
+	verb := loading.Load
+	if options.DryRun {
+		verb = loading.Check
+	}
+	request, err := do(ctx, c, func() (loading.Request, error) {
+		if err := c.ready(ctx); err != nil {
+			return loading.Request{}, err
+		}
+		if !options.DryRun {
+			c.rec.LastError, c.rec.TimeLine = "", nil
+			c.mark("trigger", c.Machine.Now())
+			c.rec.Phase = Checking
+			if err := c.save(); err != nil {
+				c.rec.Phase = c.resting()
+				return loading.Request{}, fault("NoRecord", "start a live update: %w", err)
+			}
+		}
+		return c.again(verb, options.Override), nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	answer, err := c.ask(ctx, request)
+	if err == nil {
+		return request.Generation, nil
+	}
+	if !options.DryRun {
+		_, err = do(context.WithoutCancel(ctx), c, func() (any, error) {
+			if answer.Kind != loading.CheckFailed {
+				c.rec.Loaded = nil // what is loaded now is not known
+			}
+			err = c.abort(err)
+			c.rec.Phase = c.resting()
+			return nil, errors.Join(err, c.save())
+		})
+	}
+	return 0, err
+}
+
+// resting is the phase while no update is under way.
+func (c *Coordinator) resting() Phase {
+	if len(c.incoming) > 0 {
+		return Restoring
+	}
+	return Idle
+}

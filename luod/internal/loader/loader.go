@@ -1,0 +1,83 @@
+package loader
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/liveupdate/luod/kexec"
+	"github.com/liveupdate/luod/luod/loading"
+)
+
+// Program is luod-kexec as it is installed.
+const Program = "/usr/lib/luod/luod-kexec"
+
+// Loader runs a luod-kexec.
+type Loader struct{ Program string }
+
+// Unload unloads whatever is loaded.
+func (Loader) Unload() error { return kexec.Unload() }
+
+// Loaded says whether a kernel is loaded, by whomever.
+func (Loader) Loaded() (bool, error) { return kexec.Loaded() }
+
+const (
+	// timeout is for a large initrd on a slow disk.
+	timeout = 2 * time.Minute
+	// maxAnswer bounds what is read, in bytes.
+	maxAnswer = 8 << 20
+)
+
+// Ask asks for r. An error means that there is no answer; what the answer says is
+// another matter.
+//
+// Killed meanwhile: luod-kexec dies with luod. It may have loaded the kernel; the
+// record says that nothing is, and so it is refused as somebody else's.
+func (l Loader) Ask(ctx context.Context, r loading.Request) (loading.Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	request, err := json.Marshal(r)
+	if err != nil {
+		return loading.Answer{}, fmt.Errorf("ask luod-kexec: %w", err)
+	}
+	var out, problems limited
+	out.left, problems.left = maxAnswer, 4096
+	cmd := exec.CommandContext(ctx, l.Program)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(request), &out, &problems
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.WaitDelay = time.Second
+	err = cmd.Run()
+	if ctx.Err() != nil {
+		return loading.Answer{}, fmt.Errorf("ask luod-kexec: it did not answer in %v: %w", timeout, ctx.Err())
+	}
+	if err != nil {
+		return loading.Answer{}, fmt.Errorf("ask luod-kexec: %w: %s", err, strings.TrimSpace(problems.String()))
+	}
+	var answer loading.Answer
+	if err := json.Unmarshal(out.Bytes(), &answer); err != nil {
+		return loading.Answer{}, fmt.Errorf("read luod-kexec's answer: %w", err)
+	}
+	return answer, nil
+}
+
+// limited is a buffer that takes so much.
+type limited struct {
+	bytes.Buffer
+	left int
+}
+
+var errTooLong = errors.New("it says too much")
+
+func (l *limited) Write(b []byte) (int, error) {
+	if len(b) > l.left {
+		return 0, errTooLong
+	}
+	l.left -= len(b)
+	return l.Buffer.Write(b)
+}

@@ -1,0 +1,97 @@
+package loading
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/liveupdate/luod/kexec"
+	"github.com/liveupdate/luod/kexec/preflight"
+)
+
+// Verb is what is asked for.
+type Verb string
+
+const (
+	// Entries lists what there is to boot.
+	Entries Verb = "entries"
+	// Check runs the preflight checks, and Load loads the target too if they
+	// let it.
+	Check Verb = "check"
+	Load  Verb = "load"
+)
+
+// Request is one question.
+type Request struct {
+	Verb Verb `json:"verb"`
+	// Entry is a boot entry's ID, or the path of a kernel, or "" for the default
+	// entry.
+	Entry string `json:"entry"`
+	// Initrds take the place of the entry's, if there are any.
+	Initrds []string `json:"initrds,omitempty"`
+	// CommandLine takes the place of the entry's, if it isn't empty.
+	CommandLine string `json:"commandLine,omitempty"`
+	// Generation goes onto the command line.
+	Generation uint64 `json:"generation"`
+	// Override are the names of checks that may fail.
+	Override []string `json:"override,omitempty"`
+	// Again is what was loaded before and shall be checked or loaded once more,
+	// as it was; then Entry and what replaces its parts are not looked at.
+	Again *Again `json:"again,omitempty"`
+}
+
+// Again names a target and its digest.
+type Again struct {
+	Target kexec.Target `json:"target"`
+	Digest string       `json:"digest"`
+}
+
+// Entry is something to boot.
+type Entry struct {
+	ID          string   `json:"id"`
+	Kind        string   `json:"kind"`
+	Title       string   `json:"title"`
+	Version     string   `json:"version"`
+	Source      string   `json:"source"`
+	Kernel      string   `json:"kernel"`
+	Initrds     []string `json:"initrds"`
+	CommandLine string   `json:"commandLine"`
+	Default     bool     `json:"default"`
+	// Error says why it can't be used; then only Source is set beside it.
+	Error string `json:"error,omitempty"`
+}
+
+// Answer is what came out.
+type Answer struct {
+	Entries []Entry           `json:"entries,omitempty"`
+	Report  *preflight.Report `json:"report,omitempty"`
+	// Error says why nothing was loaded, and Kind what sort of error it is.
+	Error string `json:"error,omitempty"`
+	Kind  Kind   `json:"kind,omitempty"`
+}
+
+// Kind is the last part of a D-Bus error name, org.luod.LiveUpdate1.Error.KIND.
+type Kind string
+
+const (
+	NoEntry     Kind = "NoEntry"
+	BadRequest  Kind = "BadRequest"
+	CheckFailed Kind = "CheckFailed"
+	LoadFailed  Kind = "LoadFailed"
+)
+
+// Explain makes one text of failed checks.
+func Explain(target kexec.Target, failed []preflight.Result) string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s can't take this machine's memory over", target.Kernel)
+	for i, r := range failed {
+		sep := "; "
+		if i == 0 {
+			sep = ": "
+		}
+		fmt.Fprintf(&text, "%s%s: %s", sep, r.Name, r.Reason)
+		if r.Remedy != "" {
+			fmt.Fprintf(&text, " (%s)", r.Remedy)
+		}
+	}
+	return text.String()
+}
