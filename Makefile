@@ -19,10 +19,12 @@ build:
 	$(GO) build $(GOFLAGS_BUILD) -o bin/luod ./luod
 	$(GO) build $(GOFLAGS_BUILD) -o bin/luoctl ./luoctl
 	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-reissue ./hooks/luod-reissue
+	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-kexec ./hooks/luod-kexec
 
 install: build
 	install -D -m 0755 bin/luod $(DESTDIR)$(prefix)/lib/luod/luod
 	install -D -m 0755 bin/luod-reissue $(DESTDIR)$(prefix)/lib/luod/luod-reissue
+	install -D -m 0755 bin/luod-kexec $(DESTDIR)$(prefix)/lib/luod/luod-kexec
 	install -D -m 0755 bin/luoctl $(DESTDIR)$(prefix)/bin/luoctl
 	install -D -m 0644 -t $(DESTDIR)$(unitdir) units/luod.service units/live-update.target units/luod-live-update.service
 	install -D -m 0644 units/systemd-kexec-luod.conf $(DESTDIR)$(unitdir)/systemd-kexec.service.d/50-luod.conf
@@ -67,12 +69,12 @@ lint:
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 
-FUZZTIME ?= 30s
+FUZZTIME ?= 5m
 fuzz:
-	$(GO) test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./luod/internal/manifest
-	$(GO) test -run '^$$' -fuzz FuzzUnitOfCgroup -fuzztime $(FUZZTIME) ./luod/internal/callers
-	$(GO) test -run '^$$' -fuzz FuzzCommandLine -fuzztime $(FUZZTIME) ./kexec
-	$(GO) test -run '^$$' -fuzz FuzzInspect -fuzztime $(FUZZTIME) ./kexec
+	@set -e; for t in ./luod/internal/manifest:FuzzDecode ./luod/internal/callers:FuzzUnitOfCgroup ./kexec:FuzzCommandLine \
+		./kexec/image:FuzzRead ./kexec/image:FuzzScan ./kexec/initrd:FuzzRead ./kexec/compression:FuzzReader ./kexec/pe:FuzzSections \
+		./kexec/uki:FuzzRead ./kexec/bootentry:FuzzType1 ./kexec/bootentry:FuzzUKI ./kexec/preflight:FuzzSigners; do \
+		echo "$$t"; $(GO) test -run '^$$' -fuzz "^$${t#*:}\$$" -fuzztime $(FUZZTIME) "$${t%:*}"; done
 
 clean:
 	rm -rf bin dist

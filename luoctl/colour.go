@@ -21,6 +21,8 @@ func colours(f *os.File) palette {
 func (p palette) good(s string) string { return p.paint("32", s) }
 func (p palette) bad(s string) string  { return p.paint("31;1", s) }
 
+func (p palette) doubtful(s string) string { return p.paint("33", s) }
+
 func (p palette) paint(code, s string) string {
 	if !p {
 		return s

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -11,37 +12,45 @@ import (
 )
 
 func liveUpdateCommand(o *options) *cobra.Command {
-	var f loadFlags
+	var f kernelFlags
 	var verify, dryRun bool
 	cmd := &cobra.Command{
-		Use:   "live-update",
-		Short: "Boot the loaded kernel, with everything that was handed over",
-		Long: "Pack everything that services handed over, shut down and boot the loaded kernel, which gives it\n" +
-			"back. Returns when the shutdown has begun; before that any error means that nothing was stopped.",
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Use:   "live-update [ENTRY]",
+		Short: "Boot another kernel, with everything that was handed over",
+		Long: "Check everything, pack what services handed over, shut down and boot the kernel that is loaded, which\n" +
+			"gives it back. " + entryHelp + "what is loaded, or else the default boot entry.\n" +
+			"Returns when the shutdown has begun; before that any error means that nothing was stopped.",
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
 			d, err := connect(o)
 			if err != nil {
 				return err
 			}
 			defer d.close()
-			if f.kernel != "" && dryRun {
-				return fmt.Errorf("--kernel loads a kernel, and --dry-run changes nothing: load it first with 'luoctl load'")
+			load := len(args) > 0 || f.given()
+			if load && dryRun {
+				return fmt.Errorf("naming a kernel loads it, and --dry-run changes nothing: see 'luoctl check', or load it first with 'luoctl load'")
 			}
-			if f.kernel != "" {
-				if _, err := d.load(cmd.Context(), f); err != nil {
+			if !load && !dryRun {
+				s, err := d.status(cmd.Context())
+				if err != nil {
 					return err
 				}
-			} else if f.initrd != "" || f.commandLine != "" {
-				return fmt.Errorf("--initrd and --command-line go with --kernel")
+				load = s.Unsupported == "" && s.LoadedKernel == "" && s.Phase == "idle"
 			}
-			stop := progress(cmd.ErrOrStderr(), "Packing")
+			stop := progress(cmd.ErrOrStderr(), "Checking and packing")
+			defer stop()
+			if load {
+				if _, err := d.kernel(cmd.Context(), "Load", args, f); err != nil {
+					return err
+				}
+			}
+			options := map[string]dbus.Variant{"verify": dbus.MakeVariant(verify), "dry-run": dbus.MakeVariant(dryRun)}
+			if len(f.force) > 0 {
+				options["override"] = dbus.MakeVariant(f.force)
+			}
 			var generation uint64
-			err = d.call(context.WithoutCancel(cmd.Context()), "LiveUpdate", map[string]dbus.Variant{
-				"verify": dbus.MakeVariant(verify), "dry-run": dbus.MakeVariant(dryRun),
-			}).Store(&generation)
-			stop()
-			if err != nil {
+			if err := d.call(context.WithoutCancel(cmd.Context()), "LiveUpdate", options).Store(&generation); err != nil {
 				return err
 			}
 			if o.json {
@@ -55,7 +64,6 @@ func liveUpdateCommand(o *options) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&f.kernel, "kernel", "", "load this kernel `IMAGE` first")
 	f.register(cmd)
 	cmd.Flags().BoolVar(&verify, "verify", false, "compare the SHA-256 of everything sealed against writing, before and after")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "do all checks and nothing else")
@@ -78,5 +86,5 @@ func progress(w io.Writer, what string) (stop func()) {
 			}
 		}
 	}()
-	return func() { close(done) }
+	return sync.OnceFunc(func() { close(done) })
 }

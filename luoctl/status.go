@@ -15,18 +15,18 @@ import (
 
 // status is what luoctl status prints, as JSON under these names.
 type status struct {
-	Phase           string `json:"phase"`
-	Generation      uint64 `json:"generation"`
-	Kernel          string `json:"kernel"`
-	Unsupported     string `json:"unsupported"`
-	Degraded        string `json:"degraded"`
-	Warning         string `json:"warning"`
-	LoadedKernel    string `json:"loadedKernel"`
-	LoadedRelease   string `json:"loadedRelease"`
-	LoadedInitrd    string `json:"loadedInitrd"`
-	LoadedCommand   string `json:"loadedCommandLine"`
-	Units           uint64 `json:"units"`
-	FileDescriptors uint64 `json:"fileDescriptors"`
+	Phase           string   `json:"phase"`
+	Generation      uint64   `json:"generation"`
+	Kernel          string   `json:"kernel"`
+	Unsupported     string   `json:"unsupported"`
+	Degraded        string   `json:"degraded"`
+	Warning         string   `json:"warning"`
+	LoadedKernel    string   `json:"loadedKernel"`
+	LoadedRelease   string   `json:"loadedRelease"`
+	LoadedInitrds   []string `json:"loadedInitrds"`
+	LoadedCommand   string   `json:"loadedCommandLine"`
+	Units           uint64   `json:"units"`
+	FileDescriptors uint64   `json:"fileDescriptors"`
 	// Bytes is the size of all that is held.
 	Bytes     uint64   `json:"bytes"`
 	Waiting   []string `json:"waiting"`
@@ -75,6 +75,10 @@ func readStatus(ctx context.Context, o *options) (status, error) {
 		return status{}, err
 	}
 	defer d.close()
+	return d.status(ctx)
+}
+
+func (d *daemon) status(ctx context.Context) (status, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	props, err := d.properties(ctx)
@@ -86,7 +90,7 @@ func readStatus(ctx context.Context, o *options) (status, error) {
 		"Phase": &s.Phase, "Generation": &s.Generation, "Kernel": &s.Kernel,
 		"Unsupported": &s.Unsupported, "Degraded": &s.Degraded, "Warning": &s.Warning,
 		"LoadedKernel": &s.LoadedKernel, "LoadedRelease": &s.LoadedRelease,
-		"LoadedInitrd": &s.LoadedInitrd, "LoadedCommandLine": &s.LoadedCommand,
+		"LoadedInitrds": &s.LoadedInitrds, "LoadedCommandLine": &s.LoadedCommand,
 		"Units": &s.Units, "FileDescriptors": &s.FileDescriptors, "Bytes": &s.Bytes,
 		"Waiting": &s.Waiting, "OldKernel": &s.OldKernel, "Lost": &s.Lost,
 		"TimeLine": &s.TimeLine, "LastError": &s.LastError,
@@ -121,8 +125,8 @@ func printStatus(w io.Writer, s status, c palette) {
 	}
 	if s.LoadedKernel != "" {
 		line("Loaded", "%s (%s)", s.LoadedRelease, s.LoadedKernel)
-		if s.LoadedInitrd != "" {
-			line("Initrd", "%s", s.LoadedInitrd)
+		for _, initrd := range s.LoadedInitrds {
+			line("Initrd", "%s", initrd)
 		}
 		line("Command Line", "%s", s.LoadedCommand)
 	} else {

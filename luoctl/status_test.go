@@ -35,7 +35,7 @@ func TestStatusAsPeopleReadIt(t *testing.T) {
 	for name, s := range map[string]status{
 		"fresh": {Phase: "idle", Kernel: "7.2.13"},
 		"loaded": {
-			Phase: "idle", Kernel: "7.2.13", LoadedKernel: "/boot/vmlinuz-7.3.4", LoadedRelease: "7.3.4", LoadedInitrd: "/boot/initrd.img-7.3.4",
+			Phase: "idle", Kernel: "7.2.13", LoadedKernel: "/boot/vmlinuz-7.3.4", LoadedRelease: "7.3.4", LoadedInitrds: []string{"/boot/initrd.img-7.3.4"},
 			LoadedCommand: "root=/dev/vda kho=on liveupdate=on luod.generation=1", Units: 1, FileDescriptors: 1, Bytes: 1000,
 		},
 		"restoring": {

@@ -62,7 +62,7 @@ func answer(m machine, r loading.Request) loading.Answer {
 	}
 	// The running kernel may lie in a boot entry of another name.
 	for _, e := range entries {
-		if e.Version == m.system.Release || e.Kind == bootentry.Type2 {
+		if e.Version == m.system.Release || e.Release == m.system.Release {
 			m.system.RunningImages = append(m.system.RunningImages, e.Kernel)
 		}
 	}

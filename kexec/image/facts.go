@@ -72,7 +72,8 @@ func scan(r io.Reader) (Facts, error) {
 	for {
 		n, err := io.ReadFull(r, buffer[len(buffer):cap(buffer)])
 		buffer = buffer[:len(buffer)+n]
-		if err != nil && err != io.EOF && !errors.Is(err, io.ErrUnexpectedEOF) {
+		// An unexpected end of what is packed comes wrapped, and is no end.
+		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 			return f, fmt.Errorf("unpack the kernel: %w", err)
 		}
 		last := err != nil

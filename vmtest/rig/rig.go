@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -93,6 +94,11 @@ func (p *Parts) Start(ctx context.Context, suite lab.Suite, config machine.Confi
 func (p *Parts) StartWithBootEntries(ctx context.Context, config machine.Config) (*Rig, error) {
 	spec := p.spec(lab.Trixie)
 	spec.BootEntries = true
+	foreign, err := otherFormat(p.Newer)
+	if err != nil {
+		return nil, err
+	}
+	spec.Files = append(slices.Clip(spec.Files), foreign)
 	return p.start(ctx, spec, config)
 }
 

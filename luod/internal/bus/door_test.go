@@ -529,7 +529,7 @@ func TestAnOrdinaryUserMayOnlyDoWhatServicesDo(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	const denied = "org.freedesktop.DBus.Error.AccessDenied"
-	want := "LiveUpdate " + denied + "\nLoad " + denied + "\nUnload " + denied + "\nListFileDescriptors " + denied + "\nListNames <nil>\nRequestName " + denied + "\n"
+	want := "LiveUpdate " + denied + "\nLoad " + denied + "\nCheck " + denied + "\nListEntries " + denied + "\nUnload " + denied + "\nListFileDescriptors " + denied + "\nListNames <nil>\nRequestName " + denied + "\n"
 	if string(out) != want {
 		t.Errorf("got\n%s\nwant\n%s", out, want)
 	}
