@@ -3,7 +3,6 @@ package kexec
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
@@ -13,25 +12,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/kexec/image/imagetest"
 	"github.com/liveupdate/luod/kexec/pe/petest"
 )
-
-// bzImage makes an image that says release, takes size bytes of command line and
-// holds payload.
-func bzImage(release string, size uint32, payload []byte) []byte {
-	b := make([]byte, 4096)
-	le := binary.LittleEndian
-	b[0x1f1] = 7
-	le.PutUint16(b[0x1fe:], 0xaa55)
-	copy(b[0x202:], "HdrS")
-	le.PutUint16(b[0x206:], 0x20f)
-	le.PutUint16(b[0x20e:], 0x400)
-	le.PutUint16(b[0x236:], 3)
-	le.PutUint32(b[0x238:], size)
-	le.PutUint32(b[0x24c:], uint32(len(payload)))
-	copy(b[0x600:], release+" (builder) #1 SMP\x00")
-	return append(b, payload...)
-}
 
 var elf = []byte("\x7fELF and more")
 
@@ -55,7 +38,7 @@ func TestWhatIsNoKernelIsRefusedAndChangesNothing(t *testing.T) {
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	good := write(t, "vmlinuz", bzImage("7.3.4", 20+31, elf))
+	good := write(t, "vmlinuz", imagetest.BzImage("7.3.4", 20+31, elf))
 	sparse := write(t, "sparse", nil)
 	if err := os.Truncate(sparse, 4<<30); err != nil {
 		t.Fatal(err)
@@ -74,7 +57,7 @@ func TestWhatIsNoKernelIsRefusedAndChangesNothing(t *testing.T) {
 		{"a long text", Target{Kernel: write(t, "t", bytes.Repeat([]byte("x"), 5000))}, "neither the header"},
 		{"a broken gzip file", Target{Kernel: write(t, "g", append([]byte{0x1f, 0x8b}, make([]byte, 4000)...))}, "gzip"},
 		{"a sparse file", Target{Kernel: sparse}, "takes no file over"},
-		{"a half-written image", Target{Kernel: write(t, "h", bzImage("7", 20, elf)[:4000])}, "it is half written"},
+		{"a half-written image", Target{Kernel: write(t, "h", imagetest.BzImage("7", 20, elf)[:4000])}, "it is half written"},
 		{"a long command line", Target{Kernel: good, CommandLine: strings.Repeat("x", 21)}, "at most 20"},
 		{"a newline", Target{Kernel: good, CommandLine: "a\nb"}, "newline"},
 		{"a missing initrd", Target{Kernel: good, Initrds: []string{"/nonexistent"}}, "initrd"},
@@ -95,7 +78,7 @@ func TestLoadPassesWhatItWasGiven(t *testing.T) {
 		t.Skip("the images of this test are for amd64")
 	}
 	defer func(f func(int, int, string, int) error) { fileLoad = f }(fileLoad)
-	kernel, initrd := write(t, "k", bzImage("7", 2047, elf)), write(t, "i", []byte("initrd"))
+	kernel, initrd := write(t, "k", imagetest.BzImage("7", 2047, elf)), write(t, "i", []byte("initrd"))
 	var flags []int
 	fileLoad = func(k, i int, line string, f int) error {
 		if (i < 0) != (f == flagNoInitramfs) || line != "a b" {
@@ -129,8 +112,8 @@ func openFDs(t *testing.T) int {
 
 func TestLoadLeaksNothing(t *testing.T) {
 	defer func(f func(int, int, string, int) error) { fileLoad = f }(fileLoad)
-	good, initrd := write(t, "k", bzImage("7", 2047, elf)), write(t, "i", []byte("initrd"))
-	unified := write(t, "u", petest.Image(0x8664, petest.Section{Name: ".linux", Data: bzImage("7", 2047, elf)}, petest.Section{Name: ".initrd", Data: []byte("x")}))
+	good, initrd := write(t, "k", imagetest.BzImage("7", 2047, elf)), write(t, "i", []byte("initrd"))
+	unified := write(t, "u", petest.Image(0x8664, petest.Section{Name: ".linux", Data: imagetest.BzImage("7", 2047, elf)}, petest.Section{Name: ".initrd", Data: []byte("x")}))
 	bad := write(t, "b", bytes.Repeat([]byte("x"), 5000))
 	before := openFDs(t)
 	for _, errno := range []error{nil, unix.EBUSY} {

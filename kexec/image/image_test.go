@@ -2,7 +2,6 @@ package image
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/binary"
 	"errors"
 	"os"
@@ -12,34 +11,14 @@ import (
 	"testing"
 
 	"github.com/liveupdate/luod/kexec/compression"
+	"github.com/liveupdate/luod/kexec/image/imagetest"
 )
 
 func read(data []byte) (*Image, error) { return Read(bytes.NewReader(data), int64(len(data))) }
 
-// bzImage wraps payload, which is packed already.
-func bzImage(release string, payload []byte) []byte {
-	b := make([]byte, 4096)
-	le := binary.LittleEndian
-	b[offSetupSects] = 7
-	le.PutUint16(b[offBootFlag:], 0xaa55)
-	copy(b[offHeader:], "HdrS")
-	le.PutUint16(b[offProtocol:], 0x20f)
-	le.PutUint16(b[offVersion:], 0x400)
-	le.PutUint16(b[offXLoadFlags:], kernel64|canLoadAbove4G)
-	le.PutUint32(b[offCmdlineSize:], 2047)
-	le.PutUint32(b[offPayloadLength:], uint32(len(payload)))
-	le.PutUint32(b[offInitSize:], 16<<20)
-	copy(b[0x600:], release+" (builder) #1 SMP\x00")
-	return append(b, payload...)
-}
+func bzImage(release string, payload []byte) []byte { return imagetest.BzImage(release, 2047, payload) }
 
-func gzipped(data []byte) []byte {
-	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
-	_, _ = w.Write(data)
-	_ = w.Close()
-	return b.Bytes()
-}
+var gzipped = imagetest.Gzip
 
 var id = bytes.Repeat([]byte{7}, 20)
 

@@ -35,3 +35,26 @@ func Image(machine uint16, sections ...Section) []byte {
 	}
 	return b
 }
+
+// Sign puts a PE header without sections into an image that has none at the bytes
+// 0x80 to 0x138, as a kernel with an EFI stub has one, and der behind the image as
+// its signature.
+func Sign(image, der []byte) []byte {
+	const header, optional = 0x80, 160
+	le := binary.LittleEndian
+	b := append(append([]byte{}, image...), make([]byte, -len(image)&7)...)
+	copy(b, "MZ")
+	le.PutUint32(b[0x3c:], header)
+	copy(b[header:], "PE\x00\x00")
+	le.PutUint16(b[header+4:], 0x8664)
+	le.PutUint16(b[header+20:], optional)
+	le.PutUint16(b[header+24:], 0x20b)
+	size := 8 + len(der)
+	le.PutUint32(b[header+24+144:], uint32(len(b)))
+	le.PutUint32(b[header+24+148:], uint32(size))
+	// WIN_CERTIFICATE of the PE format.
+	b = le.AppendUint32(b, uint32(size))
+	b = le.AppendUint16(b, 0x0200)
+	b = le.AppendUint16(b, 2)
+	return append(b, der...)
+}

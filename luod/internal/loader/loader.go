@@ -46,8 +46,7 @@ func (l Loader) Ask(ctx context.Context, r loading.Request) (loading.Answer, err
 	if err != nil {
 		return loading.Answer{}, fmt.Errorf("ask luod-kexec: %w", err)
 	}
-	var out, problems limited
-	out.left, problems.left = maxAnswer, 4096
+	out, problems := limited{left: maxAnswer}, limited{left: 4096}
 	cmd := exec.CommandContext(ctx, l.Program)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(request), &out, &problems
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -57,18 +56,19 @@ func (l Loader) Ask(ctx context.Context, r loading.Request) (loading.Answer, err
 		return loading.Answer{}, fmt.Errorf("ask luod-kexec: it did not answer in %v: %w", timeout, ctx.Err())
 	}
 	if err != nil {
-		return loading.Answer{}, fmt.Errorf("ask luod-kexec: %w: %s", err, strings.TrimSpace(problems.String()))
+		return loading.Answer{}, fmt.Errorf("ask luod-kexec: %w: %s", err, strings.TrimSpace(string(problems.data)))
 	}
 	var answer loading.Answer
-	if err := json.Unmarshal(out.Bytes(), &answer); err != nil {
+	if err := json.Unmarshal(out.data, &answer); err != nil {
 		return loading.Answer{}, fmt.Errorf("read luod-kexec's answer: %w", err)
 	}
 	return answer, nil
 }
 
-// limited is a buffer that takes so much.
+// limited is a buffer that takes so much. It has no other method than Write, so
+// that nobody copies past the limit.
 type limited struct {
-	bytes.Buffer
+	data []byte
 	left int
 }
 
@@ -79,5 +79,6 @@ func (l *limited) Write(b []byte) (int, error) {
 		return 0, errTooLong
 	}
 	l.left -= len(b)
-	return l.Buffer.Write(b)
+	l.data = append(l.data, b...)
+	return len(b), nil
 }
