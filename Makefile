@@ -10,7 +10,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 export CGO_ENABLED = 0
 GOFLAGS_BUILD := -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: all build install deb demo lab test test-unit test-vm test-all race lint fuzz clean
+.PHONY: all build install deb demo bench lab test test-unit test-vm test-all race lint fuzz clean
 
 all: build
 
@@ -46,6 +46,9 @@ deb:
 
 demo:
 	$(GO) run ./vmtest/cmd/demo
+
+bench:
+	$(GO) run ./vmtest/cmd/bench
 
 lab:
 	$(GO) run ./vmtest/cmd/lab build

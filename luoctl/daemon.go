@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -61,7 +62,19 @@ func plain(err error) error {
 	case "org.freedesktop.DBus.Error.ServiceUnknown", "org.freedesktop.DBus.Error.NameHasNoOwner", "org.freedesktop.systemd1.NoSuchUnit":
 		return fmt.Errorf("luod is not running: see 'systemctl status luod.service' (%s)", remote.Error())
 	}
-	return errors.New(remote.Error())
+	return &refusal{strings.TrimPrefix(remote.Name, "org.luod.LiveUpdate1.Error."), remote.Error()}
+}
+
+// refusal is luod's answer that something can't be done. name is the last part of
+// the D-Bus error's.
+type refusal struct{ name, text string }
+
+func (r *refusal) Error() string { return r.text }
+
+// refused says whether err is luod's refusal of this name.
+func refused(err error, name string) bool {
+	var r *refusal
+	return errors.As(err, &r) && r.name == name
 }
 
 func (d *daemon) properties(ctx context.Context) (map[string]dbus.Variant, error) {

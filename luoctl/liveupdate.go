@@ -31,13 +31,6 @@ func liveUpdateCommand(o *options) *cobra.Command {
 			if load && dryRun {
 				return fmt.Errorf("naming a kernel loads it, and --dry-run changes nothing: see 'luoctl check', or load it first with 'luoctl load'")
 			}
-			if !load && !dryRun {
-				s, err := d.status(cmd.Context())
-				if err != nil {
-					return err
-				}
-				load = s.Unsupported == "" && s.LoadedKernel == "" && s.Phase == "idle"
-			}
 			stop := progress(cmd.ErrOrStderr(), "Checking and packing")
 			defer stop()
 			if load {
@@ -45,12 +38,15 @@ func liveUpdateCommand(o *options) *cobra.Command {
 					return err
 				}
 			}
-			options := map[string]dbus.Variant{"verify": dbus.MakeVariant(verify), "dry-run": dbus.MakeVariant(dryRun)}
-			if len(f.force) > 0 {
-				options["override"] = dbus.MakeVariant(f.force)
+			generation, err := d.liveUpdate(cmd.Context(), verify, dryRun, f.force)
+			if refused(err, "NoKernelLoaded") && !dryRun {
+				// As systemctl kexec does.
+				if _, err := d.kernel(cmd.Context(), "Load", nil, f); err != nil {
+					return err
+				}
+				generation, err = d.liveUpdate(cmd.Context(), verify, dryRun, f.force)
 			}
-			var generation uint64
-			if err := d.call(context.WithoutCancel(cmd.Context()), "LiveUpdate", options).Store(&generation); err != nil {
+			if err != nil {
 				return err
 			}
 			if o.json {
@@ -68,6 +64,15 @@ func liveUpdateCommand(o *options) *cobra.Command {
 	cmd.Flags().BoolVar(&verify, "verify", false, "compare the SHA-256 of everything sealed against writing, before and after")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "do all checks and nothing else")
 	return cmd
+}
+
+func (d *daemon) liveUpdate(ctx context.Context, verify, dryRun bool, force []string) (generation uint64, err error) {
+	options := map[string]dbus.Variant{"verify": dbus.MakeVariant(verify), "dry-run": dbus.MakeVariant(dryRun)}
+	if len(force) > 0 {
+		options["override"] = dbus.MakeVariant(force)
+	}
+	err = d.call(context.WithoutCancel(ctx), "LiveUpdate", options).Store(&generation)
+	return generation, err
 }
 
 // progress says that something goes on if it takes over a second.
