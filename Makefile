@@ -10,7 +10,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 export CGO_ENABLED = 0
 GOFLAGS_BUILD := -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: all build install deb demo bench lab test test-unit test-vm test-all race lint fuzz clean
+.PHONY: all build install deb demo bench lab test test-fuzz test-unit test-vm test-all race lint fuzz clean
 
 all: build
 
@@ -53,7 +53,11 @@ bench:
 lab:
 	$(GO) run ./vmtest/cmd/lab build
 
-test: lint test-unit test-vm
+test: lint test-unit test-fuzz test-vm
+
+# A short look with every fuzz target; make fuzz is the long one.
+test-fuzz:
+	$(MAKE) --no-print-directory fuzz FUZZTIME=2s
 
 test-unit:
 	$(GO) test -short ./...
@@ -64,7 +68,7 @@ test-unit:
 test-vm:
 	$(GO) test -count=1 -timeout 80m -v -run '^Test' ./vmtest/...
 
-test-all: lint test-unit
+test-all: lint test-unit test-fuzz
 	LUOD_TEST_ALL=1 $(GO) test -count=1 -timeout 120m -v -run '^Test' ./vmtest/...
 
 lint:

@@ -1,5 +1,6 @@
 // Package kexec loads the kernel that a live update boots and has PID 1 boot it.
-// It refuses what is no kernel image before anything changes, says what each
-// errno of kexec_file_load(2) means, and builds a command line that lets the
-// next kernel take memory over. It never shells out.
+// It puts together what kexec_file_load(2) wants from kernel images, unified
+// kernel images and initrds, says what each errno means, and builds a command
+// line that lets the next kernel take memory over. What can be booted, and whether
+// it can take over, its packages bootentry and preflight say; nothing shells out.
 package kexec

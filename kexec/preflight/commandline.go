@@ -3,6 +3,7 @@ package preflight
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/liveupdate/luod/kexec"
 )
@@ -16,8 +17,9 @@ func (j *job) commandLine() Result {
 			return Result{Verdict: Fail, Reason: fmt.Sprintf("it does not have %s=on: %s", name, text), Remedy: "add kho=on liveupdate=on"}
 		}
 	}
-	if strings.ContainsAny(text, "\x00\n") {
-		return Result{Verdict: Fail, Reason: "it contains a NUL or a newline", Remedy: "correct the boot entry"}
+	if strings.ContainsAny(text, "\x00\n") || !utf8.ValidString(text) {
+		// Neither the bus nor the record would carry it as it is.
+		return Result{Verdict: Fail, Reason: "it contains a NUL, a newline, or what is no UTF-8", Remedy: "correct the boot entry"}
 	}
 	if j.sources == nil {
 		return j.unread()

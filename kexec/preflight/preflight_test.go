@@ -214,6 +214,7 @@ func TestEachCheckFailsForItsReason(t *testing.T) {
 		{"command-line", func(w *world) { w.target.CommandLine = "root=/dev/vda kho=on" }, Fail, "liveupdate=on"},
 		{"command-line", func(w *world) { w.target.CommandLine += " kho=off" }, Fail, "kho=on"},
 		{"command-line", func(w *world) { w.target.CommandLine += " x\ny" }, Fail, "newline"},
+		{"command-line", func(w *world) { w.target.CommandLine += " x=\xff" }, Fail, "no UTF-8"},
 		{"command-line", func(w *world) { w.target.CommandLine += strings.Repeat(" x", 1500) }, Fail, "at most 2016"},
 		{"initrd", func(w *world) { w.initrd([]byte("this is no initrd at all")) }, Fail, "neither a cpio archive"},
 		{"initrd", func(w *world) { w.initrd(append([]byte("\x28\xb5\x2f\xfd"), make([]byte, 100)...)) }, Fail, "zstd"},
