@@ -96,12 +96,19 @@ func (j *job) notBuiltIn(config image.Config) (missing []string, known bool) {
 		}
 		return nil, true
 	}
-	builtin, err := j.builtin(j.release())
+	builtin, err := j.moduleList(j.release(), "modules.builtin")
+	if err != nil {
+		return nil, false
+	}
+	loadable, err := j.moduleList(j.release(), "modules.order")
 	if err != nil {
 		return nil, false
 	}
 	for _, d := range j.drivers(m) {
-		if !slices.Contains(builtin, d) && !slices.Contains(missing, d) && !j.neverModule(d) {
+		// What is in neither list is a driver that can't be a module (of a bus),
+		// but a file system always can.
+		needed := slices.Contains(loadable, d) || d == m.kind
+		if needed && !slices.Contains(builtin, d) && !slices.Contains(missing, d) {
 			missing = append(missing, d)
 		}
 	}
@@ -114,30 +121,14 @@ var fileSystemOptions = map[string]string{
 	"squashfs": "SQUASHFS", "erofs": "EROFS_FS", "overlay": "OVERLAY_FS", "nfs": "NFS_FS", "nfs4": "NFS_V4",
 }
 
-// neverModule says that a driver is in the running kernel as no module can be: it
-// is not loaded and has no modules.builtin entry either, as the drivers of buses
-// (pcieport, acpi).
-func (j *job) neverModule(driver string) bool {
-	running, err := j.builtin(j.Release)
-	if err != nil {
-		return false
-	}
-	loaded := false
-	for line := range strings.Lines(j.text("proc/modules")) {
-		name, _, _ := strings.Cut(line, " ")
-		loaded = loaded || name == driver
-	}
-	return !loaded && !slices.Contains(running, driver)
-}
-
-// builtin lists what is built into a kernel by module name (modules.builtin of
-// Documentation/kbuild/kbuild.rst).
-func (s System) builtin(release string) ([]string, error) {
+// moduleList reads the names in a kernel's modules.builtin or modules.order
+// (Documentation/kbuild/kbuild.rst).
+func (s System) moduleList(release, file string) ([]string, error) {
 	if release == "" || strings.Contains(release, "/") {
 		return nil, os.ErrNotExist
 	}
 	for _, dir := range []string{"/usr/lib/modules", "/lib/modules"} {
-		text, err := os.ReadFile(s.path(dir, release, "modules.builtin"))
+		text, err := os.ReadFile(s.path(dir, release, file))
 		if err != nil {
 			continue
 		}

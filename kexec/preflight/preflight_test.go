@@ -150,7 +150,15 @@ func TestAGoodTargetPassesEveryCheck(t *testing.T) {
 			w.mkdir("lib/modules/" + release)
 		},
 		"root by UUID": func(w *world) { w.target.CommandLine = "root=UUID=ABC kho=on liveupdate=on"; w.initrd(archive("init")) },
-		"as before":    func(w *world) { w.options.Digest = w.run().Digest },
+		"drivers built in": func(w *world) {
+			modular(w)
+			// pcieport is in neither list: it can't be a module.
+			w.write("usr/lib/modules/"+release+"/modules.builtin", "kernel/fs/ext4/ext4.ko\nkernel/drivers/block/virtio_blk.ko\n")
+			if err := os.Symlink("../../bus/pci/drivers/pcieport", w.path("sys/devices/pci/driver")); err != nil {
+				w.t.Fatal(err)
+			}
+		},
+		"as before": func(w *world) { w.options.Digest = w.run().Digest },
 		"configuration beside it": func(w *world) {
 			w.kernel.config = ""
 			w.write("usr/lib/modules/"+release+"/config", config)
@@ -226,6 +234,11 @@ func TestEachCheckFailsForItsReason(t *testing.T) {
 		{"initrd", func(w *world) { modular(w); w.initrd(archive("init")) }, Fail, "no modules, and the root file system needs ext4"},
 		{"initrd", func(w *world) { modular(w); w.initrd(archive("lib/modules/6.1/x")) }, Fail, "for 6.1 and not for"},
 		{"initrd", func(w *world) { modular(w) }, Fail, "there is none"},
+		{"initrd", func(w *world) {
+			modular(w)
+			w.write("usr/lib/modules/"+release+"/modules.builtin", "kernel/fs/ext4/ext4.ko\n")
+			w.write("usr/lib/modules/"+release+"/modules.order", "kernel/drivers/block/virtio_blk.ko\n")
+		}, Fail, "not built into the kernel: virtio_blk"},
 		{"initrd", func(w *world) { w.kernel.config += "CONFIG_X=m\n" }, Warn, "unknown"},
 		{"initrd", func(w *world) { w.kernel.config += "CONFIG_X=m\n"; w.initrd(archive("init")) }, Warn, "unknown"},
 		{"modules", func(w *world) { w.kernel.config += "CONFIG_X=m\n" }, Fail, "is missing"},
@@ -278,6 +291,7 @@ func TestEachCheckFailsForItsReason(t *testing.T) {
 func modular(w *world) {
 	w.kernel.config += "CONFIG_X=m\n"
 	w.write("usr/lib/modules/"+release+"/modules.builtin", "kernel/drivers/block/virtio_blk.ko\n")
+	w.write("usr/lib/modules/"+release+"/modules.order", "kernel/fs/ext4/ext4.ko\nkernel/drivers/scsi/sd-mod.ko\n")
 	w.mkdir("sys/devices/pci/virtio0/block/vda")
 	w.mkdir("sys/bus/virtio/drivers/virtio_blk")
 	w.mkdir("sys/dev/block")
