@@ -303,6 +303,13 @@ func TestTheKernelIsCheckedAndLoadedAgainBeforeAnythingStops(t *testing.T) {
 	if _, err := w.c.Check(ctx, Request{}); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := w.c.Check(ctx, Request{CommandLine: "other"}); err != nil {
+		t.Fatal(err)
+	}
+	if last := w.asked[len(w.asked)-1]; last.Again != nil || last.CommandLine != "other" {
+		t.Errorf("a check of something else asked for %+v", last)
+	}
+	w.asked = w.asked[:len(w.asked)-1]
 	// Services may go on handing over, and nobody may load or start anything.
 	w.asking = func() {
 		w.preserve("b.service", 1)

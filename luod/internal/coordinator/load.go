@@ -37,7 +37,7 @@ func (c *Coordinator) Entries(ctx context.Context) ([]loading.Entry, error) {
 // kernel is loaded, on that one. Failed checks are in the report and no error.
 func (c *Coordinator) Check(ctx context.Context, r Request) (preflight.Report, error) {
 	request, err := do(ctx, c, func() (loading.Request, error) {
-		if r.Entry == "" && c.rec.Loaded != nil {
+		if r.Entry == "" && r.CommandLine == "" && len(r.Initrds) == 0 && c.rec.Loaded != nil {
 			return c.again(loading.Check, r.Override), nil
 		}
 		return r.ask(loading.Check, c.rec.Generation+1), nil
