@@ -86,7 +86,7 @@ fuzz:
 	@set -e; for t in ./luod/internal/manifest:FuzzDecode ./luod/internal/callers:FuzzUnitOfCgroup ./kexec:FuzzCommandLine \
 		./kexec/image:FuzzRead ./kexec/image:FuzzScan ./kexec/initrd:FuzzRead ./kexec/compression:FuzzReader ./kexec/pe:FuzzSections \
 		./kexec/uki:FuzzRead ./kexec/bootentry:FuzzType1 ./kexec/bootentry:FuzzUKI ./kexec/preflight:FuzzSigners; do \
-		echo "$$t"; $(GO) test -run '^$$' -fuzz "^$${t#*:}\$$" -fuzztime $(FUZZTIME) "$${t%:*}"; done
+		echo "$$t"; $(GO) test -run '^$$' -fuzz "^$${t#*:}\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x "$${t%:*}"; done
 
 clean:
 	rm -rf bin dist
