@@ -50,7 +50,7 @@ func TestPaths(t *testing.T) {
 			t.Chdir(filepath.Dir(m.path(name)))
 			l, err := net.Listen("unix", filepath.Base(name))
 			if err != nil {
-				t.Skip(err)
+				t.Fatal(err)
 			}
 			t.Cleanup(func() { l.Close() })
 		}, "is a socket"},
@@ -107,14 +107,14 @@ func TestPaths(t *testing.T) {
 func device(t *testing.T, path string, kind uint32, major, minor uint32) {
 	t.Helper()
 	if err := unix.Mknod(path, kind|0o600, int(unix.Mkdev(major, minor))); err != nil {
-		t.Skip(err)
+		t.Skipf("only root may make a device: %v", err)
 	}
 }
 
 func mount(t *testing.T, source, target string) {
 	t.Helper()
 	if err := unix.Mount(source, target, "", unix.MS_BIND, ""); err != nil {
-		t.Skip(err)
+		t.Skipf("only root may mount: %v", err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(target, unix.MNT_DETACH) })
 }
@@ -220,7 +220,7 @@ func descriptors(t *testing.T) int {
 	t.Helper()
 	list, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	return len(list)
 }

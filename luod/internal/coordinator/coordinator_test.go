@@ -347,6 +347,24 @@ func TestTheKernelIsCheckedAndLoadedAgainBeforeAnythingStops(t *testing.T) {
 	w.look("b.service", 1)
 }
 
+func TestACallerThatGoesAwayWhileItIsCheckedLeavesNothingBehind(t *testing.T) {
+	w := newWorld(t)
+	w.preserve("a.service", 1)
+	w.load()
+	gone, cancel := context.WithCancel(ctx)
+	w.asking = cancel
+	if _, err := w.c.LiveUpdate(gone, Options{}); !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+	w.asking = nil
+	if s := w.expect(Idle, 0); s.Loaded == nil {
+		t.Error("the kernel that is loaded was forgotten")
+	}
+	w.update()
+	w.reboot()
+	w.fetch("a.service", 1)
+}
+
 func TestARefusedLoadKeepsWhatWasLoaded(t *testing.T) {
 	w := newWorld(t)
 	w.load()

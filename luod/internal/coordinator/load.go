@@ -164,13 +164,18 @@ func (c *Coordinator) preflight(ctx context.Context, options Options) (uint64, e
 		return 0, err
 	}
 	answer, err := c.ask(ctx, request)
+	// What is loaded now is not known, unless the answer says that it was left.
+	unknown := err != nil && answer.Kind != loading.CheckFailed
+	if err == nil {
+		err = ctx.Err() // nothing is packed yet: who has gone away doesn't want it
+	}
 	if err == nil {
 		return request.Generation, nil
 	}
 	if !options.DryRun {
 		_, err = do(context.WithoutCancel(ctx), c, func() (any, error) {
-			if answer.Kind != loading.CheckFailed {
-				c.rec.Loaded = nil // what is loaded now is not known
+			if unknown {
+				c.rec.Loaded = nil
 			}
 			err = c.abort(err)
 			c.rec.Phase = c.resting()

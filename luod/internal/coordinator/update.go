@@ -47,11 +47,11 @@ func (c *Coordinator) LiveUpdate(ctx context.Context, options Options) (uint64, 
 	if err != nil || options.DryRun {
 		return generation, err
 	}
-	begun, err := do(ctx, c, func() (packer.Cargo, error) { return c.begin(options) })
+	// From here on the caller may go away; the update doesn't depend on it.
+	begun, err := do(context.WithoutCancel(ctx), c, func() (packer.Cargo, error) { return c.begin(options) })
 	if err != nil {
 		return 0, err
 	}
-	// From here on the caller may go away; the update doesn't depend on it.
 	packing, cancel := context.WithTimeout(context.WithoutCancel(ctx), packTimeout)
 	defer cancel()
 	packed, packError := packer.Pack(packing, c.Kernel, c.Store, begun)
