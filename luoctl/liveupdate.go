@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,7 +16,7 @@ import (
 
 func liveUpdateCommand(o *options) *cobra.Command {
 	var f kernelFlags
-	var verify, dryRun bool
+	var verify, dryRun, noBlock bool
 	cmd := &cobra.Command{
 		Use:   "live-update [ENTRY]",
 		Short: "Boot another kernel, with everything that was handed over",
@@ -31,20 +34,20 @@ func liveUpdateCommand(o *options) *cobra.Command {
 			if load && dryRun {
 				return fmt.Errorf("naming a kernel loads it, and --dry-run changes nothing: see 'luoctl check', or load it first with 'luoctl load'")
 			}
-			stop := progress(cmd.ErrOrStderr(), "Checking and packing")
+			stop := d.follow(cmd.ErrOrStderr())
 			defer stop()
 			if load {
 				if _, err := d.kernel(cmd.Context(), "Load", args, f); err != nil {
 					return err
 				}
 			}
-			generation, err := d.liveUpdate(cmd.Context(), verify, dryRun, f.force)
+			generation, err := d.liveUpdate(cmd.Context(), verify, dryRun, noBlock, f.force)
 			if refused(err, "NoKernelLoaded") && !dryRun {
 				// As systemctl kexec does.
 				if _, err := d.kernel(cmd.Context(), "Load", nil, f); err != nil {
 					return err
 				}
-				generation, err = d.liveUpdate(cmd.Context(), verify, dryRun, f.force)
+				generation, err = d.liveUpdate(cmd.Context(), verify, dryRun, noBlock, f.force)
 			}
 			if err != nil {
 				return err
@@ -56,6 +59,10 @@ func liveUpdateCommand(o *options) *cobra.Command {
 				fmt.Fprintf(cmd.OutOrStdout(), "Ready for live update %d.\n", generation)
 				return nil
 			}
+			if noBlock {
+				fmt.Fprintf(cmd.OutOrStdout(), "Live update %d is being prepared; see 'luoctl status'.\n", generation)
+				return nil
+			}
 			fmt.Fprintf(cmd.OutOrStdout(), "Live update %d has begun: the system shuts down and boots the loaded kernel.\n", generation)
 			return nil
 		},
@@ -63,16 +70,86 @@ func liveUpdateCommand(o *options) *cobra.Command {
 	f.register(cmd)
 	cmd.Flags().BoolVar(&verify, "verify", false, "compare the SHA-256 of everything sealed against writing, before and after")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "do all checks and nothing else")
+	cmd.Flags().BoolVar(&noBlock, "no-block", false, "do not wait until the shutdown has begun")
 	return cmd
 }
 
-func (d *daemon) liveUpdate(ctx context.Context, verify, dryRun bool, force []string) (generation uint64, err error) {
+func (d *daemon) liveUpdate(ctx context.Context, verify, dryRun, noBlock bool, force []string) (generation uint64, err error) {
 	options := map[string]dbus.Variant{"verify": dbus.MakeVariant(verify), "dry-run": dbus.MakeVariant(dryRun)}
 	if len(force) > 0 {
 		options["override"] = dbus.MakeVariant(force)
 	}
+	if noBlock {
+		options["no-block"] = dbus.MakeVariant(true)
+	}
+	defer d.cancelOnInterrupt()()
 	err = d.call(context.WithoutCancel(ctx), "LiveUpdate", options).Store(&generation)
 	return generation, err
+}
+
+// cancelOnInterrupt makes the first Ctrl-C take the update back; its call then
+// ends with the reason.
+func (d *daemon) cancelOnInterrupt() (stop func()) {
+	interrupts := make(chan os.Signal, 1)
+	signal.Notify(interrupts, os.Interrupt)
+	go func() {
+		if _, ok := <-interrupts; ok {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			if err := d.call(ctx, "Cancel", "interrupted by Ctrl-C").Err; err != nil {
+				fmt.Fprintln(os.Stderr, "luoctl: "+err.Error())
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(interrupts)
+		close(interrupts)
+	}
+}
+
+// follow says once a second where the update stands.
+func (d *daemon) follow(w io.Writer) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		start := time.Now()
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+			s, err := d.status(context.Background())
+			if err != nil {
+				continue // the call itself says what is wrong
+			}
+			fmt.Fprintln(w, standing(s, time.Since(start)))
+		}
+	}()
+	return sync.OnceFunc(func() { close(done) })
+}
+
+// standing is the progress in a line.
+func standing(s status, since time.Duration) string {
+	var ready int
+	var waiting []string
+	for _, v := range s.Services {
+		switch v.State {
+		case "ready":
+			ready++
+		case "preparing":
+			waiting = append(waiting, v.Unit)
+		}
+	}
+	line := fmt.Sprintf("%s … %d s", s.Phase, int(since.Seconds()))
+	if len(s.Services) > 0 {
+		line += fmt.Sprintf(", %d of %d services ready", ready, len(s.Services))
+	}
+	if len(waiting) > 0 {
+		line += ", waiting for " + strings.Join(waiting, ", ")
+	}
+	return line
 }
 
 // progress says that something goes on if it takes over a second.

@@ -34,6 +34,22 @@ type status struct {
 	Lost      []loss   `json:"lost"`
 	TimeLine  []mark   `json:"timeLine"`
 	LastError string   `json:"lastError"`
+	// Services are being prepared, LeftBehind were not ready and left out.
+	Services   []service    `json:"services"`
+	LeftBehind []leftBehind `json:"leftBehind"`
+}
+
+// service is one that is being prepared; Deadline is in µs of CLOCK_MONOTONIC.
+type service struct {
+	Unit     string `json:"unit"`
+	State    string `json:"state"`
+	Reason   string `json:"reason"`
+	Deadline uint64 `json:"deadline"`
+}
+
+type leftBehind struct {
+	Unit   string `json:"unit"`
+	Reason string `json:"reason"`
 }
 
 type loss struct {
@@ -94,6 +110,7 @@ func (d *daemon) status(ctx context.Context) (status, error) {
 		"Units": &s.Units, "FileDescriptors": &s.FileDescriptors, "Bytes": &s.Bytes,
 		"Waiting": &s.Waiting, "OldKernel": &s.OldKernel, "Lost": &s.Lost,
 		"TimeLine": &s.TimeLine, "LastError": &s.LastError,
+		"Services": &s.Services, "LeftBehind": &s.LeftBehind,
 	} {
 		if err := dbus.Store([]any{props[name].Value()}, into); err != nil {
 			return s, fmt.Errorf("read the property %s: %w", name, err)
@@ -136,6 +153,12 @@ func printStatus(w io.Writer, s status, c palette) {
 	if len(s.Waiting) > 0 {
 		line("Waiting", "%s", strings.Join(s.Waiting, ", "))
 	}
+	for _, v := range s.Services {
+		line("Service", "%s %s%s", v.Unit, v.State, because(v.Reason))
+	}
+	for _, l := range s.LeftBehind {
+		line("Left Behind", "%s%s", c.bad(l.Unit), because(l.Reason))
+	}
 	for _, l := range s.Lost {
 		line("Lost", "%s of %s: %s", c.bad(l.Name), l.Unit, l.Reason)
 	}
@@ -150,6 +173,13 @@ func printStatus(w io.Writer, s status, c palette) {
 		line("Last Error", "%s", s.LastError)
 	}
 	printTimeLine(w, s.TimeLine)
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
 }
 
 // printTimeLine shows each moment in seconds after the first.

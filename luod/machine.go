@@ -28,7 +28,6 @@ func readMachine() (coordinator.Machine, error) {
 		Release:     unix.ByteSliceToString(u.Release[:]),
 		BootID:      strings.TrimSpace(string(boot)),
 		CommandLine: strings.TrimSpace(string(line)),
-		Now:         time.Now,
 		Booted:      booted,
 	}, nil
 }

@@ -80,7 +80,8 @@ func run(log *slog.Logger) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	c, err := coordinator.Start(ctx, coordinator.Config{
-		Kernel: luo.New(), Store: store, Loader: loader.Loader{Program: loader.Program}, Jumper: pid1.Jumper{}, Machine: machine,
+		Kernel: luo.New(), Store: store, Loader: loader.Loader{Program: loader.Program}, Jumper: pid1.Jumper{},
+		Units: pid1.Units{}, Clock: coordinator.SystemClock{}, Announce: door.Announce, Machine: machine,
 		Record: filepath.Join(dir, "record.json"), Log: log,
 		Changed: func(s coordinator.Status) {
 			door.Changed(s)

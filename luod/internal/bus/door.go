@@ -32,6 +32,12 @@ type Registry interface {
 	Load(ctx context.Context, request coordinator.Request) (coordinator.Loaded, preflight.Report, error)
 	Unload(ctx context.Context) error
 	LiveUpdate(ctx context.Context, options coordinator.Options) (uint64, error)
+	Cancel(ctx context.Context, reason string) error
+	Register(ctx context.Context, unit string, r coordinator.Registration) error
+	Unregister(ctx context.Context, unit string) error
+	Ready(ctx context.Context, unit string) error
+	Fail(ctx context.Context, unit, reason string) error
+	Remind(ctx context.Context) error
 }
 
 // Door opens org.luod.LiveUpdate1 on a bus.
@@ -50,6 +56,9 @@ type Door struct {
 	mu     sync.Mutex
 	props  *prop.Properties
 	strays int
+	// signals wait to be sent, and more says that there are some.
+	signals []coordinator.Signal
+	more    chan struct{}
 }
 
 // retry is how soon a lost or missing bus is tried again.
@@ -98,7 +107,7 @@ func (d *Door) open(ctx context.Context) error {
 		Name: Path,
 		Interfaces: []introspect.Interface{
 			introspect.IntrospectData, prop.IntrospectData,
-			{Name: Interface, Methods: describe(), Properties: props.Introspection(Interface)},
+			{Name: Interface, Methods: describe(), Properties: props.Introspection(Interface), Signals: []introspect.Signal{{Name: "PrepareForLiveUpdate", Args: []introspect.Arg{{Name: "start", Type: "b"}, {Name: "generation", Type: "t"}, {Name: "deadline", Type: "t"}}}}},
 		},
 	}
 	if err := conn.Export(introspect.NewIntrospectable(node), Path, "org.freedesktop.DBus.Introspectable"); err != nil {
@@ -124,6 +133,11 @@ func (d *Door) open(ctx context.Context) error {
 		d.Changed(status)
 	}
 	d.Log.Info("on the bus", "name", Name)
+	go d.emit(conn)
+	// Who was told over a bus that is gone may not have heard it.
+	if err := d.Registry.Remind(ctx); err != nil {
+		return err
+	}
 	select {
 	case <-conn.Context().Done():
 		return errLost

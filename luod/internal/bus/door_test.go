@@ -29,15 +29,16 @@ import (
 
 // registry is what stands behind the door in these tests.
 type registry struct {
-	mu      sync.Mutex
-	held    map[string]string // name → contents, of the one unit there is
-	files   map[string]*os.File
-	refuse  error
-	noUnit  error
-	fetched []string
-	updates int
-	request coordinator.Request
-	status  coordinator.Status
+	mu         sync.Mutex
+	held       map[string]string // name → contents, of the one unit there is
+	files      map[string]*os.File
+	refuse     error
+	noUnit     error
+	fetched    []string
+	registered []string
+	updates    int
+	request    coordinator.Request
+	status     coordinator.Status
 }
 
 func (r *registry) Preserve(_ context.Context, unit string, names []string, files []*os.File) error {
@@ -134,7 +135,18 @@ func (r *registry) Load(ctx context.Context, request coordinator.Request) (coord
 	_, err := r.Check(ctx, request)
 	return coordinator.Loaded{Release: "7.3"}, report, err
 }
-func (r *registry) Unload(context.Context) error { return nil }
+func (r *registry) Cancel(context.Context, string) error { return r.refuse }
+func (r *registry) Register(_ context.Context, unit string, o coordinator.Registration) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.registered = append(r.registered, fmt.Sprintf("%s %+v", unit, o))
+	return r.refuse
+}
+func (r *registry) Unregister(context.Context, string) error   { return r.refuse }
+func (r *registry) Ready(context.Context, string) error        { return r.refuse }
+func (r *registry) Fail(context.Context, string, string) error { return r.refuse }
+func (r *registry) Remind(context.Context) error               { return nil }
+func (r *registry) Unload(context.Context) error               { return nil }
 func (r *registry) LiveUpdate(_ context.Context, o coordinator.Options) (uint64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

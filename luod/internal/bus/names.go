@@ -5,6 +5,8 @@ const (
 	Name      = "org.luod.LiveUpdate1"
 	Path      = "/org/luod/LiveUpdate1"
 	Interface = "org.luod.LiveUpdate1.Manager"
+	// unitInterface is that of a unit's object, which only has signals.
+	unitInterface = "org.luod.LiveUpdate1.Unit"
 
 	errorPrefix  = "org.luod.LiveUpdate1.Error."
 	accessDenied = "org.freedesktop.DBus.Error.AccessDenied"
@@ -16,5 +18,6 @@ const (
 	actionUpdate = "org.luod.LiveUpdate1.live-update"
 	actionLoad   = "org.luod.LiveUpdate1.load"
 	actionCheck  = "org.luod.LiveUpdate1.check"
+	actionCancel = "org.luod.LiveUpdate1.cancel"
 	actionList   = "org.luod.LiveUpdate1.list"
 )

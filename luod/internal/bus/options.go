@@ -9,6 +9,10 @@ import (
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 )
 
+func badRequest(format string, args ...any) error {
+	return &coordinator.Fault{Name: "BadRequest", Err: fmt.Errorf(format, args...)}
+}
+
 // options stores what was given where known says. It refuses options that this
 // version doesn't know, since ignoring one may break what the caller relies on.
 func options(given map[string]dbus.Variant, known map[string]any) error {

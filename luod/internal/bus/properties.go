@@ -15,6 +15,16 @@ type mark struct {
 // loss is a lost file descriptor on the bus: (sss).
 type loss struct{ Unit, Name, Reason string }
 
+// service is one that is being prepared on the bus: (ssst), with its deadline in
+// µs of CLOCK_MONOTONIC or 0.
+type service struct {
+	Unit, State, Reason string
+	Deadline            uint64
+}
+
+// leftBehind is a service that the last update went on without: (ss).
+type leftBehind struct{ Unit, Reason string }
+
 // properties is a status as the bus shows it; all are read-only and announce
 // their changes.
 func properties(s coordinator.Status) map[string]*prop.Prop {
@@ -25,6 +35,14 @@ func properties(s coordinator.Status) map[string]*prop.Prop {
 	lost := []loss{}
 	for _, l := range s.Lost {
 		lost = append(lost, loss(l))
+	}
+	services := []service{}
+	for _, v := range s.Services {
+		services = append(services, service{v.Unit, string(v.State), v.Reason, monotonic(v.Deadline)})
+	}
+	without := []leftBehind{}
+	for _, l := range s.LeftBehind {
+		without = append(without, leftBehind(l))
 	}
 	var loaded coordinator.Loaded
 	if s.Loaded != nil {
@@ -38,6 +56,7 @@ func properties(s coordinator.Status) map[string]*prop.Prop {
 		"Units": s.Units, "FileDescriptors": s.FileDescriptors, "Bytes": s.Bytes,
 		"Waiting": s.Waiting, "OldKernel": s.OldKernel, "Lost": lost,
 		"TimeLine": timeLine, "LastError": s.LastError,
+		"Services": services, "LeftBehind": without,
 	}
 	props := map[string]*prop.Prop{}
 	for name, value := range values {

@@ -43,8 +43,7 @@ type Machine struct {
 	Release     string
 	BootID      string
 	CommandLine string
-	// Now is the wall clock and Booted the moment the kernel started by it.
-	Now    func() time.Time
+	// Booted is the moment the kernel started by the wall clock.
 	Booted func() time.Time
 }
 
@@ -54,6 +53,8 @@ type Config struct {
 	Store   Store
 	Loader  Loader
 	Jumper  Jumper
+	Units   Units
+	Clock   Clock
 	Machine Machine
 	// Record is the path of the record of this boot, in a directory of /run.
 	Record string
@@ -61,6 +62,8 @@ type Config struct {
 	// Changed is called in the coordinator's goroutine after each change of
 	// the status. It must not call back.
 	Changed func(Status)
+	// Announce is called likewise, with what services are to be told.
+	Announce func(Signal)
 }
 
 // Coordinator owns everything that was handed over. Make one with Start.
@@ -68,6 +71,7 @@ type Coordinator struct {
 	Config
 	events chan func()
 	stop   chan struct{}
+	done   chan struct{}
 
 	// What follows belongs to the goroutine of run.
 	rec   record
@@ -79,6 +83,10 @@ type Coordinator struct {
 	manifest *luo.Session
 	stuck    map[string]*luo.Session
 	outgoing outgoing
+	// update is the one under way that this process began.
+	update *update
+	// step is told of each transition before and after it is written down.
+	step func(from Phase, on event, written bool)
 	// loading says that a kernel is being loaded, outside of this goroutine, in
 	// place of previous.
 	loading  bool
@@ -103,6 +111,7 @@ type arrival struct {
 var errStopped = errors.New("luod is stopping")
 
 func (c *Coordinator) run() {
+	defer close(c.done)
 	for {
 		select {
 		case f := <-c.events:
@@ -128,7 +137,7 @@ func do[T any](ctx context.Context, c *Coordinator, f func() (T, error)) (T, err
 	var zero T
 	select {
 	case c.events <- event:
-	case <-c.stop:
+	case <-c.done:
 		return zero, errStopped
 	case <-ctx.Done():
 		return zero, ctx.Err()
@@ -136,7 +145,7 @@ func do[T any](ctx context.Context, c *Coordinator, f func() (T, error)) (T, err
 	select {
 	case a := <-answers:
 		return a.value, a.err
-	case <-c.stop:
+	case <-c.done:
 		return zero, errStopped
 	}
 }
@@ -146,20 +155,28 @@ func do[T any](ctx context.Context, c *Coordinator, f func() (T, error)) (T, err
 // finished by it. Close it once or more.
 func (c *Coordinator) Close() {
 	_, _ = do(context.Background(), c, func() (any, error) {
-		c.vault.Close()
-		for _, a := range c.incoming {
-			closeAll(a.sessions)
-		}
-		closeAll(c.stuck)
-		if c.manifest != nil {
-			c.manifest.Close()
-		}
-		if c.outgoing != nil {
-			c.outgoing.Drop()
-		}
+		c.drop()
 		close(c.stop)
 		return nil, nil
 	})
+	<-c.done
+}
+
+func (c *Coordinator) drop() {
+	c.vault.Close()
+	for _, a := range c.incoming {
+		closeAll(a.sessions)
+	}
+	closeAll(c.stuck)
+	if c.manifest != nil {
+		c.manifest.Close()
+	}
+	if c.outgoing != nil {
+		c.outgoing.Drop()
+	}
+	if c.update != nil {
+		c.quiet(c.update)
+	}
 }
 
 func closeAll(sessions map[string]*luo.Session) {
@@ -206,6 +223,7 @@ func (c *Coordinator) status() Status {
 		Degraded: c.rec.Degraded, Warning: c.rec.Warning, Loaded: c.rec.Loaded,
 		Waiting: c.waiting(), OldKernel: c.rec.OldKernel,
 		Lost: slices.Clone(c.rec.Lost), TimeLine: slices.Clone(c.rec.TimeLine), LastError: c.rec.LastError,
+		Services: c.standings(), LeftBehind: slices.Clone(c.rec.LeftBehind),
 	}
 	if err := c.Kernel.Probe(); err != nil {
 		s.Unsupported = err.Error()

@@ -51,8 +51,7 @@ func (c *Coordinator) Release(ctx context.Context, unit string, names []string) 
 
 // steady refuses what would change the cargo while it is packed or on its way.
 func (c *Coordinator) steady(what string) error {
-	switch c.rec.Phase {
-	case Packing, Committed:
+	if c.rec.Phase.frozen() {
 		return fault("Busy", "%s: a live update is under way (%s); try again when it is over", what, c.rec.Phase)
 	}
 	return nil
@@ -136,7 +135,7 @@ func (c *Coordinator) fetched(unit string, names []string) {
 	}
 	c.finish(unit, a)
 	c.rec.Fetched = append(c.rec.Fetched, unit)
-	c.mark("fetched "+unit, c.Machine.Now())
+	c.mark("fetched "+unit, c.Clock.Now())
 	c.Log.Info("the unit has everything that came through the live update", "unit", unit)
 	if len(c.incoming) == 0 {
 		c.arrived()
@@ -158,17 +157,21 @@ func (c *Coordinator) finish(unit string, a *arrival) {
 
 // arrived ends the update: nothing waits any more.
 func (c *Coordinator) arrived() {
+	c.dropManifest()
+	if c.rec.Phase == Restoring {
+		c.mark("done", c.Clock.Now())
+		_ = c.move(complete)
+		c.Log.Info("the live update is complete", "generation", c.rec.Generation, "lost", len(c.rec.Lost))
+	}
+}
+
+func (c *Coordinator) dropManifest() {
 	if c.manifest != nil {
 		if err := c.Store.Remove(c.manifestName()); err != nil {
 			c.Log.Warn("could not remove the manifest's session from the fd store", "error", err)
 		}
 		c.manifest.Close()
 		c.manifest = nil
-	}
-	if c.rec.Phase == Restoring {
-		c.rec.Phase = Idle
-		c.mark("done", c.Machine.Now())
-		c.Log.Info("the live update is complete", "generation", c.rec.Generation, "lost", len(c.rec.Lost))
 	}
 }
 

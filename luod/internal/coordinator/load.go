@@ -67,7 +67,7 @@ func (c *Coordinator) free(what string) error {
 	if c.loading {
 		return fault("Busy", "%s: a kernel is being loaded; try again when it is", what)
 	}
-	if c.rec.Phase == Checking {
+	if c.rec.Phase.underway() {
 		return fault("Busy", "%s: a live update is under way (%s); try again when it is over", what, c.rec.Phase)
 	}
 	return c.steady(what)
@@ -138,57 +138,16 @@ func (c *Coordinator) Load(ctx context.Context, r Request) (Loaded, preflight.Re
 // preflight checks everything once more before anything is stopped, and loads the
 // kernel again: that makes sure that what boots is what was checked, whatever
 // others have loaded meanwhile.
-//
-// Killed meanwhile: the next start finds the phase, and nothing else to undo.
-func (c *Coordinator) preflight(ctx context.Context, options Options) (uint64, error) {
-	verb := loading.Load
-	if options.DryRun {
-		verb = loading.Check
+func (c *Coordinator) preflight(u *update) error {
+	var request loading.Request
+	if err := c.inside(u, func() error { request = c.again(loading.Load, u.options.Override); return nil }); err != nil {
+		return err
 	}
-	request, err := do(ctx, c, func() (loading.Request, error) {
-		if err := c.ready(ctx); err != nil {
-			return loading.Request{}, err
-		}
-		if !options.DryRun {
-			c.rec.LastError, c.rec.TimeLine = "", nil
-			c.mark("trigger", c.Machine.Now())
-			c.rec.Phase = Checking
-			if err := c.save(); err != nil {
-				c.rec.Phase = c.resting()
-				return loading.Request{}, fault("NoRecord", "start a live update: %w", err)
-			}
-		}
-		return c.again(verb, options.Override), nil
-	})
-	if err != nil {
-		return 0, err
-	}
-	answer, err := c.ask(ctx, request)
+	answer, err := c.ask(u.ctx, request)
 	// What is loaded now is not known, unless the answer says that it was left.
-	unknown := err != nil && answer.Kind != loading.CheckFailed
-	if err == nil {
-		err = ctx.Err() // nothing is packed yet: who has gone away doesn't want it
+	if err != nil && answer.Kind != loading.CheckFailed {
+		_, e := do(context.Background(), c, func() (any, error) { c.rec.Loaded = nil; return nil, nil })
+		err = errors.Join(err, e)
 	}
-	if err == nil {
-		return request.Generation, nil
-	}
-	if !options.DryRun {
-		_, err = do(context.WithoutCancel(ctx), c, func() (any, error) {
-			if unknown {
-				c.rec.Loaded = nil
-			}
-			err = c.abort(err)
-			c.rec.Phase = c.resting()
-			return nil, errors.Join(err, c.save())
-		})
-	}
-	return 0, err
-}
-
-// resting is the phase while no update is under way.
-func (c *Coordinator) resting() Phase {
-	if len(c.incoming) > 0 {
-		return Restoring
-	}
-	return Idle
+	return err
 }

@@ -27,6 +27,11 @@ type record struct {
 	Lost       []restorer.Loss `json:"lost"`
 	TimeLine   []manifest.Mark `json:"timeLine"`
 	LastError  string          `json:"lastError"`
+	// Registered are the services that take part, and Asked those that were told
+	// of the update under way; nil means that nobody was told anything.
+	Registered map[string]Registration `json:"registered,omitempty"`
+	Asked      []string                `json:"asked"`
+	LeftBehind []manifest.LeftBehind   `json:"leftBehind,omitempty"`
 }
 
 // read returns nil without an error if there is no record.

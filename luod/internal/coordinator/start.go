@@ -36,10 +36,10 @@ func (c *Coordinator) manifestName() string { return manifest.SessionName }
 // a handover that can't be understood is no error but a degraded status.
 func Start(ctx context.Context, config Config, entries []fdstore.Entry) (*Coordinator, error) {
 	c := &Coordinator{
-		Config: config, events: make(chan func()), stop: make(chan struct{}),
+		Config: config, events: make(chan func()), stop: make(chan struct{}), done: make(chan struct{}),
 		vault: vault.New(config.Store), incoming: map[string]*arrival{},
 	}
-	started := c.Machine.Now()
+	started := c.Clock.Now()
 	old, err := readRecord(c.Record)
 	if err != nil {
 		// Without it the fd store still tells most; the phase is unknown.
@@ -152,13 +152,15 @@ func (c *Coordinator) resume(ctx context.Context, outgoing map[string]*luo.Sessi
 			return
 		}
 	}
-	if c.rec.Phase == Committed || c.rec.Phase == Packing || c.rec.Phase == Checking || len(outgoing) > 0 {
+	if c.rec.Phase == Committed || c.rec.Phase.underway() || len(outgoing) > 0 {
 		phase := c.rec.Phase
 		if err := out.Close(); err != nil {
 			c.Log.Error("could not take back what a killed luod had preserved", "error", err)
 		}
 		c.rec.Phase = Idle
 		c.rec.LastError = fmt.Sprintf("luod was restarted while the update was %s: it was taken back, nothing is lost", phase)
+		c.tell(c.rec.Asked, c.rec.LastError)
+		c.rec.Asked = nil
 		c.Log.Warn("luod was restarted during a live update: it was taken back", "phase", phase, "sessions", len(outgoing))
 	}
 }
@@ -210,7 +212,7 @@ func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session,
 	m := r.Manifest
 	if !again {
 		c.rec.Generation, c.rec.OldKernel = m.Generation, m.OldKernel
-		c.rec.TimeLine = m.TimeLine
+		c.rec.TimeLine, c.rec.LeftBehind = m.TimeLine, m.LeftBehind
 		c.mark("kernel started", c.Machine.Booted())
 		c.mark("luod started", started)
 	}
@@ -244,7 +246,7 @@ func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session,
 		}
 	}
 	if !again {
-		c.mark("restored", c.Machine.Now())
+		c.mark("restored", c.Clock.Now())
 	}
 	c.Log.Info("restored what the previous kernel handed over", "generation", m.Generation, "from", m.OldKernel, "units", len(m.Units), "lost", len(r.Lost))
 	if len(c.incoming) == 0 {

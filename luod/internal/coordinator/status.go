@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"github.com/liveupdate/luod/kexec"
+	"github.com/liveupdate/luod/luod/internal/barrier"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/restorer"
 )
@@ -28,6 +29,10 @@ type Status struct {
 	Lost      []restorer.Loss `json:"lost"`
 	TimeLine  []manifest.Mark `json:"timeLine"`
 	LastError string          `json:"lastError"`
+	// Services are those that are being prepared, in their order.
+	Services []barrier.Standing `json:"services"`
+	// LeftBehind are those that the last update went on without.
+	LeftBehind []manifest.LeftBehind `json:"leftBehind"`
 }
 
 // Loaded is the kernel that the next update boots.

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/liveupdate/luod/luod/internal/barrier"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/packer"
+	"github.com/liveupdate/luod/luod/loading"
 )
 
 // packTimeout bounds the packing: 100 MiB take about 0.1 s on a slow machine.
@@ -35,65 +37,190 @@ type Options struct {
 	Verify bool
 	// DryRun does all checks and no more.
 	DryRun bool
+	// NoBlock returns as soon as the update has begun.
+	NoBlock bool
 	// Override are the names of preflight checks that may fail.
 	Override []string
 }
 
-// LiveUpdate checks, packs and triggers the jump. It returns the generation that
-// will boot once PID 1 has begun to shut down; before that every error means
-// that nothing was stopped and nothing changed.
+// update is the one that is under way. It belongs to the coordinator's
+// goroutine, but for what is set when it is made and for err after done.
+type update struct {
+	options    Options
+	generation uint64
+	ctx        context.Context
+	cancel     context.CancelCauseFunc
+	// barrier is nil until the services are asked, and passed is closed when
+	// it has decided.
+	barrier *barrier.Barrier
+	passed  chan struct{}
+	decided bool
+	members map[string]*participant
+	// stopTimer stops the wait for the next deadline.
+	stopTimer func() bool
+	done      chan struct{}
+	err       error
+}
+
+// LiveUpdate checks, asks the services, packs and triggers the jump. It returns
+// the generation that will boot once PID 1 has begun to shut down; before that
+// every error means that nothing was stopped, or all of it is running again, and
+// nothing changed. The update doesn't depend on the caller: it goes on if ctx
+// ends, and only Cancel takes it back.
 func (c *Coordinator) LiveUpdate(ctx context.Context, options Options) (uint64, error) {
-	generation, err := c.preflight(ctx, options)
-	if err != nil || options.DryRun {
-		return generation, err
+	if options.DryRun {
+		return c.rehearse(ctx, options)
 	}
-	// From here on the caller may go away; the update doesn't depend on it.
-	begun, err := do(context.WithoutCancel(ctx), c, func() (packer.Cargo, error) { return c.begin(options) })
+	u, err := do(ctx, c, func() (*update, error) { return c.trigger(ctx, options) })
 	if err != nil {
 		return 0, err
 	}
-	packing, cancel := context.WithTimeout(context.WithoutCancel(ctx), packTimeout)
-	defer cancel()
-	packed, packError := packer.Pack(packing, c.Kernel, c.Store, begun)
-	_, err = do(context.WithoutCancel(ctx), c, func() (any, error) {
-		if packError != nil {
-			return nil, c.abort(fault("PackFailed", "%w", packError))
-		}
-		return nil, c.commit(packed)
-	})
-	if errors.Is(err, errStopped) && packed != nil {
-		// The fd store and the record tell the next start what to undo.
-		return 0, fmt.Errorf("%w: the live update is taken back when it starts again", err)
+	go c.drive(u)
+	if options.NoBlock {
+		return u.generation, nil
 	}
-	return generation, err
+	select {
+	case <-u.done:
+		if u.err != nil {
+			return 0, u.err
+		}
+		return u.generation, nil
+	case <-ctx.Done():
+		return 0, fmt.Errorf("the live update goes on, but its caller does not wait for it: %w", ctx.Err())
+	}
 }
 
-// begin starts packing; the checks are done.
-func (c *Coordinator) begin(options Options) (packer.Cargo, error) {
+// rehearse does every check that needs nothing to be changed.
+func (c *Coordinator) rehearse(ctx context.Context, options Options) (uint64, error) {
+	request, err := do(ctx, c, func() (loading.Request, error) {
+		if err := c.ready(ctx); err != nil {
+			return loading.Request{}, err
+		}
+		return c.again(loading.Check, options.Override), nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	if _, err := c.ask(ctx, request); err != nil {
+		return 0, err
+	}
+	members, err := c.gather(ctx)
+	if err != nil {
+		return 0, err
+	}
+	_, err = c.fence(members)
+	return request.Generation, err
+}
+
+// trigger begins an update.
+//
+// Killed after it: the next start finds the phase, and nothing to undo.
+func (c *Coordinator) trigger(ctx context.Context, options Options) (*update, error) {
+	if err := c.ready(ctx); err != nil {
+		return nil, err
+	}
+	lastError, timeLine, leftBehind := c.rec.LastError, c.rec.TimeLine, c.rec.LeftBehind
+	c.rec.LastError, c.rec.TimeLine, c.rec.LeftBehind = "", nil, nil
+	c.mark("trigger", c.Clock.Now())
+	u := &update{options: options, generation: c.rec.Generation + 1, passed: make(chan struct{}), done: make(chan struct{})}
+	if err := c.move(triggered); err != nil {
+		c.rec.LastError, c.rec.TimeLine, c.rec.LeftBehind = lastError, timeLine, leftBehind
+		c.rec.Phase = c.resting()
+		return nil, fault("NoRecord", "start a live update: %w", err)
+	}
+	u.ctx, u.cancel = context.WithCancelCause(context.Background())
+	c.update = u
+	c.Log.Info("a live update begins", "generation", u.generation)
+	return u, nil
+}
+
+// drive takes u through its phases, outside of the coordinator's goroutine,
+// which it enters for each step.
+func (c *Coordinator) drive(u *update) {
+	defer close(u.done)
+	defer u.cancel(nil)
+	err := c.advance(u)
+	if err == nil || errors.Is(err, errStopped) {
+		u.err = err
+		return
+	}
+	if cause := context.Cause(u.ctx); cause != nil {
+		err = cause // rather than what it broke
+	}
+	_, u.err = do(context.Background(), c, func() (any, error) { return nil, c.abort(err) })
+}
+
+// advance goes through the phases until PID 1 shuts down. Whatever it returns
+// has to be taken back.
+func (c *Coordinator) advance(u *update) error {
+	if err := c.preflight(u); err != nil {
+		return err
+	}
+	members, err := c.gather(u.ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.inside(u, func() error { return c.prepare(u, members) }); err != nil {
+		return err
+	}
+	c.watch(u)
+	if err := c.wait(u); err != nil {
+		return err
+	}
+	var cargo packer.Cargo
+	if err := c.inside(u, func() (err error) { cargo, err = c.begin(u); return err }); err != nil {
+		return err
+	}
+	packing, cancel := context.WithTimeout(u.ctx, packTimeout)
+	defer cancel()
+	result, err := packer.Pack(packing, c.Kernel, c.Store, cargo)
+	if err != nil {
+		return fault("PackFailed", "%w", err)
+	}
+	err = c.inside(u, func() error { return c.commit(result) })
+	if err != nil {
+		_, _ = do(context.Background(), c, func() (any, error) { c.outgoing = result; return nil, nil })
+	}
+	return err
+}
+
+// inside runs f in the coordinator's goroutine, unless u was cancelled.
+func (c *Coordinator) inside(u *update, f func() error) error {
+	_, err := do(context.Background(), c, func() (any, error) {
+		if err := context.Cause(u.ctx); err != nil {
+			return nil, err
+		}
+		return nil, f()
+	})
+	return err
+}
+
+// begin starts packing; everybody is ready.
+func (c *Coordinator) begin(u *update) (packer.Cargo, error) {
 	cargo := packer.Cargo{
-		Verify: options.Verify, Now: c.Machine.Now,
+		Verify: u.options.Verify, Now: c.Clock.Now,
 		Manifest: manifest.Manifest{
-			Generation: c.rec.Generation + 1, OldKernel: c.Machine.Release, OldBootID: c.Machine.BootID,
+			Generation: u.generation, OldKernel: c.Machine.Release, OldBootID: c.Machine.BootID,
 		},
 	}
-	if c.rec.Phase != Checking {
-		return packer.Cargo{}, fault("Busy", "start a live update: it was cancelled while the kernel was checked")
+	for _, s := range u.barrier.Standings() {
+		if s.State == barrier.Failed {
+			c.rec.LeftBehind = append(c.rec.LeftBehind, manifest.LeftBehind{Unit: s.Unit, Reason: s.Reason})
+			c.Log.Warn("the live update goes on without a service", "unit", s.Unit, "reason", s.Reason)
+		}
 	}
+	cargo.Manifest.LeftBehind = c.rec.LeftBehind
 	// What still lies in an incoming session can't go into an outgoing one
 	// (EBUSY); the vault holds it, so the session may go.
 	for unit, a := range c.incoming {
 		c.finish(unit, a)
 	}
-	c.arrived()
-	for _, unit := range c.vault.Units() {
-		cargo.Units = append(cargo.Units, packer.Unit{Name: unit, Files: c.vault.Files(unit)})
+	c.dropManifest()
+	c.mark("prepared", c.Clock.Now())
+	if err := c.move(prepared); err != nil {
+		return packer.Cargo{}, fault("NoRecord", "pack: %w", err)
 	}
-	c.rec.Phase = Packing
-	c.mark("checked", c.Machine.Now())
-	if err := c.save(); err != nil {
-		c.rec.Phase = Idle
-		return packer.Cargo{}, fault("NoRecord", "start a live update: %w", err)
-	}
+	cargo.Units = c.cargo(u)
 	cargo.Manifest.TimeLine = append(cargo.Manifest.TimeLine, c.rec.TimeLine...)
 	c.Log.Info("packing", "generation", cargo.Manifest.Generation, "units", len(cargo.Units))
 	return cargo, nil
@@ -135,21 +262,37 @@ func (c *Coordinator) ready(ctx context.Context) error {
 	return nil
 }
 
-// commit triggers the jump.
+// Cancel takes back the update that is under way. After the commit it is too
+// late.
+func (c *Coordinator) Cancel(ctx context.Context, reason string) error {
+	_, err := do(ctx, c, func() (any, error) {
+		switch {
+		case c.rec.Phase == Committed:
+			return nil, fault("TooLate", "cancel the live update: it is committed, and PID 1 shuts the system down; 'systemctl cancel' may still stop that")
+		case c.rec.Phase.underway() && c.update != nil:
+			c.update.cancel(fault("Cancelled", "the live update was cancelled: %s", reason))
+		default:
+			return nil, fault("NothingToCancel", "cancel the live update: none is under way")
+		}
+		return nil, nil
+	})
+	return err
+}
+
+// commit triggers the jump. What it returns has to be taken back.
 //
 // Killed before the record says "committed": the next start takes everything
 // back. Killed after: the next start asks PID 1 whether a shutdown is under way,
 // and keeps the sessions or takes them back.
-func (c *Coordinator) commit(packed *packer.Packed) error {
-	c.outgoing = packed
-	c.rec.Phase = Committed
-	c.rec.TimeLine = packed.Manifest.TimeLine
-	if err := c.save(); err != nil {
-		return c.abort(fault("NoRecord", "commit the live update: %w", err))
+func (c *Coordinator) commit(result *packer.Packed) error {
+	c.outgoing = result
+	c.rec.TimeLine = result.Manifest.TimeLine
+	if err := c.move(packed); err != nil {
+		return fault("NoRecord", "commit the live update: %w", err)
 	}
 	results, err := c.Jumper.Jump(c.brief())
 	if err != nil {
-		return c.abort(fault("JumpFailed", "start the shutdown: %w", err))
+		return fault("JumpFailed", "start the shutdown: %w", err)
 	}
 	c.Log.Info("committed: PID 1 shuts the system down and boots the loaded kernel", "generation", c.rec.Generation+1)
 	go c.await(results)
@@ -178,8 +321,35 @@ func (c *Coordinator) abort(why error) error {
 		}
 		c.outgoing = nil
 	}
-	c.rec.Phase, c.rec.LastError = Idle, why.Error()
+	if u := c.update; u != nil {
+		c.quiet(u)
+	}
+	c.update = nil
+	c.tell(c.rec.Asked, why.Error())
+	c.rec.LastError, c.rec.Asked = why.Error(), nil
 	c.Log.Error("the live update was taken back: nothing is lost", "reason", why)
-	_ = c.save()
+	on := takenBack
+	if c.resting() == Restoring {
+		on = resumed
+	}
+	_ = c.move(on)
 	return why
+}
+
+// tell says to units, and to everybody, that the update was taken back.
+func (c *Coordinator) tell(units []string, reason string) {
+	for _, unit := range units {
+		c.announce(Signal{Unit: unit, Generation: c.rec.Generation + 1, Reason: reason})
+	}
+	if units != nil {
+		c.announce(Signal{Generation: c.rec.Generation + 1, Reason: reason})
+	}
+}
+
+// resting is the phase while no update is under way.
+func (c *Coordinator) resting() Phase {
+	if len(c.incoming) > 0 {
+		return Restoring
+	}
+	return Idle
 }

@@ -19,6 +19,14 @@ type Manifest struct {
 	OldBootID  string `json:"oldBootID"`
 	TimeLine   []Mark `json:"timeLine"`
 	Units      []Unit `json:"units"`
+	// LeftBehind are the services that the update went on without.
+	LeftBehind []LeftBehind `json:"leftBehind,omitempty"`
+}
+
+// LeftBehind is a service that was not ready and may be left out.
+type LeftBehind struct {
+	Unit   string `json:"unit"`
+	Reason string `json:"reason"`
 }
 
 // Mark is a moment of the update, in µs of CLOCK_REALTIME: the only clock that

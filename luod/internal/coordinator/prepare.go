@@ -1,0 +1,325 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/liveupdate/luod/luod/internal/barrier"
+	"github.com/liveupdate/luod/luod/internal/packer"
+	"github.com/liveupdate/luod/luod/internal/pid1"
+)
+
+// Units is what PID 1 says of services.
+type Units interface {
+	// Look tells of each of these whether it runs.
+	Look(ctx context.Context, units []string) (map[string]pid1.Running, error)
+}
+
+// participant is a service that takes part in an update.
+type participant struct {
+	barrier.Member
+	invocation string
+}
+
+// prepareTimeout is how long all services together may take.
+const prepareTimeout = 5 * time.Minute
+
+// watchInterval is how often PID 1 is asked whether services that are being
+// prepared still run.
+const watchInterval = 500 * time.Millisecond
+
+// gather finds out who takes part: the services that registered and still run.
+// It works outside of the coordinator's goroutine.
+func (c *Coordinator) gather(ctx context.Context) ([]*participant, error) {
+	units, err := do(ctx, c, func() ([]string, error) { return slices.Sorted(maps.Keys(c.rec.Registered)), nil })
+	if err != nil {
+		return nil, err
+	}
+	running, err := c.Units.Look(ctx, units)
+	if err != nil {
+		return nil, fault("NoManager", "find out which services run: %w", err)
+	}
+	return do(ctx, c, func() ([]*participant, error) {
+		var members []*participant
+		for _, unit := range units {
+			r, registered := c.rec.Registered[unit]
+			switch {
+			case !registered:
+			case !running[unit].Runs():
+				delete(c.rec.Registered, unit) // it lasts as long as its unit runs
+			default:
+				members = append(members, &participant{invocation: running[unit].InvocationID, Member: barrier.Member{
+					Unit: unit, Timeout: r.Timeout, Optional: r.Optional, Answers: true, After: r.After, Before: r.Before,
+				}})
+			}
+		}
+		return members, nil
+	})
+}
+
+func (c *Coordinator) fence(members []*participant) (*barrier.Barrier, error) {
+	list := make([]barrier.Member, len(members))
+	for i, m := range members {
+		list[i] = m.Member
+	}
+	b, err := barrier.New(list, c.Clock.Now().Add(prepareTimeout))
+	if err != nil {
+		return nil, fault("BadOrder", "%w", err)
+	}
+	return b, nil
+}
+
+// prepare announces the update; the services' turns come next.
+func (c *Coordinator) prepare(u *update, members []*participant) error {
+	b, err := c.fence(members)
+	if err != nil {
+		return err
+	}
+	u.barrier, u.members = b, map[string]*participant{}
+	c.rec.Asked = []string{}
+	for _, m := range members {
+		u.members[m.Unit] = m
+		c.rec.Asked = append(c.rec.Asked, m.Unit)
+	}
+	c.mark("checked", c.Clock.Now())
+	if err := c.move(checked); err != nil {
+		return fault("NoRecord", "prepare the services: %w", err)
+	}
+	c.announce(Signal{Start: true, Generation: u.generation, Deadline: c.Clock.Now().Add(prepareTimeout)})
+	c.turns(u)
+	return nil
+}
+
+// turns tells everybody whose turn it is now, notices the verdict, and waits for
+// the next deadline.
+func (c *Coordinator) turns(u *update) {
+	if c.rec.Phase != Preparing || u != c.update {
+		return
+	}
+	for _, unit := range u.barrier.Turns(c.Clock.Now()) {
+		c.invite(u, unit)
+	}
+	c.quiet(u)
+	verdict, reason := u.barrier.Verdict()
+	switch verdict {
+	case barrier.Refused:
+		u.cancel(fault("Vetoed", "a service is not ready for a live update: %s", reason))
+	case barrier.Passed:
+		if !u.decided {
+			u.decided = true
+			close(u.passed)
+		}
+	case barrier.Closed:
+		if next := u.barrier.Next(); !next.IsZero() {
+			u.stopTimer = c.Clock.AfterFunc(next.Sub(c.Clock.Now()), func() {
+				_, _ = do(context.Background(), c, func() (any, error) { c.expire(u); return nil, nil })
+			})
+		}
+	}
+	_ = c.save()
+}
+
+// invite tells one unit that it is its turn.
+func (c *Coordinator) invite(u *update, unit string) {
+	if deadline, is := u.barrier.Turn(unit); is {
+		c.announce(Signal{Unit: unit, Start: true, Generation: u.generation, Deadline: deadline})
+	}
+}
+
+func (c *Coordinator) expire(u *update) {
+	if u == c.update && c.rec.Phase == Preparing {
+		u.barrier.Expire(c.Clock.Now())
+		c.turns(u)
+	}
+}
+
+// quiet stops the wait for a deadline.
+func (c *Coordinator) quiet(u *update) {
+	if u.stopTimer != nil {
+		u.stopTimer()
+		u.stopTimer = nil
+	}
+}
+
+// watch looks from time to time whether the services still run, until the
+// barrier has decided.
+func (c *Coordinator) watch(u *update) {
+	c.Clock.AfterFunc(watchInterval, func() {
+		if u.ctx.Err() == nil && c.survey(u) {
+			c.watch(u)
+		}
+	})
+}
+
+// survey looks once, and says whether to go on.
+func (c *Coordinator) survey(u *update) bool {
+	units, err := do(u.ctx, c, func() ([]string, error) {
+		if u != c.update || u.decided || c.rec.Phase != Preparing {
+			return nil, errStopped
+		}
+		return u.barrier.Answering(), nil
+	})
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(u.ctx, 10*time.Second)
+	defer cancel()
+	running, err := c.Units.Look(ctx, units)
+	if err != nil {
+		return true // PID 1 is busy; the deadlines still hold
+	}
+	_, err = do(u.ctx, c, func() (any, error) {
+		if u == c.update && c.rec.Phase == Preparing {
+			c.looked(u, running)
+			c.turns(u)
+		}
+		return nil, nil
+	})
+	return err == nil
+}
+
+// looked fails who died, and who was started anew after having said Ready, since
+// the new process isn't.
+func (c *Coordinator) looked(u *update, running map[string]pid1.Running) {
+	for _, unit := range slices.Sorted(maps.Keys(running)) {
+		r, m := running[unit], u.members[unit]
+		if m == nil {
+			continue
+		}
+		switch {
+		case !r.Runs():
+			_ = u.barrier.Fail(unit, fmt.Sprintf("it stopped (%s) before the update", r.State))
+		case r.InvocationID != m.invocation && r.InvocationID != "":
+			m.invocation = r.InvocationID
+			if _, turn := u.barrier.Turn(unit); turn {
+				c.invite(u, unit)
+			} else {
+				_ = u.barrier.Fail(unit, "it was started anew after it had said Ready")
+			}
+		}
+	}
+}
+
+// wait waits for the verdict.
+func (c *Coordinator) wait(u *update) error {
+	select {
+	case <-u.passed:
+		return nil
+	case <-u.ctx.Done():
+		return context.Cause(u.ctx)
+	}
+}
+
+// Ready notes that a service has quiesced and handed everything over.
+func (c *Coordinator) Ready(ctx context.Context, unit string) error {
+	_, err := do(ctx, c, func() (any, error) {
+		u, err := c.asked(unit, "say Ready")
+		if err != nil {
+			return nil, err
+		}
+		if err := u.barrier.Ready(unit, c.Clock.Now()); err != nil {
+			return nil, notTaken(unit, "say Ready", err)
+		}
+		c.Log.Info("a service is ready", "unit", unit)
+		c.turns(u)
+		return nil, nil
+	})
+	return err
+}
+
+// Fail notes that a service can't take part now.
+func (c *Coordinator) Fail(ctx context.Context, unit, reason string) error {
+	_, err := do(ctx, c, func() (any, error) {
+		u, err := c.asked(unit, "say Fail")
+		if err != nil {
+			return nil, err
+		}
+		if err := u.barrier.Fail(unit, "it says: "+reason); err != nil {
+			return nil, notTaken(unit, "say Fail", err)
+		}
+		c.Log.Warn("a service refuses the live update", "unit", unit, "reason", reason)
+		c.turns(u)
+		return nil, nil
+	})
+	return err
+}
+
+// asked returns the update whose services are being prepared.
+func (c *Coordinator) asked(unit, what string) (*update, error) {
+	u := c.update
+	if u == nil || u.barrier == nil || c.rec.Phase != Preparing {
+		return nil, fault("NotPreparing", "%s: no live update is being prepared (%s is told when one is)", what, unit)
+	}
+	return u, nil
+}
+
+func notTaken(unit, what string, err error) error {
+	name := "NotPreparing"
+	switch {
+	case errors.Is(err, barrier.ErrNotYet):
+		name = "NotYet"
+	case errors.Is(err, barrier.ErrTooLate):
+		name = "TooLate"
+	}
+	return fault(name, "%s for %s: %w", what, unit, err)
+}
+
+// cargo is what goes along, first the units that are prepared last, since they
+// shall be restored first. Left out is who failed.
+func (c *Coordinator) cargo(u *update) []packer.Unit {
+	var order []string
+	for _, s := range slices.Backward(u.barrier.Standings()) {
+		order = append(order, s.Unit)
+	}
+	var units []packer.Unit
+	add := func(name string) {
+		if files := c.vault.Files(name); len(files) > 0 {
+			units = append(units, packer.Unit{Name: name, Files: files})
+		}
+	}
+	for _, name := range order {
+		if !c.leftBehind(name) {
+			add(name)
+		}
+	}
+	for _, name := range c.vault.Units() {
+		if u.members[name] == nil {
+			add(name)
+		}
+	}
+	return units
+}
+
+func (c *Coordinator) leftBehind(unit string) bool {
+	for _, l := range c.rec.LeftBehind {
+		if l.Unit == unit {
+			return true
+		}
+	}
+	return false
+}
+
+// standings is the progress for the status.
+func (c *Coordinator) standings() []barrier.Standing {
+	if c.update == nil || c.update.barrier == nil {
+		return nil
+	}
+	return c.update.barrier.Standings()
+}
+
+// Remind tells everybody whose turn it is once more.
+func (c *Coordinator) Remind(ctx context.Context) error {
+	_, err := do(ctx, c, func() (any, error) {
+		if u := c.update; u != nil && u.barrier != nil && c.rec.Phase == Preparing {
+			for _, unit := range u.barrier.Answering() {
+				c.invite(u, unit)
+			}
+		}
+		return nil, nil
+	})
+	return err
+}

@@ -1,0 +1,431 @@
+package coordinator
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/kexec/preflight"
+	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luod/internal/barrier"
+	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/loading"
+)
+
+// until waits for a phase in which nothing moves by itself.
+func (w *world) until(phase Phase) Status {
+	w.t.Helper()
+	for range 5000 {
+		if w.still() && w.status().Phase == phase {
+			return w.status()
+		}
+		time.Sleep(time.Millisecond)
+	}
+	w.t.Fatalf("the phase %s does not come: %+v", phase, w.status())
+	return Status{}
+}
+
+// still says that no update is moving on its own.
+func (w *world) still() bool {
+	still, err := do(ctx, w.c, func() (bool, error) {
+		u := w.c.update
+		return u == nil || w.c.rec.Phase == Committed || w.c.rec.Phase == Preparing && !u.decided && u.ctx.Err() == nil, nil
+	})
+	return still || err != nil
+}
+
+// settle waits until nothing moves by itself.
+func (w *world) settle() {
+	for range 5000 {
+		if w.still() {
+			return
+		}
+		runtime.Gosched()
+		time.Sleep(50 * time.Microsecond)
+	}
+	w.t.Fatal("it does not settle")
+}
+
+func (w *world) register(unit string, r Registration) {
+	w.t.Helper()
+	if err := w.c.Register(ctx, unit, r); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) ready(unit string) {
+	w.t.Helper()
+	if err := w.c.Ready(ctx, unit); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// begin starts an update and waits until services are asked.
+func (w *world) begin() {
+	w.t.Helper()
+	if !w.loaded || w.status().Loaded == nil {
+		w.load()
+	}
+	if _, err := w.c.LiveUpdate(ctx, Options{NoBlock: true}); err != nil {
+		w.t.Fatal(err)
+	}
+	w.until(Preparing)
+}
+
+// told returns and forgets what was announced, in short.
+func (w *world) told() []string {
+	w.t.Helper()
+	list, err := do(ctx, w.c, func() ([]string, error) {
+		var list []string
+		for _, s := range w.signals {
+			what := "cancelled"
+			if s.Start {
+				what = fmt.Sprintf("prepare by %d", s.Deadline.Sub(w.clock.Now())/time.Second)
+			}
+			list = append(list, strings.TrimSpace(s.Unit+" "+what))
+		}
+		w.signals = nil
+		return list, nil
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return list
+}
+
+func (w *world) expectTold(want ...string) {
+	w.t.Helper()
+	if got := w.told(); !slices.Equal(got, want) {
+		w.t.Fatalf("told %q, want %q", got, want)
+	}
+}
+
+func (w *world) expectFault(err error, name string) {
+	w.t.Helper()
+	var f *Fault
+	if !errors.As(err, &f) || f.Name != name {
+		w.t.Fatalf("got %v, want %s", err, name)
+	}
+}
+
+// asBefore checks that nothing of an update is left.
+func (w *world) asBefore(lastError string, units ...string) {
+	w.t.Helper()
+	s := w.until(Idle)
+	if !strings.Contains(s.LastError, lastError) || s.LastError == "" || len(s.Services) != 0 {
+		w.t.Fatalf("%+v, want the last error %q", s, lastError)
+	}
+	if out := w.kernel.Outgoing(); len(out) != 0 {
+		w.t.Fatalf("still preserved: %v", out)
+	}
+	for _, unit := range units {
+		w.look(unit, 2)
+		// It may be changed and handed over as before.
+		f := memfd(w.t, "more")
+		if err := w.c.Preserve(ctx, unit, []string{"more"}, []*os.File{f}); err != nil {
+			w.t.Fatal(err)
+		}
+		if err := w.c.Release(ctx, unit, []string{"more"}); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+const a, b, d = "a.service", "b.service", "d.service"
+
+func TestNobodyMovesUntilAllAreReady(t *testing.T) {
+	w := newWorld(t)
+	for _, unit := range []string{a, b, d} {
+		w.preserve(unit, 2)
+	}
+	w.register(b, Registration{After: []string{a}, Timeout: 10 * time.Second})
+	w.register(a, Registration{Timeout: 20 * time.Second})
+	w.expectFault(w.c.Ready(ctx, a), "NotPreparing")
+	w.begin()
+	w.expectTold("prepare by 300", "a.service prepare by 20")
+	w.expectFault(w.c.Ready(ctx, b), "NotYet")
+	w.expectFault(w.c.Ready(ctx, d), "NotPreparing")
+	_, err := w.c.LiveUpdate(ctx, Options{})
+	w.expectFault(err, "Busy")
+	// What it had not handed over yet.
+	f := memfd(t, a+"/fd-2")
+	if err := w.c.Preserve(ctx, a, []string{"fd-2"}, []*os.File{f}); err != nil {
+		t.Fatal(err)
+	}
+	w.ready(a)
+	w.ready(a)
+	w.expectTold("b.service prepare by 10")
+	if out := w.kernel.Outgoing(); len(out) != 0 {
+		t.Fatalf("preserved before all were ready: %v", out)
+	}
+	if s := w.status().Services; len(s) != 2 || s[0].State != barrier.Ready || s[1].State != barrier.Preparing {
+		t.Fatalf("%+v", s)
+	}
+	w.ready(b)
+	w.until(Committed)
+	w.expectTold()
+	w.reboot()
+	w.fetch(a, 3)
+	w.fetch(b, 2)
+	w.fetch(d, 2)
+	w.expect(Idle, 1)
+	// The next kernel's services have to register themselves.
+	w.update()
+}
+
+func TestWhatKeepsAnUpdateFromHappening(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(w *world)
+		why   string
+	}{
+		"a veto":            {func(w *world) { _ = w.c.Fail(ctx, b, "it is noon") }, "b.service: it says: it is noon"},
+		"a veto at the end": {func(w *world) { w.ready(a); _ = w.c.Fail(ctx, a, "no") }, "a.service: it says: no"},
+		"one hangs":         {func(w *world) { w.ready(a); w.clock.advance(31 * time.Second) }, "b.service: it did not say Ready within 30s"},
+		"one dies":          {func(w *world) { w.running[b] = pid1.Running{State: "failed"}; w.clock.advance(time.Second) }, "b.service: it stopped (failed)"},
+		"one is started anew after Ready": {func(w *world) {
+			w.ready(a)
+			w.running[a] = pid1.Running{State: "active", InvocationID: "2"}
+			w.clock.advance(time.Second)
+		}, "a.service: it was started anew"},
+		"one unregisters": {func(w *world) { _ = w.c.Unregister(ctx, a) }, "a.service: it unregistered"},
+		"a cancellation":  {func(w *world) { _ = w.c.Cancel(ctx, "by me") }, "cancelled: by me"},
+		"packing fails": {func(w *world) {
+			w.kernel.FailNext(luo.ReqPreserveFD, unix.ENOMEM)
+			w.ready(a)
+			w.ready(b)
+		}, "preserve"},
+		"the jump fails": {func(w *world) {
+			w.jumpErr = errors.New("PID 1 says no")
+			w.ready(a)
+			w.ready(b)
+		}, "PID 1 says no"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			for _, unit := range []string{a, b, d} {
+				w.preserve(unit, 2)
+			}
+			for _, unit := range []string{a, b} {
+				w.register(unit, Registration{Timeout: 30 * time.Second})
+			}
+			w.begin()
+			w.told()
+			c.spoil(w)
+			w.asBefore(c.why, a, b, d)
+			if got := w.told(); !slices.Equal(got, []string{"a.service cancelled", "b.service cancelled", "cancelled"}) {
+				t.Fatalf("told %q", got)
+			}
+			w.expectFault(w.c.Cancel(ctx, "again"), "NothingToCancel")
+			// And the next one works.
+			w.jumpErr, w.running = nil, map[string]pid1.Running{}
+			w.register(a, Registration{})
+			w.begin()
+			w.ready(a)
+			w.ready(b)
+			w.until(Committed)
+			w.expectFault(w.c.Cancel(ctx, "late"), "TooLate")
+			w.reboot()
+			for _, unit := range []string{a, b, d} {
+				w.fetch(unit, 2)
+			}
+			w.expect(Idle, 1)
+		})
+	}
+}
+
+func TestTheOptionalIsLeftBehindAndReported(t *testing.T) {
+	w := newWorld(t)
+	w.preserve(a, 2)
+	w.preserve(b, 2)
+	w.register(a, Registration{})
+	w.register(b, Registration{Optional: true, Timeout: time.Second})
+	w.begin()
+	w.ready(a)
+	w.clock.advance(2 * time.Second)
+	w.until(Committed)
+	w.reboot()
+	s := w.expect(Restoring, 1, a)
+	if len(s.LeftBehind) != 1 || s.LeftBehind[0].Unit != b || !strings.Contains(s.LeftBehind[0].Reason, "within 1s") {
+		t.Fatalf("%+v", s.LeftBehind)
+	}
+	w.fetch(a, 2)
+	w.look(b, 0)
+}
+
+func TestARestartedServiceIsAskedAgain(t *testing.T) {
+	w := newWorld(t)
+	w.register(a, Registration{})
+	w.begin()
+	w.told()
+	w.running[a] = pid1.Running{State: "active", InvocationID: "2"}
+	w.clock.advance(600 * time.Millisecond)
+	w.expectTold("a.service prepare by 89")
+	w.register(a, Registration{Timeout: time.Minute}) // its deadline stays
+	w.expectTold("a.service prepare by 89")
+	if err := w.c.Remind(ctx); err != nil {
+		t.Fatal(err)
+	}
+	w.expectTold("a.service prepare by 89")
+	w.ready(a)
+	w.until(Committed)
+}
+
+func TestWhoStoppedTakesNoPart(t *testing.T) {
+	w := newWorld(t)
+	w.preserve(a, 2)
+	w.register(a, Registration{})
+	w.running[a] = pid1.Running{State: "inactive"}
+	w.update()
+	w.reboot()
+	w.fetch(a, 2) // what it had handed over goes along all the same
+}
+
+func TestACircleIsRefusedBeforeAnybodyIsAsked(t *testing.T) {
+	w := newWorld(t)
+	w.register(a, Registration{After: []string{b}})
+	w.register(b, Registration{After: []string{a}})
+	w.load()
+	for _, dry := range []bool{true, false} {
+		_, err := w.c.LiveUpdate(ctx, Options{DryRun: dry})
+		w.expectFault(err, "BadOrder")
+	}
+	w.until(Idle)
+	w.expectTold()
+}
+
+func TestABadRegistrationChangesNothing(t *testing.T) {
+	w := newWorld(t)
+	for name, r := range map[string]Registration{
+		"negative":  {Timeout: -1},
+		"too long":  {Timeout: time.Hour},
+		"itself":    {After: []string{a}},
+		"no unit":   {Before: []string{"../x"}},
+		"no suffix": {Before: []string{"x"}},
+		"too many":  {After: make([]string, 300)},
+	} {
+		t.Run(name, func(t *testing.T) { w.expectFault(w.c.Register(ctx, a, r), "BadRequest") })
+	}
+	w.expectFault(w.c.Unregister(ctx, a), "NotRegistered")
+	w.update()
+}
+
+// Every transition there is, and luod killed right before and right after it is
+// written down.
+func TestAKillAtEveryTransitionLosesNothing(t *testing.T) {
+	ready := func(w *world) { w.ready(a) }
+	fail := func(w *world) { _ = w.c.Fail(ctx, a, "no") }
+	for _, tr := range transitions {
+		for _, written := range []bool{false, true} {
+			if tr.On == jumped {
+				continue // that is the kernel's; nobody is left to be killed
+			}
+			t.Run(fmt.Sprintf("%s on %s, written %t", tr.From, tr.On, written), func(t *testing.T) {
+				w := newWorld(t)
+				w.preserve(a, 2)
+				w.preserve(b, 2)
+				generation := uint64(0)
+				if tr.From == Restoring || tr.On == resumed {
+					w.update()
+					w.reboot()
+					generation++
+				}
+				w.register(a, Registration{})
+				w.load()
+				_, _ = do(ctx, w.c, func() (any, error) {
+					w.c.step = func(from Phase, on event, now bool) {
+						if from == tr.From && on == tr.On && now == written {
+							runtime.Goexit() // nothing of this goroutine goes on
+						}
+					}
+					return nil, nil
+				})
+				dead := w.c.done
+				switch {
+				case tr.On == complete:
+					for _, unit := range []string{a, b} {
+						_ = w.c.Fetched(ctx, unit, []string{"fd-0", "fd-1"})
+					}
+				default:
+					if tr.From == Checking && (tr.On == takenBack || tr.On == resumed) {
+						w.answer = loading.Answer{Kind: loading.CheckFailed, Error: "no", Report: &preflight.Report{}}
+					}
+					if tr.From == Packing && tr.On == takenBack {
+						w.kernel.FailNext(luo.ReqPreserveFD, unix.ENOMEM)
+					}
+					_, _ = w.c.LiveUpdate(ctx, Options{NoBlock: true})
+					if tr.From == Preparing || tr.From == Packing || tr.From == Committed {
+						w.settle()
+						if tr.From == Preparing && tr.On != prepared {
+							fail(w)
+						} else {
+							ready(w)
+						}
+					}
+					if tr.From == Committed {
+						w.until(Committed)
+						w.results <- "canceled"
+					}
+				}
+				select {
+				case <-dead:
+				case <-time.After(10 * time.Second):
+					t.Fatal("luod was not killed there: the test proves nothing")
+				}
+				w.c.drop()
+				w.answer = loading.Answer{}
+				w.start()
+				s := w.status()
+				if s.Phase != Idle && s.Phase != Restoring || s.Generation != generation || len(s.Lost) != 0 || s.Degraded != "" {
+					t.Fatalf("after the restart: %+v", s)
+				}
+				// It says so, unless nothing was begun or all was over.
+				if begun := tr.On != complete && !(tr.On == triggered && !written); begun && s.LastError == "" {
+					t.Errorf("nothing is said about the update that was taken back")
+				}
+				if out := w.kernel.Outgoing(); len(out) != 0 {
+					t.Fatalf("still preserved: %v", out)
+				}
+				w.look(a, 2)
+				w.look(b, 2)
+				// The registration outlives luod, and the next update works.
+				w.begin()
+				w.ready(a)
+				w.until(Committed)
+				w.reboot()
+				w.fetch(a, 2)
+				w.fetch(b, 2)
+				w.expect(Idle, generation+1)
+				if in := w.kernel.Incoming(); len(in) != 0 {
+					t.Fatalf("still open: %v", in)
+				}
+			})
+		}
+	}
+}
+
+func TestTheDiagramIsTrue(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("# Phases of a live update\n\nMade from the table in internal/coordinator/phase.go by its tests (`UPDATE=1 go test ./luod/internal/coordinator`).\n\n```mermaid\nstateDiagram-v2\n    [*] --> idle\n")
+	for _, tr := range transitions {
+		fmt.Fprintf(&text, "    %s --> %s: %s\n", tr.From, tr.To, tr.On)
+	}
+	text.WriteString("```\n")
+	path := filepath.Join("..", "..", "states.md")
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(path, []byte(text.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	have, err := os.ReadFile(path)
+	if err != nil || string(have) != text.String() {
+		t.Fatalf("%s is out of date (%v)", path, err)
+	}
+}

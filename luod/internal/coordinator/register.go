@@ -1,0 +1,92 @@
+package coordinator
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/liveupdate/luod/luod/internal/callers"
+)
+
+// Registration is what a service asked for by Register.
+type Registration struct {
+	// Timeout is how long it may take from its turn on to say Ready.
+	Timeout time.Duration `json:"timeout"`
+	// Optional lets the update go on without it if it fails.
+	Optional bool `json:"optional,omitempty"`
+	// After and Before name units that are prepared earlier or later.
+	After  []string `json:"after,omitempty"`
+	Before []string `json:"before,omitempty"`
+}
+
+// The bounds of a registration.
+const (
+	DefaultTimeout   = 90 * time.Second
+	minTimeout       = time.Millisecond
+	maxOrder         = 256
+	maxRegistrations = 4096
+)
+
+// Register makes unit take part in live updates for as long as it runs, whatever
+// becomes of the connection it did so by. A second call replaces the first, and
+// one while the unit is being prepared also tells it so again.
+func (c *Coordinator) Register(ctx context.Context, unit string, r Registration) error {
+	if r.Timeout == 0 {
+		r.Timeout = DefaultTimeout
+	}
+	switch names := append(slices.Clone(r.After), r.Before...); {
+	case r.Timeout < minTimeout || r.Timeout > prepareTimeout:
+		return fault("BadRequest", "register %s: the timeout %s is not between %s and %s", unit, r.Timeout, minTimeout, prepareTimeout)
+	case len(names) > maxOrder:
+		return fault("BadRequest", "register %s: it names %d units to be ordered with, and at most %d can be", unit, len(names), maxOrder)
+	case slices.Contains(names, unit):
+		return fault("BadRequest", "register %s: it can't come before or after itself", unit)
+	default:
+		for _, name := range names {
+			if !callers.ValidService(name) {
+				return fault("BadRequest", "register %s: %q is no name of a service", unit, strings.ToValidUTF8(name, "?"))
+			}
+		}
+	}
+	_, err := do(ctx, c, func() (any, error) {
+		_, again := c.rec.Registered[unit]
+		if !again && len(c.rec.Registered) >= maxRegistrations {
+			return nil, fault("TooMany", "register %s: %d units are registered already", unit, maxRegistrations)
+		}
+		was := c.rec.Registered[unit]
+		if c.rec.Registered == nil {
+			c.rec.Registered = map[string]Registration{}
+		}
+		c.rec.Registered[unit] = r
+		if err := c.save(); err != nil {
+			if c.rec.Registered[unit] = was; !again {
+				delete(c.rec.Registered, unit)
+			}
+			return nil, fault("NoRecord", "register %s: %w", unit, err)
+		}
+		c.Log.Info("a service takes part in live updates", "unit", unit, "timeout", r.Timeout)
+		if u := c.update; u != nil && u.barrier != nil && c.rec.Phase == Preparing {
+			c.invite(u, unit)
+		}
+		return nil, nil
+	})
+	return err
+}
+
+// Unregister ends it. Who does so while it is asked for is not ready, and is
+// dealt with as if it had failed.
+func (c *Coordinator) Unregister(ctx context.Context, unit string) error {
+	_, err := do(ctx, c, func() (any, error) {
+		if _, is := c.rec.Registered[unit]; !is {
+			return nil, fault("NotRegistered", "unregister %s: it is not registered", unit)
+		}
+		delete(c.rec.Registered, unit)
+		if u := c.update; u != nil && u.barrier != nil && c.rec.Phase == Preparing {
+			_ = u.barrier.Fail(unit, "it unregistered while the update was prepared")
+			c.turns(u)
+		}
+		return nil, c.save()
+	})
+	return err
+}
