@@ -241,7 +241,8 @@ type Status struct {
 	FileDescriptors int      `json:"fileDescriptors"`
 	Waiting         []string `json:"waiting"`
 	LastError       string   `json:"lastError"`
-	LoadedKernel    string   `json:"loadedKernel"`
+	LeftBehind      []struct{ Unit, Reason string }
+	LoadedKernel    string `json:"loadedKernel"`
 	Lost            []struct{ Unit, Name, Reason string }
 	TimeLine        []struct {
 		Name string `json:"name"`

@@ -19,8 +19,9 @@ Wants=luod.service
 [Service]
 Type=notify
 Environment=KEEPER_FILES=data:4096
+Environment=KEEPER_ARGS=
 EnvironmentFile=-/etc/keeper/%i
-ExecStart=/usr/lib/luod-lab/keeper --unit %n --files ${KEEPER_FILES}
+ExecStart=/usr/lib/luod-lab/keeper --unit %n --files ${KEEPER_FILES} $KEEPER_ARGS
 TimeoutStartSec=100
 
 [Install]

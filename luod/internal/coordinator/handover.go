@@ -31,6 +31,9 @@ func (c *Coordinator) Preserve(ctx context.Context, unit string, names []string,
 }
 
 // Release gives up the unit's files of these names, or all if there are none.
+//
+// Killed before the record says so: one that lies in an incoming session is back
+// after the next start, and the unit, which got no answer, releases it again.
 func (c *Coordinator) Release(ctx context.Context, unit string, names []string) error {
 	_, err := do(ctx, c, func() (any, error) {
 		if err := c.steady("give file descriptors up"); err != nil {
@@ -42,6 +45,12 @@ func (c *Coordinator) Release(ctx context.Context, unit string, names []string) 
 		c.Log.Info("gave file descriptors up", "unit", unit, "count", len(names))
 		if len(names) == 0 {
 			names = c.awaited(unit)
+		}
+		if c.incoming[unit] != nil {
+			if c.rec.Released == nil {
+				c.rec.Released = map[string][]string{}
+			}
+			c.rec.Released[unit] = append(c.rec.Released[unit], names...)
 		}
 		c.fetched(unit, names)
 		return nil, c.save()

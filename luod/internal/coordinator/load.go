@@ -143,7 +143,9 @@ func (c *Coordinator) preflight(u *update) error {
 	if err := c.inside(u, func() error { request = c.again(loading.Load, u.options.Override); return nil }); err != nil {
 		return err
 	}
-	answer, err := c.ask(u.ctx, request)
+	// It is brief, and one that is killed leaves nobody knowing what is loaded: a
+	// cancellation waits for it.
+	answer, err := c.ask(context.WithoutCancel(u.ctx), request)
 	// What is loaded now is not known, unless the answer says that it was left.
 	if err != nil && answer.Kind != loading.CheckFailed {
 		_, e := do(context.Background(), c, func() (any, error) { c.rec.Loaded = nil; return nil, nil })

@@ -42,8 +42,8 @@ type transition struct {
 }
 
 // transitions is the whole state machine: no other change of the phase happens.
-// The list of places where tests kill luod
-// is made from it.
+// The diagram in luod/states.md and
+// the list of places where tests kill luod are made from it.
 var transitions = []transition{
 	{Idle, triggered, Checking},
 	{Restoring, triggered, Checking},

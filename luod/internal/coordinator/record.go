@@ -16,17 +16,20 @@ import (
 // boot. It lies in /run, so a new boot starts without one. It is written before
 // the step it announces; a step announced and not done is undone.
 type record struct {
-	Phase      Phase           `json:"phase"`
-	Generation uint64          `json:"generation"`
-	OldKernel  string          `json:"oldKernel"`
-	Loaded     *Loaded         `json:"loaded"`
-	Degraded   string          `json:"degraded"`
-	Warning    string          `json:"warning"`
-	Waiting    []string        `json:"waiting"`
-	Fetched    []string        `json:"fetched"`
-	Lost       []restorer.Loss `json:"lost"`
-	TimeLine   []manifest.Mark `json:"timeLine"`
-	LastError  string          `json:"lastError"`
+	Phase      Phase    `json:"phase"`
+	Generation uint64   `json:"generation"`
+	OldKernel  string   `json:"oldKernel"`
+	Loaded     *Loaded  `json:"loaded"`
+	Degraded   string   `json:"degraded"`
+	Warning    string   `json:"warning"`
+	Waiting    []string `json:"waiting"`
+	Fetched    []string `json:"fetched"`
+	// Released are files that units gave up before they had fetched all, by unit:
+	// they are still in their sessions and must not come back from there.
+	Released  map[string][]string `json:"released,omitempty"`
+	Lost      []restorer.Loss     `json:"lost"`
+	TimeLine  []manifest.Mark     `json:"timeLine"`
+	LastError string              `json:"lastError"`
 	// Registered are the services that take part, and Asked those that were told
 	// of the update under way; nil means that nobody was told anything.
 	Registered map[string]Registration `json:"registered,omitempty"`

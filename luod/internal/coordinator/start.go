@@ -185,7 +185,7 @@ func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session,
 		return
 	}
 	have := func(unit, name string) bool {
-		if again && len(c.rec.TimeLine) > 0 && slices.Contains(c.rec.Fetched, unit) {
+		if again && len(c.rec.TimeLine) > 0 && slices.Contains(c.rec.Fetched, unit) || slices.Contains(c.rec.Released[unit], name) {
 			return true
 		}
 		files, err := c.vault.Select(unit, []string{name})
@@ -234,6 +234,9 @@ func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session,
 			s := r.Sessions[f.Session]
 			if s != nil {
 				a.sessions[f.Session] = s
+			}
+			if slices.Contains(c.rec.Released[u.Name], f.Name) {
+				continue
 			}
 			// One that came back otherwise than it went stays in its session,
 			// which therefore is never finished.

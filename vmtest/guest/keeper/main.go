@@ -53,14 +53,22 @@ func main() {
 	log.SetFlags(0)
 	unit := flag.String("unit", "", "the unit's name, to tell services apart")
 	files := flag.String("files", "data:4096", "comma-separated NAME:SIZE[:KIND]; KIND is sealed, immutable, sparse, readonly or moved")
+	var part participation
+	flag.BoolVar(&part.register, "register", false, "take part in live updates")
+	flag.BoolVar(&part.Optional, "optional", false, "updates may go on without this service")
+	flag.DurationVar(&part.Timeout, "timeout", 0, "how long this service may take to be ready")
+	after := flag.String("after", "", "comma-separated units to be prepared after")
 	out := flag.String("report", "/run/keeper", "directory to write the report to")
 	flag.Parse()
-	if err := run(*unit, *files, *out); err != nil {
+	if *after != "" {
+		part.After = strings.Split(*after, ",")
+	}
+	if err := run(*unit, *files, *out, part); err != nil {
 		log.Fatal("keeper: ", err)
 	}
 }
 
-func run(unit, spec, out string) error {
+func run(unit, spec, out string, part participation) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	defer cancel()
 	luod, err := client.Connect(ctx)
@@ -116,6 +124,13 @@ func run(unit, spec, out string) error {
 		return err
 	}
 	log.Printf("fresh=%v files=%d", r.Fresh, len(r.Files))
+	if part.register {
+		events, err := luod.Register(ctx, part.Participation)
+		if err != nil {
+			return err
+		}
+		go part.answer(luod, events, unit, out)
+	}
 	ready()
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
