@@ -14,9 +14,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// updateFlags are those of live-update alone.
+type updateFlags struct{ verify, dryRun, noBlock, ignoreInhibitors bool }
+
 func liveUpdateCommand(o *options) *cobra.Command {
 	var f kernelFlags
-	var verify, dryRun, noBlock bool
+	var u updateFlags
 	cmd := &cobra.Command{
 		Use:   "live-update [ENTRY]",
 		Short: "Boot another kernel, with everything that was handed over",
@@ -31,7 +34,7 @@ func liveUpdateCommand(o *options) *cobra.Command {
 			}
 			defer d.close()
 			load := len(args) > 0 || f.given()
-			if load && dryRun {
+			if load && u.dryRun {
 				return fmt.Errorf("naming a kernel loads it, and --dry-run changes nothing: see 'luoctl check', or load it first with 'luoctl load'")
 			}
 			stop := d.follow(cmd.ErrOrStderr())
@@ -41,25 +44,25 @@ func liveUpdateCommand(o *options) *cobra.Command {
 					return err
 				}
 			}
-			generation, err := d.liveUpdate(cmd.Context(), verify, dryRun, noBlock, f.force)
-			if refused(err, "NoKernelLoaded") && !dryRun {
+			generation, err := d.liveUpdate(cmd.Context(), u, f.force)
+			if refused(err, "NoKernelLoaded") && !u.dryRun {
 				// As systemctl kexec does.
 				if _, err := d.kernel(cmd.Context(), "Load", nil, f); err != nil {
 					return err
 				}
-				generation, err = d.liveUpdate(cmd.Context(), verify, dryRun, noBlock, f.force)
+				generation, err = d.liveUpdate(cmd.Context(), u, f.force)
 			}
 			if err != nil {
 				return err
 			}
 			if o.json {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"generation": generation, "dryRun": dryRun})
+				return printJSON(cmd.OutOrStdout(), map[string]any{"generation": generation, "dryRun": u.dryRun})
 			}
-			if dryRun {
+			if u.dryRun {
 				fmt.Fprintf(cmd.OutOrStdout(), "Ready for live update %d.\n", generation)
 				return nil
 			}
-			if noBlock {
+			if u.noBlock {
 				fmt.Fprintf(cmd.OutOrStdout(), "Live update %d is being prepared; see 'luoctl status'.\n", generation)
 				return nil
 			}
@@ -68,19 +71,23 @@ func liveUpdateCommand(o *options) *cobra.Command {
 		},
 	}
 	f.register(cmd)
-	cmd.Flags().BoolVar(&verify, "verify", false, "compare the SHA-256 of everything sealed against writing, before and after")
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "do all checks and nothing else")
-	cmd.Flags().BoolVar(&noBlock, "no-block", false, "do not wait until the shutdown has begun")
+	cmd.Flags().BoolVar(&u.verify, "verify", false, "compare the SHA-256 of everything sealed against writing, before and after")
+	cmd.Flags().BoolVar(&u.dryRun, "dry-run", false, "do all checks and nothing else")
+	cmd.Flags().BoolVar(&u.noBlock, "no-block", false, "do not wait until the shutdown has begun")
+	cmd.Flags().BoolVarP(&u.ignoreInhibitors, "ignore-inhibitors", "i", false, "go on in spite of inhibitors")
 	return cmd
 }
 
-func (d *daemon) liveUpdate(ctx context.Context, verify, dryRun, noBlock bool, force []string) (generation uint64, err error) {
-	options := map[string]dbus.Variant{"verify": dbus.MakeVariant(verify), "dry-run": dbus.MakeVariant(dryRun)}
+func (d *daemon) liveUpdate(ctx context.Context, u updateFlags, force []string) (generation uint64, err error) {
+	options := map[string]dbus.Variant{"verify": dbus.MakeVariant(u.verify), "dry-run": dbus.MakeVariant(u.dryRun)}
 	if len(force) > 0 {
 		options["override"] = dbus.MakeVariant(force)
 	}
-	if noBlock {
+	if u.noBlock {
 		options["no-block"] = dbus.MakeVariant(true)
+	}
+	if u.ignoreInhibitors {
+		options["ignore-inhibitors"] = dbus.MakeVariant(true)
 	}
 	defer d.cancelOnInterrupt()()
 	err = d.call(context.WithoutCancel(ctx), "LiveUpdate", options).Store(&generation)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -19,6 +20,10 @@ type options struct {
 
 func main() {
 	if err := root().Execute(); err != nil {
+		var other *exitCode
+		if errors.As(err, &other) {
+			os.Exit(other.code)
+		}
 		fmt.Fprintln(os.Stderr, "luoctl: "+strings.TrimPrefix(err.Error(), "luoctl: "))
 		os.Exit(1)
 	}
@@ -37,6 +42,6 @@ func root() *cobra.Command {
 	}
 	cmd.PersistentFlags().BoolVar(&o.json, "json", false, "print JSON")
 	cmd.PersistentFlags().BoolVar(&o.noAskPassword, "no-ask-password", false, "do not ask for a password when a privilege is missing")
-	cmd.AddCommand(statusCommand(o), listCommand(o), entriesCommand(o), checkCommand(o), loadCommand(o), unloadCommand(o), liveUpdateCommand(o), cancelCommand(o))
+	cmd.AddCommand(statusCommand(o), listCommand(o), entriesCommand(o), checkCommand(o), loadCommand(o), unloadCommand(o), liveUpdateCommand(o), cancelCommand(o), inhibitCommand(o), inhibitorsCommand(o))
 	return cmd
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/bus"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/loader"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/socket"
@@ -79,9 +80,15 @@ func run(log *slog.Logger) error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	locks, err := inhibitors.Open(filepath.Join(dir, "inhibit"), nil)
+	if err != nil {
+		return err
+	}
+	defer locks.Close()
+	door.Locks = locks
 	c, err := coordinator.Start(ctx, coordinator.Config{
 		Kernel: luo.New(), Store: store, Loader: loader.Loader{Program: loader.Program}, Jumper: pid1.Jumper{},
-		Units: pid1.Units{}, Clock: coordinator.SystemClock{}, Announce: door.Announce, Machine: machine,
+		Units: pid1.Units{}, Clock: coordinator.SystemClock{}, Announce: door.Announce, Inhibitors: door.Inhibitors, Machine: machine,
 		Record: filepath.Join(dir, "record.json"), Log: log,
 		Changed: func(s coordinator.Status) {
 			door.Changed(s)

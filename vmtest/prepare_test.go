@@ -64,6 +64,17 @@ systemctl start --no-block $(seq -f 'keeper@%g.service' 8)`)
 	refused("one hangs", "echo hang > /run/keeper/keeper@5.service.mode; luoctl live-update", "keeper@5.service: it did not say Ready within 4s")
 	refused("a cancellation", "luoctl live-update & sleep 0.5; luoctl cancel --message 'changed my mind'; wait $!", "changed my mind")
 	refused("Ctrl-C", `luoctl live-update & sleep 1.5; kill -INT $!; wait $!`, "Ctrl-C")
+	// Who inhibits, here or at logind, is honoured and named.
+	for _, inhibit := range []string{"luoctl inhibit --who backup --why 'it runs'", "systemd-inhibit --what=shutdown --who=backup --why='it runs' --mode=block"} {
+		r.Sh(t, "systemd-run -q --unit=inhibited "+inhibit+" sleep infinity; for i in $(seq 50); do luoctl list-inhibitors | grep -q backup && break; sleep 0.1; done; luoctl list-inhibitors | grep -q backup")
+		// A killed luod still knows of it.
+		r.Sh(t, kill)
+		res := must(r.Run(t.Context(), "luoctl live-update"))(t)
+		if res.Code == 0 || !strings.Contains(res.Stderr, "inhibited by backup") || !strings.Contains(res.Stderr, "it runs") {
+			t.Errorf("%s: exit code %d: %s", inhibit, res.Code, res.Stderr)
+		}
+		r.Sh(t, "systemctl stop inhibited; for i in $(seq 50); do luoctl list-inhibitors | grep -q backup || break; sleep 0.1; done")
+	}
 	// An ordinary user may not begin or end anything.
 	for _, call := range []string{"LiveUpdate a{sv} 0", "Cancel s x"} {
 		if text := r.Sh(t, "setpriv --reuid=65534 --regid=65534 --clear-groups busctl call org.luod.LiveUpdate1 /org/luod/LiveUpdate1 org.luod.LiveUpdate1.Manager "+call+" 2>&1; true"); !strings.Contains(text, "Access denied") {

@@ -15,6 +15,7 @@ import (
 // (org.freedesktop.DBus.GetConnectionCredentials).
 type credentials struct {
 	uid   uint32
+	pid   uint32 // for people to see, and nothing else
 	pidfd int
 }
 
@@ -33,6 +34,7 @@ func identify(ctx context.Context, conn *dbus.Conn, sender string) (credentials,
 		return c, fmt.Errorf("ask the bus who %s is: it does not tell the user", sender)
 	}
 	c.uid = uid
+	c.pid, _ = reply["ProcessID"].Value().(uint32)
 	switch fd := reply["ProcessFD"].Value().(type) {
 	case dbus.UnixFD:
 		c.pidfd = int(fd)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/liveupdate/luod/kexec/preflight"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/loading"
 )
 
@@ -49,16 +50,25 @@ type Door struct {
 	// Dial connects to the bus; the caller owns the connection.
 	Dial func(options ...dbus.ConnOption) (*dbus.Conn, error)
 
+	// Locks are the inhibitors that are taken here.
+	Locks Locks
 	// Exhausted is called once, when clients have left too many descriptors
 	// here that can't be closed. It must not block.
 	Exhausted func()
 
 	mu     sync.Mutex
 	props  *prop.Properties
+	conn   *dbus.Conn
 	strays int
 	// signals wait to be sent, and more says that there are some.
 	signals []coordinator.Signal
 	more    chan struct{}
+}
+
+// Locks is what Door wants of *inhibitors.Set.
+type Locks interface {
+	Add(i inhibitors.Inhibitor) (*os.File, error)
+	List() []inhibitors.Inhibitor
 }
 
 // retry is how soon a lost or missing bus is tried again.
@@ -121,11 +131,11 @@ func (d *Door) open(ctx context.Context) error {
 		return fmt.Errorf("take the name %s: another process owns it", Name)
 	}
 	d.mu.Lock()
-	d.props = props
+	d.props, d.conn = props, conn
 	d.mu.Unlock()
 	defer func() {
 		d.mu.Lock()
-		d.props = nil
+		d.props, d.conn = nil, nil
 		d.mu.Unlock()
 	}()
 	// What changed between the first look and now.

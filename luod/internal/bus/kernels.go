@@ -97,6 +97,7 @@ func kernelOptions(entry string, given map[string]dbus.Variant) (coordinator.Req
 
 func updateOptions(given map[string]dbus.Variant) (coordinator.Options, error) {
 	var o coordinator.Options
-	err := options(given, map[string]any{"verify": &o.Verify, "dry-run": &o.DryRun, "no-block": &o.NoBlock, "override": &o.Override})
+	err := options(given, map[string]any{"verify": &o.Verify, "dry-run": &o.DryRun, "no-block": &o.NoBlock,
+		"ignore-inhibitors": &o.IgnoreInhibitors, "override": &o.Override})
 	return o, err
 }

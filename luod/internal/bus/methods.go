@@ -11,6 +11,7 @@ import (
 
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
 
@@ -39,6 +40,8 @@ func describe() []introspect.Method {
 		{Name: "Unregister"},
 		{Name: "Ready"},
 		{Name: "Fail", Args: []introspect.Arg{in("reason", "s")}},
+		{Name: "Inhibit", Args: []introspect.Arg{in("what", "s"), in("who", "s"), in("why", "s"), in("mode", "s"), out("fd", "h")}},
+		{Name: "ListInhibitors", Args: []introspect.Arg{out("inhibitors", "a(ssssuu)")}},
 		{Name: "Cancel", Args: []introspect.Arg{in("reason", "s")}},
 		{Name: "ListNames", Args: []introspect.Arg{out("names", "a(ss)")}},
 		{Name: "ListFileDescriptors", Args: []introspect.Arg{out("fds", "a(sstus)")}},
@@ -58,7 +61,10 @@ func answer(err error) *dbus.Error {
 	name := failed
 	var refusal *vault.Refusal
 	var fault *coordinator.Fault
+	var noLock *inhibitors.Refusal
 	switch {
+	case errors.As(err, &noLock):
+		name = errorPrefix + noLock.Reason
 	case errors.As(err, &refusal):
 		name = errorPrefix + string(refusal.Reason)
 	case errors.As(err, &fault):
@@ -158,17 +164,7 @@ func (m *methods) Retrieve(names []string, msg dbus.Message, sender dbus.Sender)
 	for i, f := range fetch.Files {
 		fds[i] = named{fetch.Names[i], dbus.UnixFD(f.Fd())}
 	}
-	reply := &dbus.Message{
-		Type: dbus.TypeMethodReply,
-		Headers: map[dbus.HeaderField]dbus.Variant{
-			dbus.FieldDestination: dbus.MakeVariant(string(sender)),
-			dbus.FieldReplySerial: dbus.MakeVariant(msg.Serial()),
-			dbus.FieldSignature:   dbus.MakeVariant(dbus.SignatureOf(fds)),
-		},
-		Body: []any{fds},
-	}
-	if call := m.conn.Send(reply, nil); call != nil && call.Err != nil {
-		m.door.Log.Warn("could not send a unit its file descriptors; they stay here", "unit", unit, "error", call.Err)
+	if !m.reply(msg, sender, fds) {
 		return nil, nil
 	}
 	// They are on their way, and the vault keeps them in any case.
@@ -178,10 +174,29 @@ func (m *methods) Retrieve(names []string, msg dbus.Message, sender dbus.Sender)
 	return nil, nil
 }
 
+// reply answers msg with what may hold descriptors, and returns when they are on
+// their way; false says that they are not, and stay here.
+func (m *methods) reply(msg dbus.Message, sender dbus.Sender, value any) bool {
+	reply := &dbus.Message{
+		Type: dbus.TypeMethodReply,
+		Headers: map[dbus.HeaderField]dbus.Variant{
+			dbus.FieldDestination: dbus.MakeVariant(string(sender)),
+			dbus.FieldReplySerial: dbus.MakeVariant(msg.Serial()),
+			dbus.FieldSignature:   dbus.MakeVariant(dbus.SignatureOf(value)),
+		},
+		Body: []any{value},
+	}
+	if call := m.conn.Send(reply, nil); call != nil && call.Err != nil {
+		m.door.Log.Warn("could not send file descriptors; they stay here", "to", string(sender), "error", call.Err)
+		return false
+	}
+	return true
+}
+
 // ownReply marks calls whose method sends the reply itself, so that the library
 // doesn't send another. Errors are sent by the library all the same.
 func ownReply(msg *dbus.Message) {
-	if msg.Type == dbus.TypeMethodCall && msg.Headers[dbus.FieldMember].Value() == "Retrieve" {
+	if msg.Type == dbus.TypeMethodCall && (msg.Headers[dbus.FieldMember].Value() == "Retrieve" || msg.Headers[dbus.FieldMember].Value() == "Inhibit") {
 		msg.Flags |= dbus.FlagNoReplyExpected
 	}
 }
@@ -232,6 +247,9 @@ func (m *methods) LiveUpdate(given map[string]dbus.Variant, msg dbus.Message, se
 	parsed, err := updateOptions(given)
 	if err == nil {
 		err = m.door.authorize(m.ctx, m.conn, msg, string(sender), actionUpdate)
+	}
+	if err == nil && parsed.IgnoreInhibitors {
+		err = m.door.authorize(m.ctx, m.conn, msg, string(sender), actionIgnore)
 	}
 	if err != nil {
 		return 0, answer(err)

@@ -15,9 +15,12 @@ const (
 
 // The polkit actions of packaging/org.luod.LiveUpdate1.policy.
 const (
-	actionUpdate = "org.luod.LiveUpdate1.live-update"
-	actionLoad   = "org.luod.LiveUpdate1.load"
-	actionCheck  = "org.luod.LiveUpdate1.check"
-	actionCancel = "org.luod.LiveUpdate1.cancel"
-	actionList   = "org.luod.LiveUpdate1.list"
+	actionUpdate       = "org.luod.LiveUpdate1.live-update"
+	actionLoad         = "org.luod.LiveUpdate1.load"
+	actionCheck        = "org.luod.LiveUpdate1.check"
+	actionCancel       = "org.luod.LiveUpdate1.cancel"
+	actionInhibitBlock = "org.luod.LiveUpdate1.inhibit-block"
+	actionInhibitDelay = "org.luod.LiveUpdate1.inhibit-delay"
+	actionIgnore       = "org.luod.LiveUpdate1.ignore-inhibitors"
+	actionList         = "org.luod.LiveUpdate1.list"
 )

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/vault"
 	"github.com/liveupdate/luod/luod/loading"
@@ -49,13 +50,15 @@ type Machine struct {
 
 // Config is everything a Coordinator works with.
 type Config struct {
-	Kernel  *luo.Kernel
-	Store   Store
-	Loader  Loader
-	Jumper  Jumper
-	Units   Units
-	Clock   Clock
-	Machine Machine
+	Kernel *luo.Kernel
+	Store  Store
+	Loader Loader
+	Jumper Jumper
+	Units  Units
+	// Inhibitors lists all that there are, logind's too; nil means none.
+	Inhibitors func(ctx context.Context) ([]inhibitors.Inhibitor, error)
+	Clock      Clock
+	Machine    Machine
 	// Record is the path of the record of this boot, in a directory of /run.
 	Record string
 	Log    *slog.Logger

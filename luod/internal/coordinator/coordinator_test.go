@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luo/luofake"
 	"github.com/liveupdate/luod/luod/fdstore/fakestore"
+	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/vault"
@@ -49,6 +51,8 @@ type world struct {
 	clock    *fakeClock
 	signals  []Signal
 	running  map[string]pid1.Running
+	mu       sync.Mutex // of locks
+	locks    []inhibitors.Inhibitor
 }
 
 // Look tells of running, and of everybody else that it has always run.
@@ -113,7 +117,7 @@ func (w *world) start() {
 	c, err := Start(context.Background(), Config{
 		Kernel: w.kernel.LUO(), Store: w.store, Loader: w, Jumper: w, Record: w.record,
 		Machine: Machine{Release: "7.2", BootID: "b", CommandLine: w.line, Booted: time.Now},
-		Units:   w, Clock: w.clock, Announce: func(s Signal) { w.signals = append(w.signals, s) },
+		Units:   w, Inhibitors: func(context.Context) ([]inhibitors.Inhibitor, error) { return w.inhibitors() }, Clock: w.clock, Announce: func(s Signal) { w.signals = append(w.signals, s) },
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}, w.store.Listen())
 	if err != nil {

@@ -204,11 +204,12 @@ func (c *Coordinator) looked(u *update, running map[string]pid1.Running) {
 	}
 }
 
-// wait waits for the verdict.
+// wait waits for the verdict, and for those who want to delay it.
 func (c *Coordinator) wait(u *update) error {
+	began := c.Clock.Now()
 	select {
 	case <-u.passed:
-		return nil
+		return c.delay(u, began)
 	case <-u.ctx.Done():
 		return context.Cause(u.ctx)
 	}

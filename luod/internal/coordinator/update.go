@@ -41,6 +41,8 @@ type Options struct {
 	NoBlock bool
 	// Override are the names of preflight checks that may fail.
 	Override []string
+	// IgnoreInhibitors goes on in spite of them.
+	IgnoreInhibitors bool
 }
 
 // update is the one that is under way. It belongs to the coordinator's
@@ -71,6 +73,9 @@ func (c *Coordinator) LiveUpdate(ctx context.Context, options Options) (uint64, 
 	if options.DryRun {
 		return c.rehearse(ctx, options)
 	}
+	if err := c.inhibited(ctx, options); err != nil {
+		return 0, err
+	}
 	u, err := do(ctx, c, func() (*update, error) { return c.trigger(ctx, options) })
 	if err != nil {
 		return 0, err
@@ -92,6 +97,9 @@ func (c *Coordinator) LiveUpdate(ctx context.Context, options Options) (uint64, 
 
 // rehearse does every check that needs nothing to be changed.
 func (c *Coordinator) rehearse(ctx context.Context, options Options) (uint64, error) {
+	if err := c.inhibited(ctx, options); err != nil {
+		return 0, err
+	}
 	request, err := do(ctx, c, func() (loading.Request, error) {
 		if err := c.ready(ctx); err != nil {
 			return loading.Request{}, err
@@ -177,7 +185,11 @@ func (c *Coordinator) advance(u *update) error {
 	if err != nil {
 		return fault("PackFailed", "%w", err)
 	}
-	err = c.inside(u, func() error { return c.commit(result) })
+	// Who came meanwhile counts too.
+	err = c.inhibited(u.ctx, u.options)
+	if err == nil {
+		err = c.inside(u, func() error { return c.commit(result) })
+	}
 	if err != nil {
 		_, _ = do(context.Background(), c, func() (any, error) { c.outgoing = result; return nil, nil })
 	}
