@@ -177,7 +177,16 @@ func TestSidOlderToNewer(t *testing.T) {
 	}
 }
 
+// repeats skips what only repeats what other tests prove.
+func repeats(t *testing.T) {
+	t.Helper()
+	if os.Getenv("LUOD_TEST_ALL") != "1" {
+		t.Skip("repeats what others prove; make test-all runs it")
+	}
+}
+
 func TestTrixieNewerToOlder(t *testing.T) {
+	repeats(t)
 	r := start(t, lab.Trixie, true, 0)
 	enable(t, r, 2)
 	r.Sh(t, "systemctl enable -q --now plain.service")

@@ -23,6 +23,7 @@ import (
 	"github.com/liveupdate/luod/kexec/preflight"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/vault"
 	"github.com/liveupdate/luod/luod/loading"
 )
@@ -247,8 +248,13 @@ func open(t *testing.T) (*bus, *registry, *Door, *dbus.Conn) {
 	t.Helper()
 	b := newBus(t)
 	r := &registry{held: map[string]string{}, files: map[string]*os.File{}, status: coordinator.Status{Phase: coordinator.Idle, Generation: 3}}
+	locks, err := inhibitors.Open(filepath.Join(b.dir, "inhibit"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { locks.Close() })
 	d := &Door{
-		Registry: r, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Dial: b.dial,
+		Registry: r, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Dial: b.dial, Locks: locks,
 		Unit: func(pidfd int) (string, error) {
 			if err := unix.PidfdSendSignal(pidfd, 0, nil, 0); err != nil {
 				return "", err
@@ -508,6 +514,8 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		fmt.Println("LiveUpdate", errorName(call(conn, "LiveUpdate", none).Err))
+		fmt.Println("Cancel", errorName(call(conn, "Cancel", "x").Err))
+		fmt.Println("Inhibit", errorName(call(conn, "Inhibit", "live-update", "x", "y", "block").Err))
 		fmt.Println("Load", errorName(call(conn, "Load", "/k", none).Err))
 		fmt.Println("Check", errorName(call(conn, "Check", "/etc/shadow", none).Err))
 		fmt.Println("ListEntries", errorName(call(conn, "ListEntries").Err))
@@ -541,7 +549,7 @@ func TestAnOrdinaryUserMayOnlyDoWhatServicesDo(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	const denied = "org.freedesktop.DBus.Error.AccessDenied"
-	want := "LiveUpdate " + denied + "\nLoad " + denied + "\nCheck " + denied + "\nListEntries " + denied + "\nUnload " + denied + "\nListFileDescriptors " + denied + "\nListNames <nil>\nRequestName " + denied + "\n"
+	want := "LiveUpdate " + denied + "\nCancel " + denied + "\nInhibit " + denied + "\nLoad " + denied + "\nCheck " + denied + "\nListEntries " + denied + "\nUnload " + denied + "\nListFileDescriptors " + denied + "\nListNames <nil>\nRequestName " + denied + "\n"
 	if string(out) != want {
 		t.Errorf("got\n%s\nwant\n%s", out, want)
 	}

@@ -1,0 +1,130 @@
+package bus
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/luod/internal/coordinator"
+)
+
+func TestRegister(t *testing.T) {
+	_, r, _, conn := open(t)
+	v := dbus.MakeVariant
+	for name, given := range map[string]map[string]dbus.Variant{
+		"UnknownOption": {"colour": v("red")},
+		"BadRequest":    {"on-failure": v("explode")},
+	} {
+		if err := call(conn, "Register", given).Err; errorName(err) != errorPrefix+name {
+			t.Errorf("%v: %v", given, err)
+		}
+	}
+	if err := call(conn, "Register", map[string]dbus.Variant{"timeout": v(uint64(1) << 63)}).Err; errorName(err) != errorPrefix+"BadRequest" {
+		t.Errorf("an endless timeout: %v", err)
+	}
+	var path dbus.ObjectPath
+	if err := call(conn, "Register", map[string]dbus.Variant{
+		"timeout": v(uint64(1_500_000)), "on-failure": v("ignore"), "after": v([]string{"a.service"}), "before": v([]string{"b.service"}),
+	}).Store(&path); err != nil {
+		t.Fatal(err)
+	}
+	if path != "/org/luod/LiveUpdate1/unit/test_2eservice" {
+		t.Errorf("the object is %s", path)
+	}
+	want := fmt.Sprintf("test.service %+v", coordinator.Registration{Timeout: 1500 * time.Millisecond, Optional: true, After: []string{"a.service"}, Before: []string{"b.service"}})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.Equal(r.registered, []string{want}) {
+		t.Errorf("registered %q, want %q", r.registered, want)
+	}
+}
+
+// Signals that no bus took are sent by the next, in order.
+func TestSignalsWaitForTheBus(t *testing.T) {
+	b, _, d, conn := open(t)
+	listen := func(conn *dbus.Conn) chan *dbus.Signal {
+		signals := make(chan *dbus.Signal, 100)
+		conn.Signal(signals)
+		if err := conn.AddMatchSignal(dbus.WithMatchSender(Name)); err != nil {
+			t.Fatal(err)
+		}
+		return signals
+	}
+	next := func(signals chan *dbus.Signal) string {
+		t.Helper()
+		for {
+			select {
+			case s := <-signals:
+				if s.Name == Interface+".PrepareForLiveUpdate" || s.Name == unitInterface+".PrepareForLiveUpdate" || s.Name == unitInterface+".Cancelled" {
+					return fmt.Sprint(s.Path, " ", s.Name, " ", len(s.Body), " ", s.Body[0])
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatal("no signal")
+			}
+		}
+	}
+	signals := listen(conn)
+	d.Announce(coordinator.Signal{Start: true, Generation: 4, Deadline: time.Now().Add(time.Minute)})
+	if got := next(signals); got != Path+" "+Interface+".PrepareForLiveUpdate 3 true" {
+		t.Errorf("got %s", got)
+	}
+	b.kill()
+	const unit = Path + "/unit/x_2eservice "
+	d.Announce(coordinator.Signal{Unit: "x.service", Start: true, Generation: 5, Deadline: time.Now().Add(time.Minute)})
+	d.Announce(coordinator.Signal{Unit: "x.service", Generation: 6, Reason: "no"})
+	// Listen before the door opens, so that nothing is missed.
+	early := make(chan *dbus.Signal, 100)
+	go func() {
+		for range 1000 {
+			if conn, err := b.dial(); err == nil {
+				conn.Signal(early)
+				_ = conn.AddMatchSignal(dbus.WithMatchPathNamespace(Path))
+				return
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}()
+	b.run()
+	var got []string
+	for range 2 {
+		got = append(got, next(early))
+	}
+	if want := []string{unit + unitInterface + ".PrepareForLiveUpdate 2 5", unit + unitInterface + ".Cancelled 2 6"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestAnInhibitorHoldsAsLongAsTheCallerKeepsIt(t *testing.T) {
+	_, _, d, conn := open(t)
+	if err := call(conn, "Inhibit", "sleep", "x", "y", "block").Err; errorName(err) != errorPrefix+"BadRequest" {
+		t.Fatalf("another what: %v", err)
+	}
+	before := openFDs(t)
+	for range 20 {
+		var fd dbus.UnixFD
+		if err := call(conn, "Inhibit", "live-update", "me", "why", "block").Store(&fd); err != nil {
+			t.Fatal(err)
+		}
+		var list []inhibitor
+		if err := call(conn, "ListInhibitors").Store(&list); err != nil || len(list) == 0 || list[len(list)-1].Who != "me" || list[len(list)-1].PID == 0 {
+			t.Fatalf("%+v, %v", list, err)
+		}
+		unix.Close(int(fd))
+	}
+	for range 1000 {
+		if len(d.Locks.List()) == 0 {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if list := d.Locks.List(); len(list) != 0 {
+		t.Errorf("still locked: %+v", list)
+	}
+	if after := openFDs(t); after > before {
+		t.Errorf("%d file descriptors before, %d after", before, after)
+	}
+}
