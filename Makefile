@@ -18,6 +18,7 @@ build:
 	mkdir -p bin
 	$(GO) build $(GOFLAGS_BUILD) -o bin/luod ./luod
 	$(GO) build $(GOFLAGS_BUILD) -o bin/luoctl ./luoctl
+	$(GO) build $(GOFLAGS_BUILD) -o bin/systemctl-shim ./luoctl/systemctl-shim
 	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-reissue ./hooks/luod-reissue
 	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-kexec ./hooks/luod-kexec
 
@@ -25,6 +26,7 @@ install: build
 	install -D -m 0755 bin/luod $(DESTDIR)$(prefix)/lib/luod/luod
 	install -D -m 0755 bin/luod-reissue $(DESTDIR)$(prefix)/lib/luod/luod-reissue
 	install -D -m 0755 bin/luod-kexec $(DESTDIR)$(prefix)/lib/luod/luod-kexec
+	install -D -m 0755 bin/systemctl-shim $(DESTDIR)$(prefix)/lib/luod/systemctl-shim
 	install -D -m 0755 bin/luoctl $(DESTDIR)$(prefix)/bin/luoctl
 	install -D -m 0644 -t $(DESTDIR)$(unitdir) units/luod.service units/live-update.target units/luod-live-update.service
 	install -D -m 0644 units/systemd-kexec-luod.conf $(DESTDIR)$(unitdir)/systemd-kexec.service.d/50-luod.conf
@@ -84,7 +86,7 @@ lint:
 
 FUZZTIME ?= 5m
 fuzz:
-	@set -e; for t in ./luod/internal/manifest:FuzzDecode ./luod/internal/callers:FuzzUnitOfCgroup ./kexec:FuzzCommandLine \
+	@set -e; for t in ./luod/declaration:FuzzParse ./luoctl:FuzzParseWhen ./luod/internal/manifest:FuzzDecode ./luod/internal/callers:FuzzUnitOfCgroup ./kexec:FuzzCommandLine \
 		./kexec/image:FuzzRead ./kexec/image:FuzzScan ./kexec/initrd:FuzzRead ./kexec/compression:FuzzReader ./kexec/pe:FuzzSections \
 		./kexec/uki:FuzzRead ./kexec/bootentry:FuzzType1 ./kexec/bootentry:FuzzUKI ./kexec/preflight:FuzzSigners; do \
 		echo "$$t"; $(GO) test -run '^$$' -fuzz "^$${t#*:}\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x "$${t%:*}"; done

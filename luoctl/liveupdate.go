@@ -15,7 +15,11 @@ import (
 )
 
 // updateFlags are those of live-update alone.
-type updateFlags struct{ verify, dryRun, noBlock, ignoreInhibitors bool }
+type updateFlags struct {
+	verify, dryRun, noBlock, ignoreInhibitors bool
+	when                                      string
+	at                                        time.Time
+}
 
 func liveUpdateCommand(o *options) *cobra.Command {
 	var f kernelFlags
@@ -28,6 +32,18 @@ func liveUpdateCommand(o *options) *cobra.Command {
 			"Returns when the shutdown has begun; before that any error means that nothing was stopped.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch u.when {
+			case "", "now":
+			case "cancel":
+				return cancel(cmd, o, "the schedule was cancelled")
+			case "show":
+				return showSchedule(cmd, o)
+			default:
+				var err error
+				if u.at, err = parseWhen(u.when, time.Now()); err != nil {
+					return err
+				}
+			}
 			d, err := connect(o)
 			if err != nil {
 				return err
@@ -62,6 +78,10 @@ func liveUpdateCommand(o *options) *cobra.Command {
 				fmt.Fprintf(cmd.OutOrStdout(), "Ready for live update %d.\n", generation)
 				return nil
 			}
+			if !u.at.IsZero() {
+				fmt.Fprintf(cmd.OutOrStdout(), "Live update %d is scheduled for %s; take it back with 'luoctl cancel'.\n", generation, u.at.Format(time.DateTime))
+				return nil
+			}
 			if u.noBlock {
 				fmt.Fprintf(cmd.OutOrStdout(), "Live update %d is being prepared; see 'luoctl status'.\n", generation)
 				return nil
@@ -74,6 +94,7 @@ func liveUpdateCommand(o *options) *cobra.Command {
 	cmd.Flags().BoolVar(&u.verify, "verify", false, "compare the SHA-256 of everything sealed against writing, before and after")
 	cmd.Flags().BoolVar(&u.dryRun, "dry-run", false, "do all checks and nothing else")
 	cmd.Flags().BoolVar(&u.noBlock, "no-block", false, "do not wait until the shutdown has begun")
+	cmd.Flags().StringVar(&u.when, "when", "", "begin at this `TIME`, such as '+30min' or '22:30'; or 'show' or 'cancel' what is scheduled")
 	cmd.Flags().BoolVarP(&u.ignoreInhibitors, "ignore-inhibitors", "i", false, "go on in spite of inhibitors")
 	return cmd
 }
@@ -85,6 +106,9 @@ func (d *daemon) liveUpdate(ctx context.Context, u updateFlags, force []string) 
 	}
 	if u.noBlock {
 		options["no-block"] = dbus.MakeVariant(true)
+	}
+	if !u.at.IsZero() {
+		options["when"] = dbus.MakeVariant(uint64(u.at.UnixMicro()))
 	}
 	if u.ignoreInhibitors {
 		options["ignore-inhibitors"] = dbus.MakeVariant(true)

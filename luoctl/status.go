@@ -34,6 +34,8 @@ type status struct {
 	Lost      []loss   `json:"lost"`
 	TimeLine  []mark   `json:"timeLine"`
 	LastError string   `json:"lastError"`
+	// Scheduled is when the next is to begin, in µs of the wall clock, or 0.
+	Scheduled uint64 `json:"scheduled"`
 	// Services are being prepared, LeftBehind were not ready and left out.
 	Services   []service    `json:"services"`
 	LeftBehind []leftBehind `json:"leftBehind"`
@@ -110,7 +112,7 @@ func (d *daemon) status(ctx context.Context) (status, error) {
 		"Units": &s.Units, "FileDescriptors": &s.FileDescriptors, "Bytes": &s.Bytes,
 		"Waiting": &s.Waiting, "OldKernel": &s.OldKernel, "Lost": &s.Lost,
 		"TimeLine": &s.TimeLine, "LastError": &s.LastError,
-		"Services": &s.Services, "LeftBehind": &s.LeftBehind,
+		"Scheduled": &s.Scheduled, "Services": &s.Services, "LeftBehind": &s.LeftBehind,
 	} {
 		if err := dbus.Store([]any{props[name].Value()}, into); err != nil {
 			return s, fmt.Errorf("read the property %s: %w", name, err)
@@ -152,6 +154,9 @@ func printStatus(w io.Writer, s status, c palette) {
 	line("Held", "%s of %s, %s", count(s.FileDescriptors, "file descriptor"), count(s.Units, "unit"), size(s.Bytes))
 	if len(s.Waiting) > 0 {
 		line("Waiting", "%s", strings.Join(s.Waiting, ", "))
+	}
+	if s.Scheduled > 0 {
+		line("Scheduled", "%s", time.UnixMicro(int64(s.Scheduled)).Format(time.DateTime))
 	}
 	for _, v := range s.Services {
 		line("Service", "%s %s%s", v.Unit, v.State, because(v.Reason))

@@ -27,7 +27,10 @@ func TestEveryoneIsReadyOrNobodyMoves(t *testing.T) {
 for i in 1 2 3 4 5 6 7 8; do echo KEEPER_FILES=`+everyKind+` > /etc/keeper/$i; echo 'KEEPER_ARGS="--register --timeout=4s"' >> /etc/keeper/$i; done
 echo 'KEEPER_ARGS="--register --timeout=4s --after=keeper@1.service"' >> /etc/keeper/2
 echo 'KEEPER_ARGS="--register --timeout=4s --after=keeper@2.service"' >> /etc/keeper/3
-echo 'KEEPER_ARGS="--register --timeout=4s --optional"' >> /etc/keeper/8
+echo 'KEEPER_ARGS="--register"' >> /etc/keeper/8
+mkdir -p /etc/systemd/system/keeper@8.service.d
+printf '[X-LiveUpdate]\nPreserve=dbus\nTimeoutSec=4\nOnFailure=ignore\n' > /etc/systemd/system/keeper@8.service.d/50-live-update.conf
+systemctl daemon-reload
 systemctl enable -q $(seq -f 'keeper@%g.service' 8)
 systemctl start --no-block $(seq -f 'keeper@%g.service' 8)`)
 	before := must(r.Reports(t.Context(), services))(t)
@@ -64,6 +67,11 @@ systemctl start --no-block $(seq -f 'keeper@%g.service' 8)`)
 	refused("one hangs", "echo hang > /run/keeper/keeper@5.service.mode; luoctl live-update", "keeper@5.service: it did not say Ready within 4s")
 	refused("a cancellation", "luoctl live-update & sleep 0.5; luoctl cancel --message 'changed my mind'; wait $!", "changed my mind")
 	refused("Ctrl-C", `luoctl live-update & sleep 1.5; kill -INT $!; wait $!`, "Ctrl-C")
+	// What a unit file says is read, and if it can't be, nothing begins.
+	const dropIn = "/etc/systemd/system/keeper@7.service.d/50-live-update.conf"
+	r.Sh(t, "D="+dropIn+"; mkdir -p ${D%/*}; printf '[X-LiveUpdate]\nTimeoutSec=soon\n' > $D; systemctl daemon-reload")
+	refused("a bad declaration", "luoctl live-update", dropIn+":2: TimeoutSec=soon")
+	r.Sh(t, "rm -r /etc/systemd/system/keeper@7.service.d; systemctl daemon-reload")
 	// Who inhibits, here or at logind, is honoured and named.
 	for _, inhibit := range []string{"luoctl inhibit --who backup --why 'it runs'", "systemd-inhibit --what=shutdown --who=backup --why='it runs' --mode=block"} {
 		r.Sh(t, "systemd-run -q --unit=inhibited "+inhibit+" sleep infinity; for i in $(seq 50); do luoctl list-inhibitors | grep -q backup && break; sleep 0.1; done; luoctl list-inhibitors | grep -q backup")
@@ -92,7 +100,7 @@ systemctl start --no-block $(seq -f 'keeper@%g.service' 8)`)
 	r.Sh(t, "rm /run/keeper/*.mode; echo hang > /run/keeper/keeper@8.service.mode; rm /run/keeper/*.json; for i in $(seq 8); do systemctl restart keeper@$i.service; done")
 	same(t, before, must(r.Reports(t.Context(), services))(t))
 	r.Sh(t, "mkdir -p /var/lib/keeper; cat > /run/copy.sh <<'E'\nwhile sleep 0.1; do cp /run/keeper/told /var/lib/keeper/told; done\nE\nsystemd-run -q sh /run/copy.sh")
-	check(t, r.Jump(t.Context(), r.Parts.Newer, "luoctl live-update"))
+	check(t, r.Jump(t.Context(), r.Parts.Newer, "luoctl systemctl-verb enable; PATH=/usr/local/sbin:$PATH systemctl live-update"))
 	after := must(r.Reports(t.Context(), services))(t)
 	if !after["keeper@8.service"].Fresh {
 		t.Error("the service that was left behind has its memory")

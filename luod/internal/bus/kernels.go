@@ -2,6 +2,8 @@ package bus
 
 import (
 	"context"
+	"math"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 
@@ -97,7 +99,14 @@ func kernelOptions(entry string, given map[string]dbus.Variant) (coordinator.Req
 
 func updateOptions(given map[string]dbus.Variant) (coordinator.Options, error) {
 	var o coordinator.Options
-	err := options(given, map[string]any{"verify": &o.Verify, "dry-run": &o.DryRun, "no-block": &o.NoBlock,
+	var when uint64
+	err := options(given, map[string]any{"when": &when, "verify": &o.Verify, "dry-run": &o.DryRun, "no-block": &o.NoBlock,
 		"ignore-inhibitors": &o.IgnoreInhibitors, "override": &o.Override})
+	if err == nil && when > math.MaxInt64 {
+		return o, badRequest("the time %d is none", when)
+	}
+	if when > 0 {
+		o.When = time.UnixMicro(int64(when))
+	}
 	return o, err
 }

@@ -36,6 +36,10 @@ func properties(s coordinator.Status) map[string]*prop.Prop {
 	for _, l := range s.Lost {
 		lost = append(lost, loss(l))
 	}
+	scheduled := uint64(0)
+	if !s.Scheduled.IsZero() {
+		scheduled = uint64(s.Scheduled.UnixMicro())
+	}
 	services := []service{}
 	for _, v := range s.Services {
 		services = append(services, service{v.Unit, string(v.State), v.Reason, monotonic(v.Deadline)})
@@ -56,7 +60,7 @@ func properties(s coordinator.Status) map[string]*prop.Prop {
 		"Units": s.Units, "FileDescriptors": s.FileDescriptors, "Bytes": s.Bytes,
 		"Waiting": s.Waiting, "OldKernel": s.OldKernel, "Lost": lost,
 		"TimeLine": timeLine, "LastError": s.LastError,
-		"Services": services, "LeftBehind": without,
+		"Scheduled": scheduled, "Services": services, "LeftBehind": without,
 	}
 	props := map[string]*prop.Prop{}
 	for name, value := range values {

@@ -39,6 +39,16 @@ func (c *fakeClock) AfterFunc(d time.Duration, f func()) func() bool {
 	}
 }
 
+// set sets the clock; nothing rings by that, for no time has passed.
+func (c *fakeClock) set(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, a := range c.alarms {
+		a.at = a.at.Add(now.Sub(c.now))
+	}
+	c.now = now
+}
+
 // advance lets d pass and rings what is due, each alarm at its time; those set
 // meanwhile count too.
 func (c *fakeClock) advance(d time.Duration) {

@@ -88,6 +88,8 @@ type Coordinator struct {
 	outgoing outgoing
 	// update is the one under way that this process began.
 	update *update
+	// disarm stops the wait for the scheduled time.
+	disarm func() bool
 	// step is told of each transition before and after it is written down.
 	step func(from Phase, on event, written bool)
 	// loading says that a kernel is being loaded, outside of this goroutine, in
@@ -180,6 +182,9 @@ func (c *Coordinator) drop() {
 	if c.update != nil {
 		c.quiet(c.update)
 	}
+	if c.disarm != nil {
+		c.disarm()
+	}
 }
 
 func closeAll(sessions map[string]*luo.Session) {
@@ -226,7 +231,7 @@ func (c *Coordinator) status() Status {
 		Degraded: c.rec.Degraded, Warning: c.rec.Warning, Loaded: c.rec.Loaded,
 		Waiting: c.waiting(), OldKernel: c.rec.OldKernel,
 		Lost: slices.Clone(c.rec.Lost), TimeLine: slices.Clone(c.rec.TimeLine), LastError: c.rec.LastError,
-		Services: c.standings(), LeftBehind: slices.Clone(c.rec.LeftBehind),
+		Services: c.standings(), Scheduled: c.scheduled(), LeftBehind: slices.Clone(c.rec.LeftBehind),
 	}
 	if err := c.Kernel.Probe(); err != nil {
 		s.Unsupported = err.Error()

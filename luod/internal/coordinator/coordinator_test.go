@@ -51,8 +51,18 @@ type world struct {
 	clock    *fakeClock
 	signals  []Signal
 	running  map[string]pid1.Running
-	mu       sync.Mutex // of locks
+	units    map[string]string // paths of unit files
+	mu       sync.Mutex        // of locks
 	locks    []inhibitors.Inhibitor
+}
+
+// Services are those with a unit file in units.
+func (w *world) Services(context.Context) ([]pid1.Service, error) {
+	var list []pid1.Service
+	for unit, path := range w.units {
+		list = append(list, pid1.Service{Name: unit, Files: []string{path}})
+	}
+	return list, nil
 }
 
 // Look tells of running, and of everybody else that it has always run.

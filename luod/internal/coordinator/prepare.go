@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,8 @@ import (
 
 // Units is what PID 1 says of services.
 type Units interface {
+	// Services lists those that run, with their unit files.
+	Services(ctx context.Context) ([]pid1.Service, error)
 	// Look tells of each of these whether it runs.
 	Look(ctx context.Context, units []string) (map[string]pid1.Running, error)
 }
@@ -32,10 +35,24 @@ const prepareTimeout = 5 * time.Minute
 // prepared still run.
 const watchInterval = 500 * time.Millisecond
 
-// gather finds out who takes part: the services that registered and still run.
-// It works outside of the coordinator's goroutine.
+// gather finds out who takes part: the services that registered and still run,
+// and those that run and are declared. It works outside of the coordinator's
+// goroutine.
 func (c *Coordinator) gather(ctx context.Context) ([]*participant, error) {
-	units, err := do(ctx, c, func() ([]string, error) { return slices.Sorted(maps.Keys(c.rec.Registered)), nil })
+	declared, err := c.declared(ctx)
+	if err != nil {
+		return nil, err
+	}
+	units, err := do(ctx, c, func() ([]string, error) {
+		all := slices.Collect(maps.Keys(c.rec.Registered))
+		for unit, d := range declared {
+			if _, is := c.rec.Registered[unit]; !is && d.Answers {
+				all = append(all, unit)
+			}
+		}
+		slices.Sort(all)
+		return all, nil
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -47,14 +64,20 @@ func (c *Coordinator) gather(ctx context.Context) ([]*participant, error) {
 		var members []*participant
 		for _, unit := range units {
 			r, registered := c.rec.Registered[unit]
+			d := declared[unit]
 			switch {
-			case !registered:
 			case !running[unit].Runs():
 				delete(c.rec.Registered, unit) // it lasts as long as its unit runs
-			default:
-				members = append(members, &participant{invocation: running[unit].InvocationID, Member: barrier.Member{
-					Unit: unit, Timeout: r.Timeout, Optional: r.Optional, Answers: true, After: r.After, Before: r.Before,
-				}})
+			case registered || d != nil:
+				m := &participant{invocation: running[unit].InvocationID}
+				m.Member = barrier.Member{Unit: unit, Timeout: r.Timeout, Optional: r.Optional, Answers: true, After: r.After, Before: r.Before}
+				if d != nil {
+					m.Timeout = cmp.Or(m.Timeout, d.Timeout)
+					m.Optional = m.Optional || d.Optional
+					m.After, m.Before = slices.Concat(m.After, d.After), slices.Concat(m.Before, d.Before)
+				}
+				m.Timeout = min(cmp.Or(m.Timeout, DefaultTimeout), prepareTimeout)
+				members = append(members, m)
 			}
 		}
 		return members, nil

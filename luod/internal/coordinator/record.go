@@ -34,6 +34,7 @@ type record struct {
 	// of the update under way; nil means that nobody was told anything.
 	Registered map[string]Registration `json:"registered,omitempty"`
 	Asked      []string                `json:"asked"`
+	Schedule   *Schedule               `json:"schedule,omitempty"`
 	LeftBehind []manifest.LeftBehind   `json:"leftBehind,omitempty"`
 }
 

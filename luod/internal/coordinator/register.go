@@ -6,14 +6,16 @@ import (
 	"strings"
 	"time"
 
-	"github.com/liveupdate/luod/luod/internal/callers"
+	"github.com/liveupdate/luod/luod/declaration"
 )
 
 // Registration is what a service asked for by Register.
 type Registration struct {
-	// Timeout is how long it may take from its turn on to say Ready.
+	// Timeout is how long it may take from its turn on to say Ready; 0 leaves it
+	// to the unit file, or else to luod.
 	Timeout time.Duration `json:"timeout"`
-	// Optional lets the update go on without it if it fails.
+	// Optional lets the update go on without it if it fails, whatever the unit
+	// file says.
 	Optional bool `json:"optional,omitempty"`
 	// After and Before name units that are prepared earlier or later.
 	After  []string `json:"after,omitempty"`
@@ -32,11 +34,8 @@ const (
 // becomes of the connection it did so by. A second call replaces the first, and
 // one while the unit is being prepared also tells it so again.
 func (c *Coordinator) Register(ctx context.Context, unit string, r Registration) error {
-	if r.Timeout == 0 {
-		r.Timeout = DefaultTimeout
-	}
 	switch names := append(slices.Clone(r.After), r.Before...); {
-	case r.Timeout < minTimeout || r.Timeout > prepareTimeout:
+	case r.Timeout != 0 && r.Timeout < minTimeout || r.Timeout > prepareTimeout:
 		return fault("BadRequest", "register %s: the timeout %s is not between %s and %s", unit, r.Timeout, minTimeout, prepareTimeout)
 	case len(names) > maxOrder:
 		return fault("BadRequest", "register %s: it names %d units to be ordered with, and at most %d can be", unit, len(names), maxOrder)
@@ -44,7 +43,7 @@ func (c *Coordinator) Register(ctx context.Context, unit string, r Registration)
 		return fault("BadRequest", "register %s: it can't come before or after itself", unit)
 	default:
 		for _, name := range names {
-			if !callers.ValidService(name) {
+			if !declaration.ValidUnit(name) {
 				return fault("BadRequest", "register %s: %q is no name of a service", unit, strings.ToValidUTF8(name, "?"))
 			}
 		}

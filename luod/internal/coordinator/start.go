@@ -81,6 +81,7 @@ func Start(ctx context.Context, config Config, entries []fdstore.Entry) (*Coordi
 	if err := c.save(); err != nil {
 		return nil, err
 	}
+	c.arm()
 	go c.run()
 	return c, nil
 }

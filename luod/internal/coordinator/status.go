@@ -1,6 +1,8 @@
 package coordinator
 
 import (
+	"time"
+
 	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/luod/internal/barrier"
 	"github.com/liveupdate/luod/luod/internal/manifest"
@@ -31,6 +33,8 @@ type Status struct {
 	LastError string          `json:"lastError"`
 	// Services are those that are being prepared, in their order.
 	Services []barrier.Standing `json:"services"`
+	// Scheduled is when an update is to begin, or zero.
+	Scheduled time.Time `json:"scheduled"`
 	// LeftBehind are those that the last update went on without.
 	LeftBehind []manifest.LeftBehind `json:"leftBehind"`
 }

@@ -41,6 +41,8 @@ type Options struct {
 	NoBlock bool
 	// Override are the names of preflight checks that may fail.
 	Override []string
+	// When is when it shall begin; zero means now.
+	When time.Time `json:"-"`
 	// IgnoreInhibitors goes on in spite of them.
 	IgnoreInhibitors bool
 }
@@ -72,6 +74,9 @@ type update struct {
 func (c *Coordinator) LiveUpdate(ctx context.Context, options Options) (uint64, error) {
 	if options.DryRun {
 		return c.rehearse(ctx, options)
+	}
+	if !options.When.IsZero() {
+		return c.schedule(ctx, options)
 	}
 	if err := c.inhibited(ctx, options); err != nil {
 		return 0, err
@@ -274,8 +279,8 @@ func (c *Coordinator) ready(ctx context.Context) error {
 	return nil
 }
 
-// Cancel takes back the update that is under way. After the commit it is too
-// late.
+// Cancel takes back the update that is under way, or else the one that is
+// scheduled. After the commit it is too late.
 func (c *Coordinator) Cancel(ctx context.Context, reason string) error {
 	_, err := do(ctx, c, func() (any, error) {
 		switch {
@@ -283,8 +288,13 @@ func (c *Coordinator) Cancel(ctx context.Context, reason string) error {
 			return nil, fault("TooLate", "cancel the live update: it is committed, and PID 1 shuts the system down; 'systemctl cancel' may still stop that")
 		case c.rec.Phase.underway() && c.update != nil:
 			c.update.cancel(fault("Cancelled", "the live update was cancelled: %s", reason))
+		case c.rec.Schedule != nil:
+			c.rec.Schedule = nil
+			c.arm()
+			c.Log.Info("the scheduled live update was cancelled", "reason", reason)
+			return nil, c.save()
 		default:
-			return nil, fault("NothingToCancel", "cancel the live update: none is under way")
+			return nil, fault("NothingToCancel", "cancel the live update: none is under way or scheduled")
 		}
 		return nil, nil
 	})

@@ -1,0 +1,181 @@
+package declaration
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/unit"
+)
+
+// Section is the section's name.
+const Section = "X-LiveUpdate"
+
+// File is a unit file or a drop-in.
+type File struct {
+	Path string
+	Data []byte
+}
+
+// Declaration is what a unit says.
+type Declaration struct {
+	// Answers says that the unit calls Ready over D-Bus (Preserve=dbus).
+	Answers bool
+	// Timeout is 0 where the unit leaves it to luod (TimeoutSec=).
+	Timeout time.Duration
+	// Optional lets an update go on without the unit (OnFailure=ignore).
+	Optional bool
+	// After and Before name units that are prepared earlier or later.
+	After, Before []string
+}
+
+// Problem is what is wrong in a file.
+type Problem struct {
+	Path string
+	Line int
+	Text string
+}
+
+func (p *Problem) Error() string { return fmt.Sprintf("%s:%d: %s", p.Path, p.Line, p.Text) }
+
+// Parse reads a unit's files in systemd's order: the unit file, then the drop-ins,
+// of which later ones override single values and add to lists; an empty value
+// resets either. It returns nil if none has the section. Unknown keys are warned
+// of; the error joins a *Problem for each value that is wrong.
+func Parse(name string, files []File) (*Declaration, []*Problem, error) {
+	d := &Declaration{}
+	found := false
+	var warnings []*Problem
+	var wrong []error
+	for _, f := range files {
+		if !bytes.Contains(f.Data, []byte(Section)) {
+			continue // most of them; others need not be understood here
+		}
+		sections, err := unit.DeserializeSections(bytes.NewReader(f.Data))
+		if err != nil {
+			wrong = append(wrong, &Problem{f.Path, 1, err.Error()})
+			continue
+		}
+		lines := linesOf(string(f.Data))
+		for _, s := range sections {
+			if s.Section != Section {
+				continue
+			}
+			found = true
+			for _, e := range s.Entries {
+				line := 0
+				if at := lines[e.Name]; len(at) > 0 {
+					line, lines[e.Name] = at[0], at[1:]
+				}
+				// The library leaves continued lines as they are.
+				e.Value = strings.ReplaceAll(e.Value, "\\\n", " ")
+				known, err := d.set(name, e.Name, strings.TrimSpace(e.Value))
+				switch {
+				case err != nil:
+					wrong = append(wrong, &Problem{f.Path, line, fmt.Sprintf("%s=%s: %v", e.Name, e.Value, err)})
+				case !known:
+					warnings = append(warnings, &Problem{f.Path, line, fmt.Sprintf("unknown key %s= in [%s], ignoring", e.Name, Section)})
+				}
+			}
+		}
+	}
+	if len(wrong) > 0 {
+		return nil, warnings, errors.Join(wrong...)
+	}
+	if !found {
+		return nil, warnings, nil
+	}
+	return d, warnings, nil
+}
+
+// linesOf finds the line of each assignment in the section, by key and in order.
+func linesOf(text string) map[string][]int {
+	lines := map[string][]int{}
+	inside, continued := false, false
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		line = strings.TrimSpace(line)
+		start := !continued
+		comment := line == "" || line[0] == '#' || line[0] == ';'
+		// A comment within a continued value does not end it (systemd.syntax(7)).
+		continued = strings.HasSuffix(line, `\`) && !comment || continued && comment
+		switch {
+		case !start || comment:
+		case line[0] == '[':
+			inside = line == "["+Section+"]"
+		case inside:
+			if key, _, ok := strings.Cut(line, "="); ok {
+				key = strings.TrimSpace(key)
+				lines[key] = append(lines[key], n)
+			}
+		}
+	}
+	return lines
+}
+
+func (d *Declaration) set(name, key, value string) (known bool, err error) {
+	switch key {
+	case "Preserve":
+		if value == "" {
+			d.Answers = false
+		}
+		for _, one := range strings.Fields(value) {
+			switch one {
+			case "dbus":
+				d.Answers = true
+			case "fdstore": // luod-reissue does it, and nobody has to be asked
+			case "session", "directories":
+				return true, fmt.Errorf("%s is not supported by this version of luod", one)
+			default:
+				return true, fmt.Errorf("%q is neither dbus nor fdstore", one)
+			}
+		}
+	case "TimeoutSec":
+		d.Timeout = 0
+		if value != "" {
+			d.Timeout, err = ParseTimeSpan(value)
+		}
+	case "OnFailure":
+		if value != "" && value != "abort" && value != "ignore" {
+			return true, errors.New("it is abort or ignore")
+		}
+		d.Optional = value == "ignore"
+	case "After":
+		d.After, err = list(name, d.After, value)
+	case "Before":
+		d.Before, err = list(name, d.Before, value)
+	default:
+		return false, nil
+	}
+	return true, err
+}
+
+// list adds to a list of units as systemd does.
+func list(name string, have []string, value string) ([]string, error) {
+	if value == "" {
+		return nil, nil
+	}
+	for _, one := range strings.Fields(value) {
+		switch {
+		case !ValidUnit(one):
+			return have, fmt.Errorf("%q is no name of a service", one)
+		case one == name:
+			return have, errors.New("a unit can't come before or after itself")
+		case !slices.Contains(have, one):
+			have = append(have, one)
+		}
+	}
+	return have, nil
+}
+
+// serviceName is what systemd takes for the name of a service: at most 255
+// characters of these (systemd.unit(5)).
+var serviceName = regexp.MustCompile(`^[A-Za-z0-9:_.\\@-]{1,247}\.service$`)
+
+// ValidUnit says whether name can be a service's.
+func ValidUnit(name string) bool { return serviceName.MatchString(name) }

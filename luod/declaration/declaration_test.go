@@ -1,0 +1,102 @@
+package declaration
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+const head = "[Unit]\nDescription=x\n[Service]\nExecStart=/x\n"
+
+func parse(texts ...string) (*Declaration, []*Problem, error) {
+	var files []File
+	for i, text := range texts {
+		files = append(files, File{Path: fmt.Sprintf("/f%d", i), Data: []byte(text)})
+	}
+	return Parse("a.service", files)
+}
+
+func TestParse(t *testing.T) {
+	for name, c := range map[string]struct {
+		texts []string
+		want  *Declaration
+	}{
+		"nothing":          {[]string{head, "[Service]\nX-LiveUpdate=1\n"}, nil},
+		"an empty section": {[]string{head + "[X-LiveUpdate]\n"}, &Declaration{}},
+		"all": {[]string{head + "[X-LiveUpdate]\nPreserve=fdstore dbus\nTimeoutSec=1min 30s\nOnFailure=ignore\nAfter=b.service c@1.service\nBefore=d.service\n"},
+			&Declaration{Answers: true, Timeout: 90 * time.Second, Optional: true, After: []string{"b.service", "c@1.service"}, Before: []string{"d.service"}}},
+		"drop-ins": {[]string{head + "[X-LiveUpdate]\nPreserve=dbus\nTimeoutSec=5\nAfter=b.service\nBefore=x.service\n", "[X-LiveUpdate]\nTimeoutSec=500ms\nAfter=c.service b.service\nBefore=\nOnFailure=ignore\n", "[X-LiveUpdate]\nOnFailure=\n"},
+			&Declaration{Answers: true, Timeout: 500 * time.Millisecond, After: []string{"b.service", "c.service"}}},
+		"comments and long lines": {[]string{"[X-LiveUpdate]\n# Preserve=nonsense\nAfter=b.service \\\n  c.service\n; x\nTimeoutSec=2\n"},
+			&Declaration{Timeout: 2 * time.Second, After: []string{"b.service", "c.service"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, warnings, err := parse(c.texts...)
+			if err != nil || len(warnings) != 0 || !reflect.DeepEqual(got, c.want) {
+				t.Fatalf("%+v, %v, %v; want %+v", got, warnings, err, c.want)
+			}
+		})
+	}
+}
+
+func TestWhatIsWrongIsSaidWithItsLine(t *testing.T) {
+	for text, want := range map[string]string{
+		"[X-LiveUpdate]\nPreserve=socket\n":                               "/f1:2: Preserve=socket: ",
+		"[X-LiveUpdate]\nPreserve=dbus session\n":                         "/f1:2: ",
+		"[X-LiveUpdate]\nTimeoutSec=5\n\nTimeoutSec=soon\n":               "/f1:4: TimeoutSec=soon: ",
+		"[X-LiveUpdate]\nTimeoutSec=infinity\n":                           "/f1:2: ",
+		"[X-LiveUpdate]\nTimeoutSec=0\n":                                  "/f1:2: ",
+		"[X-LiveUpdate]\nOnFailure=explode\n":                             "/f1:2: ",
+		"[X-LiveUpdate]\nAfter=b.service \\\n  c.service\nAfter=../etc\n": "/f1:4: ",
+		"[Service]\nAfter=x\n[X-LiveUpdate]\n# x\nBefore=a.service\n":     "/f1:5: ",
+		"[X-LiveUpdate]\nAfter=b.target\n":                                "/f1:2: ",
+	} {
+		_, _, err := parse(head, text)
+		var p *Problem
+		if !errors.As(err, &p) || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+	_, _, err := parse("[X-LiveUpdate]\nOnFailure=x\nTimeoutSec=y\n")
+	if err == nil || strings.Count(err.Error(), "\n") != 1 {
+		t.Errorf("not both: %v", err)
+	}
+	d, warnings, err := parse("[X-LiveUpdate]\nColour=red\nTimeoutSec=1\n")
+	if err != nil || d.Timeout != time.Second || len(warnings) != 1 || warnings[0].Error() != "/f0:2: unknown key Colour= in [X-LiveUpdate], ignoring" {
+		t.Errorf("%+v, %v, %v", d, warnings, err)
+	}
+}
+
+func TestParseTimeSpan(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"90": 90 * time.Second, "1min 30s": 90 * time.Second, "1min30s": 90 * time.Second, "500ms": 500 * time.Millisecond,
+		"1.5 h": 90 * time.Minute, "2 days": 48 * time.Hour, "1us": time.Microsecond,
+		"": 0, "0": 0, "-1": 0, "x": 0, "1 lightyear": 0, "infinity": 0, "1..2s": 0, "999999999999w": 0, "s": 0, "٣s": 0,
+	} {
+		got, err := ParseTimeSpan(text)
+		if got != want || (err == nil) != (want != 0) {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("[X-LiveUpdate]\nTimeoutSec=1min\nAfter=b.service \\\nc.service\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		d, _, err := parse(text)
+		if err != nil || d == nil {
+			return
+		}
+		if d.Timeout < 0 {
+			t.Fatalf("%+v", d)
+		}
+		for _, u := range append(d.After, d.Before...) {
+			if !ValidUnit(u) || u == "a.service" {
+				t.Fatalf("%+v", d)
+			}
+		}
+	})
+}

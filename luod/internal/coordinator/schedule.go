@@ -1,0 +1,110 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Schedule is an update that is to begin later.
+type Schedule struct {
+	// At is by the wall clock, and follows it when it is set.
+	At      time.Time `json:"at"`
+	Options Options   `json:"options"`
+}
+
+// scheduleInterval is how often the wall clock is looked at at least, since it
+// may jump.
+const scheduleInterval = 15 * time.Second
+
+// scheduleGrace is how late a scheduled update may begin. Somebody chose the
+// hour: one that was missed by more is dropped, and luod says so.
+const scheduleGrace = 10 * time.Minute
+
+// schedule checks everything that can be checked now and notes the update for
+// later, in place of another that may be noted.
+//
+// Killed before the record is written: there is no schedule, and nobody was told
+// that there is one. Killed after: the next start finds it.
+func (c *Coordinator) schedule(ctx context.Context, options Options) (uint64, error) {
+	at := options.When
+	options.When = time.Time{}
+	if !at.After(c.Clock.Now()) {
+		return 0, fault("BadRequest", "schedule a live update: %s is over", at.Format(time.DateTime))
+	}
+	generation, err := c.rehearse(ctx, options)
+	if err != nil {
+		return 0, err
+	}
+	_, err = do(ctx, c, func() (any, error) {
+		was := c.rec.Schedule
+		c.rec.Schedule = &Schedule{At: at.Round(0), Options: options}
+		if err := c.save(); err != nil {
+			c.rec.Schedule = was
+			return nil, fault("NoRecord", "schedule a live update: %w", err)
+		}
+		c.Log.Info("a live update is scheduled", "at", at)
+		c.arm()
+		return nil, nil
+	})
+	return generation, err
+}
+
+// arm waits for the scheduled time, or to look at the clock again.
+func (c *Coordinator) arm() {
+	if c.disarm != nil {
+		c.disarm()
+		c.disarm = nil
+	}
+	s := c.rec.Schedule
+	if s == nil {
+		return
+	}
+	// Without its monotonic reading, which a set clock doesn't change.
+	left := s.At.Sub(c.Clock.Now().Round(0))
+	c.disarm = c.Clock.AfterFunc(max(0, min(left, scheduleInterval)), func() {
+		due, err := do(context.Background(), c, func() (bool, error) { return s == c.rec.Schedule && c.due(s), nil })
+		if err == nil && due {
+			c.runScheduled(s)
+		}
+	})
+}
+
+// due takes the schedule down if its time has come, and says whether to begin.
+//
+// Killed after that: the update doesn't happen, which is better than twice.
+func (c *Coordinator) due(s *Schedule) bool {
+	late := c.Clock.Now().Round(0).Sub(s.At)
+	if late < 0 {
+		c.arm()
+		return false
+	}
+	c.rec.Schedule = nil
+	c.arm()
+	if late > scheduleGrace {
+		c.rec.LastError = fmt.Sprintf("the live update that was scheduled for %s was missed by %s and is dropped; schedule it again", s.At.Format(time.DateTime), late.Round(time.Second))
+		c.Log.Error(c.rec.LastError)
+	}
+	if err := c.save(); err != nil {
+		return false // who can't write that down would begin again and again
+	}
+	return late <= scheduleGrace
+}
+
+func (c *Coordinator) runScheduled(s *Schedule) {
+	s.Options.NoBlock = true
+	if _, err := c.LiveUpdate(context.Background(), s.Options); err != nil {
+		_, _ = do(context.Background(), c, func() (any, error) {
+			c.rec.LastError = fmt.Sprintf("the scheduled live update did not begin: %v", err)
+			c.Log.Error(c.rec.LastError)
+			return nil, c.save()
+		})
+	}
+}
+
+func (c *Coordinator) scheduled() time.Time {
+	if c.rec.Schedule == nil {
+		return time.Time{}
+	}
+	return c.rec.Schedule.At
+}
