@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
@@ -66,5 +67,10 @@ func (d *Door) unitOf(ctx context.Context, conn *dbus.Conn, sender string) (stri
 		return "", err
 	}
 	defer unix.Close(c.pidfd)
-	return d.Unit(c.pidfd)
+	unit, err := d.Unit(c.pidfd)
+	owner := unit
+	if err != nil {
+		owner = fmt.Sprintf("user %d", c.uid)
+	}
+	return unit, errors.Join(err, d.meter.Take(owner, time.Now()))
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/liveupdate/luod/kexec/preflight"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
+	"github.com/liveupdate/luod/luod/internal/quota"
 	"github.com/liveupdate/luod/luod/loading"
 )
 
@@ -55,6 +56,9 @@ type Door struct {
 	// Exhausted is called once, when clients have left too many descriptors
 	// here that can't be closed. It must not block.
 	Exhausted func()
+
+	// meter counts the calls of each unit, or user.
+	meter quota.Meter
 
 	mu     sync.Mutex
 	props  *prop.Properties

@@ -12,6 +12,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
+	"github.com/liveupdate/luod/luod/internal/quota"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
 
@@ -62,7 +63,10 @@ func answer(err error) *dbus.Error {
 	var refusal *vault.Refusal
 	var fault *coordinator.Fault
 	var noLock *inhibitors.Refusal
+	var exceeded *quota.Exceeded
 	switch {
+	case errors.As(err, &exceeded):
+		name = errorPrefix + "TooManyCalls"
 	case errors.As(err, &noLock):
 		name = errorPrefix + noLock.Reason
 	case errors.As(err, &refusal):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
@@ -23,6 +24,9 @@ func (d *Door) authorize(ctx context.Context, conn *dbus.Conn, msg dbus.Message,
 	unix.Close(c.pidfd)
 	if c.uid == 0 {
 		return nil
+	}
+	if err := d.meter.Take(fmt.Sprintf("user %d", c.uid), time.Now()); err != nil {
+		return err
 	}
 	type subject struct {
 		Kind    string

@@ -3,6 +3,7 @@ package bus
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/quota"
 )
 
 func TestRegister(t *testing.T) {
@@ -40,6 +42,26 @@ func TestRegister(t *testing.T) {
 	defer r.mu.Unlock()
 	if !slices.Equal(r.registered, []string{want}) {
 		t.Errorf("registered %q, want %q", r.registered, want)
+	}
+}
+
+func TestWhoCallsTooOftenIsRefused(t *testing.T) {
+	_, _, _, conn := open(t)
+	var callers sync.WaitGroup
+	for range 16 {
+		callers.Go(func() {
+			for range 2 * quota.Burst / 16 {
+				_ = call(conn, "ListNames").Err
+			}
+		})
+	}
+	callers.Wait()
+	if err := call(conn, "ListNames").Err; errorName(err) != errorPrefix+"TooManyCalls" {
+		t.Skipf("this machine is too slow to call too often: %v", err)
+	}
+	var s dbus.Variant
+	if err := conn.Object(Name, Path).Call("org.freedesktop.DBus.Properties.Get", 0, Interface, "Phase").Store(&s); err != nil {
+		t.Errorf("and luod answers nobody: %v", err)
 	}
 }
 

@@ -1,0 +1,85 @@
+package vmtest
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/liveupdate/luod/vmtest/lab"
+)
+
+// manager calls luod as busctl does.
+const manager = "busctl call org.luod.LiveUpdate1 /org/luod/LiveUpdate1 org.luod.LiveUpdate1.Manager "
+
+// attacks are what an unprivileged user tries, each with what must be the answer.
+// Those of a service run in mallory.service, a unit of its own; the others in a
+// session's scope, which speaks for no unit.
+var attacks = []struct{ name, from, script, answer string }{
+	{"see what others have", "service", manager + "ListFileDescriptors", "Access denied"},
+	{"see one's own, which is nothing", "service", manager + "ListNames", "a(ss) 0"},
+	{"take another's", "service", manager + "Retrieve as 1 page", "page"},
+	{"take another's by its unit's name", "service", manager + "Retrieve as 1 keeper@1.service:page", "keeper@1.service:page"},
+	{"take all", "service", manager + "Retrieve as 0", "a(sh) 0"},
+	{"give up another's", "service", manager + "Release as 1 page", "page"},
+	{"hand over without a unit", "session", manager + "Preserve 'a(sh)a{sv}' 0 0", "not a process of a system service"},
+	{"take without a unit", "session", manager + "Retrieve as 0", "not a process of a system service"},
+	{"register without a unit", "session", manager + "Register 'a{sv}' 0", "not a process of a system service"},
+	{"say Ready without a unit", "session", manager + "Ready", "not a process of a system service"},
+	{"say Ready while nobody asks", "service", manager + "Ready", "no live update is being prepared"},
+	{"veto while nobody asks", "service", manager + "Fail s no", "no live update is being prepared"},
+	{"unregister what isn't registered", "service", manager + "Unregister", "not registered"},
+	{"be ordered after itself", "service", manager + "Register 'a{sv}' 1 after as 1 mallory.service", "before or after itself"},
+	{"be ordered with a path", "service", manager + "Register 'a{sv}' 1 after as 1 ../../etc", "no name of a service"},
+	{"hold an update up for ever", "service", manager + "Register 'a{sv}' 1 timeout t 18446744073709551615", "too long"},
+	{"hold an update up for an hour", "service", manager + "Register 'a{sv}' 1 timeout t 3000000000", "is not between"},
+	{"use an option that is not there", "service", manager + "Register 'a{sv}' 1 root b true", "unknown option"},
+	{"begin an update", "service", manager + "LiveUpdate 'a{sv}' 0", "Access denied"},
+	{"begin one later", "session", manager + "LiveUpdate 'a{sv}' 1 when t 4000000000000000", "Access denied"},
+	{"ignore inhibitors", "session", manager + "LiveUpdate 'a{sv}' 1 ignore-inhibitors b true", "Access denied"},
+	{"load a kernel", "service", manager + "Load 'sa{sv}' /etc/shadow 0", "Access denied"},
+	{"unload it", "service", manager + "Unload", "Access denied"},
+	{"have luod read a file", "session", manager + "Check 'sa{sv}' /etc/shadow 0", "Access denied"},
+	{"see command lines", "session", manager + "ListEntries", "Access denied"},
+	{"cancel", "session", manager + "Cancel s x", "Access denied"},
+	{"block updates", "service", manager + "Inhibit ssss live-update x y block", "Access denied"},
+	{"own the name", "session", "busctl call org.freedesktop.DBus / org.freedesktop.DBus RequestName su org.luod.LiveUpdate1 0", "Access denied"},
+	{"set a property", "session", "busctl set-property org.luod.LiveUpdate1 /org/luod/LiveUpdate1 org.luod.LiveUpdate1.Manager Phase s idle", "Access denied"},
+	{"use the socket of luod-reissue", "service", `python3 -c "import socket; socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).connect('/run/luod/luod.sock')"`, "Permission denied"},
+	{"read the record", "session", "cat /run/luod/record.json", "Permission denied"},
+	{"see the inhibitors' files", "session", "ls /run/luod/inhibit/", "Permission denied"},
+	{"look at luod's descriptors", "session", "ls /proc/$(systemctl show -P MainPID luod.service)/fd/", "Permission denied"},
+	{"start the unit", "session", "systemctl --no-ask-password start luod-live-update.service", "authentication required"},
+	{"kill luod", "session", "kill -9 $(systemctl show -P MainPID luod.service)", "not permitted"},
+}
+
+func TestAttacks(t *testing.T) {
+	r := start(t, lab.Trixie, false, 0)
+	r.Sh(t, "mkdir -p /etc/keeper; echo 'KEEPER_ARGS=\"--register --timeout=5s\"' > /etc/keeper/1; echo KEEPER_FILES="+everyKind+" >> /etc/keeper/1; systemctl enable -q --now keeper@1.service")
+	before := must(r.Reports(t.Context(), 1))(t)
+	luod := r.Sh(t, "systemctl show -P MainPID luod.service")
+	for _, a := range attacks {
+		from := "-p Type=exec --unit=mallory.service --wait --pipe --uid=65534 --gid=65534"
+		if a.from == "session" {
+			from = "--scope --slice=user-65534.slice --uid=65534 --gid=65534"
+		}
+		text := r.Sh(t, fmt.Sprintf("cat > /tmp/attack <<'E'\n%s 2>&1\nE\nsystemd-run -q -G %s sh /tmp/attack 2>&1; true", a.script, from))
+		if !strings.Contains(strings.ToLower(text), strings.ToLower(a.answer)) {
+			t.Errorf("%s from a %s: %q does not have %q", a.name, a.from, text, a.answer)
+		}
+	}
+	// A signal that luod didn't send moves nobody.
+	r.Sh(t, "systemd-run -q -G --wait --uid=65534 busctl emit /org/luod/LiveUpdate1/unit/keeper_401_2eservice org.luod.LiveUpdate1.Unit PrepareForLiveUpdate tt 1 0; sleep 0.5; ! [ -e /run/keeper/told ]")
+	// Who calls all the time is slowed down, and the others are served.
+	r.Sh(t, `for i in 1 2 3 4; do systemd-run -q --uid=65534 --unit=flood$i sh -c 'while :; do busctl call org.luod.LiveUpdate1 /org/luod/LiveUpdate1 org.luod.LiveUpdate1.Manager ListNames; done >/dev/null 2>&1'; done`)
+	r.Sh(t, "timeout 20 luoctl status >/dev/null; systemctl stop 'flood*'")
+	// Nothing of all that has changed anything.
+	if now := r.Sh(t, "systemctl show -P MainPID luod.service"); now != luod {
+		t.Errorf("luod was process %s and is %s", luod, now)
+	}
+	if s := must(r.Status(t.Context()))(t); s.Phase != "idle" || s.LastError != "" || s.LoadedKernel != "" {
+		t.Errorf("%+v", s)
+	}
+	check(t, r.Update(t.Context(), r.Parts.Newer))
+	same(t, before, must(r.Reports(t.Context(), 1))(t))
+	settled(t, r, 1)
+}
