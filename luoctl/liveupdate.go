@@ -140,25 +140,12 @@ func (d *daemon) cancelOnInterrupt() (stop func()) {
 
 // follow says once a second where the update stands.
 func (d *daemon) follow(w io.Writer) (stop func()) {
-	done := make(chan struct{})
-	go func() {
-		start := time.Now()
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-tick.C:
-			}
-			s, err := d.status(context.Background())
-			if err != nil {
-				continue // the call itself says what is wrong
-			}
-			fmt.Fprintln(w, standing(s, time.Since(start)))
+	return eachSecond(func(since time.Duration) {
+		// If luod doesn't answer, the call itself will say what is wrong.
+		if s, err := d.status(context.Background()); err == nil {
+			fmt.Fprintln(w, standing(s, since))
 		}
-	}()
-	return sync.OnceFunc(func() { close(done) })
+	})
 }
 
 // standing is the progress in a line.
@@ -185,6 +172,11 @@ func standing(s status, since time.Duration) string {
 
 // progress says that something goes on if it takes over a second.
 func progress(w io.Writer, what string) (stop func()) {
+	return eachSecond(func(since time.Duration) { fmt.Fprintf(w, "%s … %d s\n", what, int(since.Seconds())) })
+}
+
+// eachSecond calls f once a second, with the time since now, until stop.
+func eachSecond(f func(since time.Duration)) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		start := time.Now()
@@ -195,7 +187,7 @@ func progress(w io.Writer, what string) (stop func()) {
 			case <-done:
 				return
 			case <-tick.C:
-				fmt.Fprintf(w, "%s … %d s\n", what, int(time.Since(start).Seconds()))
+				f(time.Since(start))
 			}
 		}
 	}()
