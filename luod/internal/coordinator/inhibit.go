@@ -17,14 +17,20 @@ const delayMax = 5 * time.Second
 // delayInterval is how often they are looked at meanwhile.
 const delayInterval = 50 * time.Millisecond
 
+// askTimeout bounds what logind or PID 1 are asked before an update: they answer in
+// milliseconds or are in trouble.
+const askTimeout = 30 * time.Second
+
 // inhibited refuses an update that somebody blocks.
 func (c *Coordinator) inhibited(ctx context.Context, options Options) error {
 	if options.IgnoreInhibitors || c.Inhibitors == nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	list, err := c.Inhibitors(ctx)
 	if err != nil {
-		return fault("Inhibited", "find out who inhibits a live update: %w", err)
+		return fault("Inhibited", "find out who inhibits a live update: %w; --ignore-inhibitors does without", err)
 	}
 	var who []string
 	for _, i := range list {
@@ -42,7 +48,9 @@ func (c *Coordinator) inhibited(ctx context.Context, options Options) error {
 // from began on.
 func (c *Coordinator) delay(u *update, began time.Time) error {
 	for c.Inhibitors != nil && !u.options.IgnoreInhibitors && c.Clock.Now().Sub(began) < delayMax {
-		list, err := c.Inhibitors(u.ctx)
+		ctx, cancel := context.WithTimeout(u.ctx, delayMax)
+		list, err := c.Inhibitors(ctx)
+		cancel()
 		if err != nil || !slices.ContainsFunc(list, func(i inhibitors.Inhibitor) bool {
 			return i.What == inhibitors.LiveUpdate && i.Mode == inhibitors.Delay
 		}) {

@@ -39,6 +39,8 @@ const watchInterval = 500 * time.Millisecond
 // and those that run and are declared. It works outside of the coordinator's
 // goroutine.
 func (c *Coordinator) gather(ctx context.Context) ([]*participant, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	declared, err := c.declared(ctx)
 	if err != nil {
 		return nil, err
