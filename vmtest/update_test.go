@@ -158,6 +158,7 @@ func walk(t *testing.T, r *rig.Rig, services int, kernels ...lab.Kernel) {
 }
 
 func TestTrixieOlderToNewer(t *testing.T) {
+	repeats(t)
 	r := start(t, lab.Trixie, false, 0)
 	enable(t, r, 2)
 	r.Sh(t, "systemctl enable -q --now plain.service")
