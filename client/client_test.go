@@ -26,6 +26,7 @@ const busConfig = `<busconfig>
 
 // manager is what luod exports, as far as the client calls it.
 type manager struct {
+	conn   *dbus.Conn
 	mu     sync.Mutex
 	names  []string
 	files  map[string]*os.File
@@ -112,7 +113,7 @@ func connect(t *testing.T) (*Client, *manager) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Close() })
-	m := &manager{files: map[string]*os.File{}}
+	m := &manager{conn: server, files: map[string]*os.File{}}
 	if err := server.Export(m, busPath, "org.luod.LiveUpdate1.Manager"); err != nil {
 		t.Fatal(err)
 	}

@@ -66,12 +66,22 @@ func (c *Client) Register(ctx context.Context, p Participation) (<-chan Event, e
 	go func() {
 		defer close(events)
 		for s := range signals {
-			if e, ok := read(s, path); ok {
+			if e, ok := read(s, path); ok && c.fromLuod(s) {
 				events <- e
 			}
 		}
 	}()
 	return events, nil
+}
+
+// fromLuod says whether luod sent s. The match rule is not enough: anybody on the
+// bus may send a signal to one connection alone, which needs none.
+func (c *Client) fromLuod(s *dbus.Signal) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	var owner string
+	err := c.conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetNameOwner", 0, busName).Store(&owner)
+	return err == nil && owner == s.Sender
 }
 
 // read makes an event of a signal, if it is one for path.

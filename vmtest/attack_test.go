@@ -69,6 +69,12 @@ func TestAttacks(t *testing.T) {
 	}
 	// A signal that luod didn't send moves nobody.
 	r.Sh(t, "systemd-run -q -G --wait --uid=65534 busctl emit /org/luod/LiveUpdate1/unit/keeper_401_2eservice org.luod.LiveUpdate1.Unit PrepareForLiveUpdate tt 1 0; sleep 0.5; ! [ -e /run/keeper/told ]")
+	r.Sh(t, `pid=$(systemctl show -P MainPID keeper@1.service)
+to=$(busctl list --unique --no-legend | awk -v pid=$pid '$2 == pid { print $1; exit }'); [ -n "$to" ]
+for signal in "PrepareForLiveUpdate tt 1 0" "Cancelled ts 1 no"; do
+  systemd-run -q -G --wait --uid=65534 busctl emit --destination=$to /org/luod/LiveUpdate1/unit/keeper_401_2eservice org.luod.LiveUpdate1.Unit $signal
+done
+sleep 0.5; ! [ -e /run/keeper/told ]`)
 	// Who calls all the time is slowed down, and the others are served.
 	r.Sh(t, `for i in 1 2 3 4; do systemd-run -q --uid=65534 --unit=flood$i sh -c 'while :; do busctl call org.luod.LiveUpdate1 /org/luod/LiveUpdate1 org.luod.LiveUpdate1.Manager ListNames; done >/dev/null 2>&1'; done`)
 	r.Sh(t, "timeout 20 luoctl status >/dev/null; systemctl stop 'flood*'")

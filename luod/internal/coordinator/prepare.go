@@ -170,8 +170,8 @@ func (c *Coordinator) quiet(u *update) {
 	}
 }
 
-// watch looks from time to time whether the services still run, until the
-// barrier has decided.
+// watch looks from time to time whether the services still run, as long as some
+// are being prepared or others delay the update.
 func (c *Coordinator) watch(u *update) {
 	c.Clock.AfterFunc(watchInterval, func() {
 		if u.ctx.Err() == nil && c.survey(u) {
@@ -183,7 +183,7 @@ func (c *Coordinator) watch(u *update) {
 // survey looks once, and says whether to go on.
 func (c *Coordinator) survey(u *update) bool {
 	units, err := do(u.ctx, c, func() ([]string, error) {
-		if u != c.update || u.decided || c.rec.Phase != Preparing {
+		if u != c.update || c.rec.Phase != Preparing {
 			return nil, errStopped
 		}
 		return u.barrier.Answering(), nil

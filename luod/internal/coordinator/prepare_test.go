@@ -197,6 +197,16 @@ func TestWhatKeepsAnUpdateFromHappening(t *testing.T) {
 		}, "a.service: it was started anew"},
 		"one unregisters": {func(w *world) { _ = w.c.Unregister(ctx, a) }, "a.service: it unregistered"},
 		"a cancellation":  {func(w *world) { _ = w.c.Cancel(ctx, "by me") }, "cancelled: by me"},
+		"one dies when all were ready": {func(w *world) {
+			w.ready(a)
+			w.died(a) // before the next look
+			w.ready(b)
+		}, "a.service: it stopped (failed)"},
+		"one is started anew when all were ready": {func(w *world) {
+			w.ready(b)
+			w.again(b)
+			w.ready(a)
+		}, "b.service: it was started anew"},
 		"packing fails": {func(w *world) {
 			w.kernel.FailNext(luo.ReqPreserveFD, unix.ENOMEM)
 			w.ready(a)
@@ -239,6 +249,11 @@ func TestWhatKeepsAnUpdateFromHappening(t *testing.T) {
 			w.expect(Idle, 1)
 		})
 	}
+}
+
+func (w *world) died(unit string) { w.running[unit] = pid1.Running{State: "failed"} }
+func (w *world) again(unit string) {
+	w.running[unit] = pid1.Running{State: "active", InvocationID: "2"}
 }
 
 func TestTheOptionalIsLeftBehindAndReported(t *testing.T) {

@@ -20,10 +20,13 @@ import (
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
 
-// brief bounds what the coordinator's goroutine waits for PID 1: it answers in
+// briefly bounds what the coordinator's goroutine waits for PID 1: it answers in
 // milliseconds or is in trouble.
+const briefly = 20 * time.Second
+
+// brief is a context that ends so soon.
 func (c *Coordinator) brief() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), briefly)
 	context.AfterFunc(ctx, cancel)
 	return ctx
 }

@@ -68,8 +68,7 @@ type update struct {
 
 // LiveUpdate checks, asks the services, packs and triggers the jump. It returns
 // the generation that will boot once PID 1 has begun to shut down; before that
-// every error means that nothing was stopped, or all of it is running again, and
-// nothing changed. The update doesn't depend on the caller: it goes on if ctx
+// every error means that nothing was stopped and nothing changed. The update doesn't depend on the caller: it goes on if ctx
 // ends, and only Cancel takes it back.
 func (c *Coordinator) LiveUpdate(ctx context.Context, options Options) (uint64, error) {
 	if options.DryRun {
@@ -190,8 +189,7 @@ func (c *Coordinator) advance(u *update) error {
 	if err != nil {
 		return fault("PackFailed", "%w", err)
 	}
-	// Who came meanwhile counts too.
-	err = c.inhibited(u.ctx, u.options)
+	err = c.last(u)
 	if err == nil {
 		err = c.inside(u, func() error { return c.commit(result) })
 	}
@@ -199,6 +197,31 @@ func (c *Coordinator) advance(u *update) error {
 		_, _ = do(context.Background(), c, func() (any, error) { c.outgoing = result; return nil, nil })
 	}
 	return err
+}
+
+// last looks once more, when everything is packed: nobody may have died, or have
+// begun to inhibit the update, since.
+func (c *Coordinator) last(u *update) error {
+	if err := c.inhibited(u.ctx, u.options); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(u.ctx, askTimeout)
+	defer cancel()
+	units, err := do(ctx, c, func() ([]string, error) { return u.barrier.Answering(), nil })
+	if err != nil {
+		return err
+	}
+	running, err := c.Units.Look(ctx, units)
+	if err != nil {
+		return fault("NoManager", "find out whether the services still run: %w", err)
+	}
+	return c.inside(u, func() error {
+		c.looked(u, running)
+		if verdict, reason := u.barrier.Verdict(); verdict == barrier.Refused {
+			return fault("Vetoed", "a service is no longer ready for a live update: %s", reason)
+		}
+		return nil
+	})
 }
 
 // inside runs f in the coordinator's goroutine, unless u was cancelled.
@@ -273,6 +296,8 @@ func (c *Coordinator) ready(ctx context.Context) error {
 	case c.rec.Loaded.Generation != c.rec.Generation+1:
 		return fault("ForeignKernel", "no live update is possible: the loaded kernel was meant for generation %d and the next is %d; load it again", c.rec.Loaded.Generation, c.rec.Generation+1)
 	}
+	ctx, cancel := context.WithTimeout(ctx, briefly)
+	defer cancel()
 	if err := c.Jumper.Check(ctx); err != nil {
 		return fault("WouldNotSurvive", "no live update is possible: %w", err)
 	}
