@@ -15,6 +15,7 @@ import (
 
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/luod/hooksdir"
 	"github.com/liveupdate/luod/luod/internal/bus"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
@@ -88,7 +89,7 @@ func run(log *slog.Logger) error {
 	door.Locks = locks
 	c, err := coordinator.Start(ctx, coordinator.Config{
 		Kernel: luo.New(), Store: store, Loader: loader.Loader{Program: loader.Program}, Jumper: pid1.Jumper{},
-		Units: pid1.Units{}, Clock: coordinator.SystemClock{}, Announce: door.Announce, Inhibitors: door.Inhibitors, Machine: machine,
+		Units: pid1.Units{}, Hooks: hooksdir.Any, Wall: wall(log), Clock: coordinator.SystemClock{}, Announce: door.Announce, Inhibitors: door.Inhibitors, Machine: machine,
 		Record: filepath.Join(dir, "record.json"), Log: log,
 		Changed: func(s coordinator.Status) {
 			door.Changed(s)

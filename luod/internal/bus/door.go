@@ -40,6 +40,9 @@ type Registry interface {
 	Ready(ctx context.Context, unit string) error
 	Fail(ctx context.Context, unit, reason string) error
 	Remind(ctx context.Context) error
+	CreateSession(ctx context.Context, unit, name string) (*os.File, error)
+	RetrieveSession(ctx context.Context, unit, name string) (*os.File, error)
+	ReleaseSession(ctx context.Context, unit, name string) error
 }
 
 // Door opens org.luod.LiveUpdate1 on a bus.

@@ -101,9 +101,13 @@ func updateOptions(given map[string]dbus.Variant) (coordinator.Options, error) {
 	var o coordinator.Options
 	var when uint64
 	err := options(given, map[string]any{"when": &when, "verify": &o.Verify, "dry-run": &o.DryRun, "no-block": &o.NoBlock,
+		"fast": &o.Fast, "message": &o.Message, "no-wall": &o.NoWall,
 		"ignore-inhibitors": &o.IgnoreInhibitors, "override": &o.Override})
 	if err == nil && when > math.MaxInt64 {
 		return o, badRequest("the time %d is none", when)
+	}
+	if err == nil && len(o.Message) > maxReason {
+		return o, badRequest("the message has %d bytes, and at most %d are taken", len(o.Message), maxReason)
 	}
 	if when > 0 {
 		o.When = time.UnixMicro(int64(when))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -37,6 +38,9 @@ func describe() []introspect.Method {
 		{Name: "Preserve", Args: []introspect.Arg{in("fds", "a(sh)"), in("options", "a{sv}")}},
 		{Name: "Release", Args: []introspect.Arg{in("names", "as")}},
 		{Name: "Retrieve", Args: []introspect.Arg{in("names", "as"), out("fds", "a(sh)")}},
+		{Name: "CreateSession", Args: []introspect.Arg{in("name", "s"), out("session", "h")}},
+		{Name: "RetrieveSession", Args: []introspect.Arg{in("name", "s"), out("session", "h")}},
+		{Name: "ReleaseSession", Args: []introspect.Arg{in("name", "s")}},
 		{Name: "Register", Args: []introspect.Arg{in("options", "a{sv}"), out("unit", "o")}},
 		{Name: "Unregister"},
 		{Name: "Ready"},
@@ -200,7 +204,8 @@ func (m *methods) reply(msg dbus.Message, sender dbus.Sender, value any) bool {
 // ownReply marks calls whose method sends the reply itself, so that the library
 // doesn't send another. Errors are sent by the library all the same.
 func ownReply(msg *dbus.Message) {
-	if msg.Type == dbus.TypeMethodCall && (msg.Headers[dbus.FieldMember].Value() == "Retrieve" || msg.Headers[dbus.FieldMember].Value() == "Inhibit") {
+	member, _ := msg.Headers[dbus.FieldMember].Value().(string)
+	if msg.Type == dbus.TypeMethodCall && slices.Contains([]string{"Retrieve", "Inhibit", "CreateSession", "RetrieveSession"}, member) {
 		msg.Flags |= dbus.FlagNoReplyExpected
 	}
 }

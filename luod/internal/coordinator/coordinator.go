@@ -31,10 +31,10 @@ type Loader interface {
 
 // Jumper makes PID 1 shut down and boot the loaded kernel.
 type Jumper interface {
-	// Check says why luod would not live until the jump, if so.
-	Check(ctx context.Context) error
-	// Jump starts kexec.target and sends systemd's job result, at most once.
-	Jump(ctx context.Context) (<-chan string, error)
+	// Check says why luod, or what others hold, would not live until the jump.
+	Check(ctx context.Context, fast bool) error
+	// Jump starts what ends this boot, and sends an error if it does not end.
+	Jump(ctx context.Context, fast bool) (<-chan error, error)
 	// Jumping says whether a shutdown is under way.
 	Jumping(ctx context.Context) (bool, error)
 }
@@ -67,6 +67,10 @@ type Config struct {
 	Changed func(Status)
 	// Announce is called likewise, with what services are to be told.
 	Announce func(Signal)
+	// Hooks says whether there are any; nil means that there are none.
+	Hooks func() bool
+	// Wall tells whoever is logged in. It must not block.
+	Wall func(text string)
 }
 
 // Coordinator owns everything that was handed over. Make one with Start.
@@ -86,6 +90,8 @@ type Coordinator struct {
 	manifest *luo.Session
 	stuck    map[string]*luo.Session
 	outgoing outgoing
+	// sessions are the delegated ones, by the kernel's name.
+	sessions map[string]*luo.Session
 	// update is the one under way that this process began.
 	update *update
 	// disarm stops the wait for the scheduled time.
@@ -96,6 +102,8 @@ type Coordinator struct {
 	// place of previous.
 	loading  bool
 	previous *Loaded
+	// paying says that hooks are being told what they are owed.
+	paying bool
 }
 
 // outgoing is what was packed for the next kernel.
@@ -173,6 +181,7 @@ func (c *Coordinator) drop() {
 		closeAll(a.sessions)
 	}
 	closeAll(c.stuck)
+	closeAll(c.sessions)
 	if c.manifest != nil {
 		c.manifest.Close()
 	}
@@ -216,8 +225,11 @@ func (c *Coordinator) waiting() []string {
 	for unit := range c.incoming {
 		units = append(units, unit)
 	}
+	for _, d := range c.unreleased() {
+		units = append(units, d.Unit)
+	}
 	slices.Sort(units)
-	return units
+	return slices.Compact(units)
 }
 
 // Status returns the present status.

@@ -45,15 +45,23 @@ type world struct {
 	loaded   bool
 	survive  error
 	jumpErr  error
-	results  chan string
+	results  chan error
 	jumping  bool
 	c        *Coordinator
 	clock    *fakeClock
 	signals  []Signal
 	running  map[string]pid1.Running
 	units    map[string]string // paths of unit files
-	mu       sync.Mutex        // of locks
+	mu       sync.Mutex        // of what follows
 	locks    []inhibitors.Inhibitor
+	fast     bool
+	active   []string // what runs
+	stopErr  error
+	halted   []string // what was stopped
+	hooks    bool
+	ran      []string // the hooks that were run
+	veto     error
+	walls    []string
 }
 
 // Services are those with a unit file in units.
@@ -78,6 +86,43 @@ func (w *world) Look(_ context.Context, units []string) (map[string]pid1.Running
 	return running, nil
 }
 
+// Run is the hooks'.
+func (w *world) Run(_ context.Context, p pid1.Program) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	phase := strings.Join(p.Argv[2:], " ")
+	w.ran = append(w.ran, phase)
+	if strings.HasPrefix(phase, "prepare") {
+		return w.veto
+	}
+	return nil
+}
+
+func (w *world) Active(context.Context) ([]string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.active), nil
+}
+
+func (w *world) Stop(_ context.Context, units []string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.halted = append(w.halted, units...)
+	w.active = slices.DeleteFunc(w.active, func(u string) bool { return slices.Contains(units, u) })
+	return w.stopErr
+}
+
+func (w *world) Start(_ context.Context, units []string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, u := range units {
+		if !slices.Contains(w.active, u) {
+			w.active = append(w.active, u)
+		}
+	}
+	return nil
+}
+
 // Ask answers as luod-kexec would that finds nothing wrong, unless the test says
 // otherwise.
 func (w *world) Ask(_ context.Context, r loading.Request) (loading.Answer, error) {
@@ -99,13 +144,14 @@ func (w *world) Ask(_ context.Context, r loading.Request) (loading.Answer, error
 }
 func (w *world) Unload() error                         { w.loaded = false; return nil }
 func (w *world) Loaded() (bool, error)                 { return w.loaded, nil }
-func (w *world) Check(context.Context) error           { return w.survive }
+func (w *world) Check(context.Context, bool) error     { return w.survive }
 func (w *world) Jumping(context.Context) (bool, error) { return w.jumping, nil }
-func (w *world) Jump(context.Context) (<-chan string, error) {
+func (w *world) Jump(_ context.Context, fast bool) (<-chan error, error) {
+	w.fast = fast
 	if w.jumpErr != nil {
 		return nil, w.jumpErr
 	}
-	w.results = make(chan string, 1)
+	w.results = make(chan error, 1)
 	return w.results, nil
 }
 
@@ -128,6 +174,7 @@ func (w *world) start() {
 		Kernel: w.kernel.LUO(), Store: w.store, Loader: w, Jumper: w, Record: w.record,
 		Machine: Machine{Release: "7.2", BootID: "b", CommandLine: w.line, Booted: time.Now},
 		Units:   w, Inhibitors: func(context.Context) ([]inhibitors.Inhibitor, error) { return w.inhibitors() }, Clock: w.clock, Announce: func(s Signal) { w.signals = append(w.signals, s) },
+		Hooks: func() bool { return w.hooks }, Wall: func(text string) { w.mu.Lock(); defer w.mu.Unlock(); w.walls = append(w.walls, text) },
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}, w.store.Listen())
 	if err != nil {
@@ -422,7 +469,7 @@ func TestAShutdownThatIsGivenUpIsTakenBack(t *testing.T) {
 	if err := w.c.Preserve(ctx, "a.service", []string{"late"}, []*os.File{f}); !errors.As(err, &busy) || busy.Name != "Busy" {
 		t.Fatalf("during an update: %v", err)
 	}
-	w.results <- "canceled"
+	w.results <- errors.New("canceled")
 	for range 100 {
 		if w.status().Phase == Idle {
 			break

@@ -146,7 +146,7 @@ func (c *Coordinator) fetched(unit string, names []string) {
 	c.rec.Fetched = append(c.rec.Fetched, unit)
 	c.mark("fetched "+unit, c.Clock.Now())
 	c.Log.Info("the unit has everything that came through the live update", "unit", unit)
-	if len(c.incoming) == 0 {
+	if c.allFetched() {
 		c.arrived()
 	}
 }
@@ -170,7 +170,7 @@ func (c *Coordinator) arrived() {
 	if c.rec.Phase == Restoring {
 		c.mark("done", c.Clock.Now())
 		_ = c.move(complete)
-		c.Log.Info("the live update is complete", "generation", c.rec.Generation, "lost", len(c.rec.Lost))
+		c.Log.Info("the live update is complete", "generation", c.rec.Generation, "lost", len(c.rec.Lost), messageID, idComplete)
 	}
 }
 
@@ -196,8 +196,20 @@ func (c *Coordinator) List(ctx context.Context) ([]Held, error) {
 		for _, unit := range c.vault.Units() {
 			all = append(all, c.held(unit)...)
 		}
+		for _, d := range c.rec.Sessions {
+			all = append(all, d.held())
+		}
 		return all, nil
 	})
+}
+
+// held is a delegated session in a list.
+func (d Delegated) held() Held {
+	h := Held{Unit: d.Unit, Name: d.Name, State: "session"}
+	if d.Incoming {
+		h.State = "session-waiting"
+	}
+	return h
 }
 
 func (c *Coordinator) held(unit string) []Held {

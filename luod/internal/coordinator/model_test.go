@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -34,6 +35,9 @@ type story struct {
 	said, optional, registered map[string]bool
 	generation                 uint64
 	asked                      []string
+	// sessions are who has one with its own name in it, and incoming whose came
+	// through an update.
+	sessions, incoming map[string]bool
 }
 
 var cast = []string{"a.service", "b.service", "c.service"}
@@ -45,7 +49,7 @@ func TestRandomStories(t *testing.T) {
 	committed, sequences := 0, stories()
 	for seed := range uint64(sequences) {
 		if !t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			s := &story{world: newWorld(t), r: rand.New(rand.NewPCG(seed, 1)), held: map[string]int{}, registered: map[string]bool{}}
+			s := &story{world: newWorld(t), r: rand.New(rand.NewPCG(seed, 1)), held: map[string]int{}, registered: map[string]bool{}, sessions: map[string]bool{}, incoming: map[string]bool{}}
 			for range 25 {
 				s.event()
 				s.check()
@@ -63,7 +67,7 @@ func TestRandomStories(t *testing.T) {
 
 func (s *story) event() {
 	unit := cast[s.r.IntN(len(cast))]
-	switch s.r.IntN(14) {
+	switch s.r.IntN(15) {
 	case 0, 1:
 		if n := s.held[unit]; n < 4 {
 			f := memfd(s.t, fmt.Sprintf("%s/fd-%d", unit, n))
@@ -108,6 +112,24 @@ func (s *story) event() {
 	case 12:
 		s.kill()
 		s.start()
+	case 14:
+		switch f, err := s.c.CreateSession(ctx, unit, "own"); {
+		case err != nil:
+			if s.incoming[unit] {
+				s.emptied(unit, "own", unit)
+				delete(s.incoming, unit)
+			}
+		case s.sessions[unit]:
+			f.Close()
+			if s.r.IntN(2) == 0 && s.c.ReleaseSession(ctx, unit, "own") == nil {
+				delete(s.sessions, unit)
+			}
+		default:
+			f.Close()
+			if s.fill(unit) {
+				s.sessions[unit] = true
+			}
+		}
 	case 13:
 		switch s.r.IntN(3) {
 		case 0:
@@ -123,6 +145,24 @@ func (s *story) event() {
 	s.settle()
 }
 
+// fill puts a file into the unit's session, unless the kernel is out of memory.
+func (s *story) fill(unit string) bool {
+	f, err := s.c.CreateSession(ctx, unit, "own")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer f.Close()
+	m := memfd(s.t, unit)
+	defer m.Close()
+	if err := s.kernel.LUO().SessionFromFile(f).PreserveFD(m, 7); err == nil {
+		return true
+	}
+	if err := s.c.ReleaseSession(ctx, unit, "own"); err != nil {
+		s.t.Fatal(err)
+	}
+	return false
+}
+
 func (s *story) trigger() {
 	if s.status().Phase.underway() {
 		return
@@ -131,7 +171,14 @@ func (s *story) trigger() {
 		s.t.Fatal(err)
 	}
 	s.said, s.optional = map[string]bool{}, maps.Clone(s.registered)
-	if _, err := s.c.LiveUpdate(ctx, Options{NoBlock: true}); err != nil {
+	s.stopErr = nil
+	if s.r.IntN(8) == 0 {
+		s.stopErr = errors.New("it does not stop")
+	}
+	if _, err := s.c.LiveUpdate(ctx, Options{NoBlock: true, Fast: s.r.IntN(2) == 0}); err != nil {
+		if len(s.incoming) > 0 {
+			return // it would be forgotten
+		}
 		s.t.Fatal(err)
 	}
 	s.settle()
@@ -159,11 +206,12 @@ func (s *story) check() {
 			}
 		}
 		if s.r.IntN(3) == 0 { // PID 1 gives it up
-			s.results <- "canceled"
+			s.results <- errors.New("canceled")
 			s.until(Idle)
 		} else {
 			s.reboot()
 			s.generation++
+			s.incoming, s.sessions = s.sessions, map[string]bool{}
 			for unit := range left {
 				s.held[unit] = 0
 			}
@@ -172,11 +220,12 @@ func (s *story) check() {
 		s.asked = nil
 	case Idle, Restoring:
 		s.asked = nil
-		if out := s.kernel.Outgoing(); len(out) != 0 {
+		if out := s.kernel.Outgoing(); len(out) != len(s.sessions) {
 			s.t.Fatalf("%s, and still preserved: %v", status.Phase, out)
 		}
+		s.runsAgain()
 	case Preparing:
-		if out := s.kernel.Outgoing(); len(out) != 0 {
+		if out := s.kernel.Outgoing(); len(out) != len(s.sessions) {
 			s.t.Fatalf("preserved before all are ready: %v", out)
 		}
 	}

@@ -10,6 +10,7 @@ const (
 	Checking  Phase = "checking"
 	Preparing Phase = "preparing"
 	Packing   Phase = "packing"
+	Stopping  Phase = "stopping"
 	Committed Phase = "committed"
 	Restoring Phase = "restoring"
 )
@@ -18,20 +19,22 @@ const (
 func (p Phase) underway() bool { return p != Idle && p != Restoring }
 
 // frozen says that the cargo can't change any more.
-func (p Phase) frozen() bool { return p == Packing || p == Committed }
+func (p Phase) frozen() bool { return p == Packing || p == Stopping || p == Committed }
 
 // event is what moves an update on.
 type event string
 
 const (
-	triggered event = "trigger"
-	checked   event = "checks passed"
-	prepared  event = "all ready"
-	packed    event = "packed"
-	takenBack event = "taken back"
-	resumed   event = "taken back, some have not fetched yet"
-	jumped    event = "kexec"
-	complete  event = "all fetched"
+	triggered  event = "trigger"
+	checked    event = "checks passed"
+	prepared   event = "all ready"
+	packed     event = "packed"
+	packedFast event = "packed, fast"
+	stopped    event = "all stopped"
+	takenBack  event = "taken back"
+	resumed    event = "taken back, some have not fetched yet"
+	jumped     event = "kexec"
+	complete   event = "all fetched"
 )
 
 // transition is one arrow of the state machine.
@@ -50,11 +53,14 @@ var transitions = []transition{
 	{Checking, checked, Preparing},
 	{Preparing, prepared, Packing},
 	{Packing, packed, Committed},
+	{Packing, packedFast, Stopping},
+	{Stopping, stopped, Committed},
 	{Checking, takenBack, Idle},
 	{Checking, resumed, Restoring},
 	{Preparing, takenBack, Idle},
 	{Preparing, resumed, Restoring},
 	{Packing, takenBack, Idle},
+	{Stopping, takenBack, Idle},
 	{Committed, takenBack, Idle},
 	{Committed, jumped, Restoring},
 	{Restoring, complete, Idle},

@@ -20,6 +20,14 @@ type Units interface {
 	Services(ctx context.Context) ([]pid1.Service, error)
 	// Look tells of each of these whether it runs.
 	Look(ctx context.Context, units []string) (map[string]pid1.Running, error)
+	// Run runs a program with its privileges, and waits for it.
+	Run(ctx context.Context, p pid1.Program) error
+	// Active lists what runs and could be started again.
+	Active(ctx context.Context) ([]string, error)
+	// Stop stops all of units with what would start them again, and Start starts
+	// those that don't run; both wait.
+	Stop(ctx context.Context, units []string) error
+	Start(ctx context.Context, units []string) error
 }
 
 // participant is a service that takes part in an update.
@@ -78,6 +86,8 @@ func (c *Coordinator) gather(ctx context.Context) ([]*participant, error) {
 					m.Optional = m.Optional || d.Optional
 					m.After, m.Before = slices.Concat(m.After, d.After), slices.Concat(m.Before, d.Before)
 				}
+				// The kernel carries its session whether it is ready or not.
+				m.Optional = m.Optional && !c.delegates(unit)
 				m.Timeout = min(cmp.Or(m.Timeout, DefaultTimeout), prepareTimeout)
 				members = append(members, m)
 			}
@@ -303,8 +313,8 @@ func (c *Coordinator) cargo(u *update) []packer.Unit {
 	}
 	var units []packer.Unit
 	add := func(name string) {
-		if files := c.vault.Files(name); len(files) > 0 {
-			units = append(units, packer.Unit{Name: name, Files: files})
+		if files, sessions := c.vault.Files(name), c.outgoingSessions(name); len(files)+len(sessions) > 0 {
+			units = append(units, packer.Unit{Name: name, Files: files, Sessions: sessions})
 		}
 	}
 	for _, name := range order {
@@ -312,7 +322,9 @@ func (c *Coordinator) cargo(u *update) []packer.Unit {
 			add(name)
 		}
 	}
-	for _, name := range c.vault.Units() {
+	others := append(c.vault.Units(), c.sessionUnits()...)
+	slices.Sort(others)
+	for _, name := range slices.Compact(others) {
 		if u.members[name] == nil {
 			add(name)
 		}

@@ -354,6 +354,12 @@ func TestAKillAtEveryTransitionLosesNothing(t *testing.T) {
 				}
 				w.register(a, Registration{})
 				w.load()
+				w.hooks = true
+				w.active = []string{a, b, d}
+				fast := tr.From == Stopping || tr.On == packedFast
+				if tr.From == Stopping && tr.On == takenBack {
+					w.stopErr = errors.New("it does not stop")
+				}
 				_, _ = do(ctx, w.c, func() (any, error) {
 					w.c.step = func(from Phase, on event, now bool) {
 						if from == tr.From && on == tr.On && now == written {
@@ -375,8 +381,8 @@ func TestAKillAtEveryTransitionLosesNothing(t *testing.T) {
 					if tr.From == Packing && tr.On == takenBack {
 						w.kernel.FailNext(luo.ReqPreserveFD, unix.ENOMEM)
 					}
-					_, _ = w.c.LiveUpdate(ctx, Options{NoBlock: true})
-					if tr.From == Preparing || tr.From == Packing || tr.From == Committed {
+					_, _ = w.c.LiveUpdate(ctx, Options{NoBlock: true, Fast: fast})
+					if tr.From == Stopping || tr.From == Preparing || tr.From == Packing || tr.From == Committed {
 						w.settle()
 						if tr.From == Preparing && tr.On != prepared {
 							fail(w)
@@ -386,7 +392,7 @@ func TestAKillAtEveryTransitionLosesNothing(t *testing.T) {
 					}
 					if tr.From == Committed {
 						w.until(Committed)
-						w.results <- "canceled"
+						w.results <- errors.New("canceled")
 					}
 				}
 				select {
@@ -395,8 +401,9 @@ func TestAKillAtEveryTransitionLosesNothing(t *testing.T) {
 					t.Fatal("luod was not killed there: the test proves nothing")
 				}
 				w.c.drop()
-				w.answer = loading.Answer{}
+				w.answer, w.stopErr = loading.Answer{}, nil
 				w.start()
+				w.runsAgain(a, b, d)
 				s := w.status()
 				if s.Phase != Idle && s.Phase != Restoring || s.Generation != generation || len(s.Lost) != 0 || s.Degraded != "" {
 					t.Fatalf("after the restart: %+v", s)
@@ -410,6 +417,7 @@ func TestAKillAtEveryTransitionLosesNothing(t *testing.T) {
 				}
 				w.look(a, 2)
 				w.look(b, 2)
+				w.toldBack()
 				// The registration outlives luod, and the next update works.
 				w.begin()
 				w.ready(a)

@@ -36,6 +36,17 @@ type record struct {
 	Asked      []string                `json:"asked"`
 	Schedule   *Schedule               `json:"schedule,omitempty"`
 	LeftBehind []manifest.LeftBehind   `json:"leftBehind,omitempty"`
+	// Sessions are those that units fill and empty themselves, and SessionCount
+	// how many were made.
+	Sessions     []Delegated `json:"sessions,omitempty"`
+	SessionCount uint64      `json:"sessionCount,omitempty"`
+	// Stopped is what ran before services were stopped for a fast jump, and has
+	// to run again if it doesn't happen.
+	Stopped []string `json:"stopped,omitempty"`
+	// Hooked says that hooks were told of the update under way, and Owed is what
+	// they are still to be told.
+	Hooked bool   `json:"hooked,omitempty"`
+	Owed   []owed `json:"owed,omitempty"`
 }
 
 // read returns nil without an error if there is no record.

@@ -43,7 +43,10 @@ func (c *Coordinator) schedule(ctx context.Context, options Options) (uint64, er
 			c.rec.Schedule = was
 			return nil, fault("NoRecord", "schedule a live update: %w", err)
 		}
-		c.Log.Info("a live update is scheduled", "at", at)
+		c.Log.Info("a live update is scheduled", "at", at, messageID, idScheduled)
+		if !options.NoWall {
+			c.wall("A live update is scheduled for "+at.Format(time.DateTime)+": the system will boot another kernel, and sessions will end.", options.Message)
+		}
 		c.arm()
 		return nil, nil
 	})

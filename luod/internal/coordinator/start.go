@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -40,7 +41,7 @@ func (c *Coordinator) manifestName() string { return manifest.SessionName }
 func Start(ctx context.Context, config Config, entries []fdstore.Entry) (*Coordinator, error) {
 	c := &Coordinator{
 		Config: config, events: make(chan func()), stop: make(chan struct{}), done: make(chan struct{}),
-		vault: vault.New(config.Store), incoming: map[string]*arrival{},
+		vault: vault.New(config.Store), incoming: map[string]*arrival{}, sessions: map[string]*luo.Session{},
 	}
 	started := c.Clock.Now()
 	old, err := readRecord(c.Record)
@@ -69,7 +70,7 @@ func Start(ctx context.Context, config Config, entries []fdstore.Entry) (*Coordi
 		c.Log.Error("some of what was handed over is unreadable", "error", err)
 		c.rec.Warning = err.Error()
 	}
-	incoming, outgoing := c.sort(sessions)
+	incoming, outgoing, delegated := c.sort(sessions)
 	if old != nil {
 		warning := c.rec.Warning
 		c.rec = *old
@@ -79,12 +80,18 @@ func Start(ctx context.Context, config Config, entries []fdstore.Entry) (*Coordi
 	} else {
 		c.rec.Phase = Idle
 	}
+	if old != nil {
+		c.reclaim(delegated)
+	} else {
+		maps.Copy(incoming, delegated) // PID 1 carried them
+	}
 	c.resume(ctx, outgoing)
 	c.restore(ctx, incoming, old, started)
 	if err := c.save(); err != nil {
 		return nil, err
 	}
 	c.arm()
+	c.pay()
 	go c.run()
 	return c, nil
 }
@@ -93,8 +100,8 @@ func Start(ctx context.Context, config Config, entries []fdstore.Entry) (*Coordi
 // next. Asking for a token that no packer uses changes nothing: an incoming
 // session answers ENOENT, an outgoing one EINVAL (kernel/liveupdate/luo_session.c:
 // luo_ioctl_type_valid). Duplicates of one session are closed.
-func (c *Coordinator) sort(sessions []*luo.Session) (incoming, outgoing map[string]*luo.Session) {
-	incoming, outgoing = map[string]*luo.Session{}, map[string]*luo.Session{}
+func (c *Coordinator) sort(sessions []*luo.Session) (incoming, outgoing, delegated map[string]*luo.Session) {
+	incoming, outgoing, delegated = map[string]*luo.Session{}, map[string]*luo.Session{}, map[string]*luo.Session{}
 	for _, s := range sessions {
 		name, err := s.Name()
 		if err != nil {
@@ -108,13 +115,16 @@ func (c *Coordinator) sort(sessions []*luo.Session) (incoming, outgoing map[stri
 		} else if errors.Is(err, unix.EINVAL) {
 			direction = outgoing
 		}
+		if strings.HasPrefix(name, packer.DelegatedPrefix) {
+			direction = delegated // the record tells which way
+		}
 		if direction[name] != nil {
 			s.Close()
 			continue
 		}
 		direction[name] = s
 	}
-	return incoming, outgoing
+	return incoming, outgoing, delegated
 }
 
 func (c *Coordinator) keepStuck(name string, s *luo.Session) {
@@ -152,6 +162,7 @@ func (c *Coordinator) resume(ctx context.Context, outgoing map[string]*luo.Sessi
 		}
 		if jumping || err != nil {
 			c.outgoing = out
+			c.oversee(0)
 			c.Log.Warn("luod was restarted after the commit: the live update goes on", "sessions", len(outgoing))
 			return
 		}
@@ -165,8 +176,10 @@ func (c *Coordinator) resume(ctx context.Context, outgoing map[string]*luo.Sessi
 		c.rec.LastError = fmt.Sprintf("luod was restarted while the update was %s: it was taken back, nothing is lost", phase)
 		c.tell(c.rec.Asked, c.rec.LastError)
 		c.rec.Asked = nil
-		c.Log.Warn("luod was restarted during a live update: it was taken back", "phase", phase, "sessions", len(outgoing))
+		c.unhook(c.rec.LastError)
+		c.Log.Warn("luod was restarted during a live update: it was taken back", "phase", phase, "sessions", len(outgoing), messageID, idTakenBack)
 	}
+	c.revive()
 }
 
 // restore brings back what the previous kernel handed over, or what a killed
@@ -179,7 +192,7 @@ func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session,
 		for name, s := range back {
 			c.keepStuck(name, s)
 		}
-		if c.rec.Phase == Restoring {
+		if c.rec.Phase == Restoring && len(c.unreleased()) == 0 {
 			c.rec.Phase = Idle
 		}
 		return
@@ -195,7 +208,9 @@ func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session,
 		files, err := c.vault.Select(unit, []string{name})
 		return err == nil && len(files) == 1
 	}
-	r, err := restorer.Restore(ctx, c.Kernel, c.Store, back, have)
+	// A record that tells of a restored handover tells of all delegated sessions.
+	known := again && c.rec.Degraded == ""
+	r, err := restorer.Restore(ctx, c.Kernel, c.Store, back, have, !known)
 	if err != nil {
 		for name, s := range r.Sessions {
 			c.keepStuck(name, s)
@@ -208,7 +223,7 @@ func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session,
 			return
 		}
 		c.rec.Degraded = fmt.Sprintf("what the previous kernel handed over could not be restored: %v. Its sessions are kept open and nothing is discarded; no live update can run until the machine is rebooted or luod can read it", err)
-		c.Log.Error(c.rec.Degraded)
+		c.Log.Error(c.rec.Degraded, messageID, idDegraded)
 		return
 	}
 	c.rec.Degraded = ""
@@ -226,10 +241,11 @@ func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session,
 			continue // known since before luod was restarted
 		}
 		c.rec.Lost = append(c.rec.Lost, l)
-		c.Log.Error("a file descriptor did not come through the live update", "unit", l.Unit, "name", l.Name, "reason", l.Reason)
+		c.Log.Error("a file descriptor did not come through the live update", "unit", l.Unit, "name", l.Name, "reason", l.Reason, messageID, idLost)
 	}
 	c.keep(r.Files)
 	for _, u := range m.Units {
+		c.welcome(u, r)
 		if slices.Contains(c.rec.Fetched, u.Name) {
 			continue
 		}
@@ -254,9 +270,10 @@ func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session,
 	}
 	if !again {
 		c.mark("restored", c.Clock.Now())
+		c.owe("restore", m.Generation, "LUOD_OLD_KERNEL="+m.OldKernel)
 	}
-	c.Log.Info("restored what the previous kernel handed over", "generation", m.Generation, "from", m.OldKernel, "units", len(m.Units), "lost", len(r.Lost))
-	if len(c.incoming) == 0 {
+	c.Log.Info("restored what the previous kernel handed over", "generation", m.Generation, "from", m.OldKernel, "units", len(m.Units), "lost", len(r.Lost), messageID, idRestored)
+	if c.allFetched() {
 		c.arrived()
 	}
 }

@@ -58,6 +58,7 @@ type Held struct {
 	Size  uint64 `json:"size"`
 	Seals uint32 `json:"seals"`
 	// State is "held", "waiting" (came through an update, not fetched yet) or
-	// "fetched" (came through an update and was fetched).
+	// "fetched" (came through an update and was fetched); "session" is a whole
+	// session of the unit's, and "session-waiting" one that it has not released.
 	State string `json:"state"`
 }

@@ -45,6 +45,12 @@ type Options struct {
 	When time.Time `json:"-"`
 	// IgnoreInhibitors goes on in spite of them.
 	IgnoreInhibitors bool
+	// Fast jumps as soon as those who take part have stopped, and leaves others
+	// running until then.
+	Fast bool
+	// Message is told to whoever is logged in, unless NoWall, and to the log.
+	Message string
+	NoWall  bool
 }
 
 // update is the one that is under way. It belongs to the coordinator's
@@ -105,7 +111,7 @@ func (c *Coordinator) rehearse(ctx context.Context, options Options) (uint64, er
 		return 0, err
 	}
 	request, err := do(ctx, c, func() (loading.Request, error) {
-		if err := c.ready(ctx); err != nil {
+		if err := c.ready(ctx, options); err != nil {
 			return loading.Request{}, err
 		}
 		return c.again(loading.Check, options.Override), nil
@@ -128,7 +134,7 @@ func (c *Coordinator) rehearse(ctx context.Context, options Options) (uint64, er
 //
 // Killed after it: the next start finds the phase, and nothing to undo.
 func (c *Coordinator) trigger(ctx context.Context, options Options) (*update, error) {
-	if err := c.ready(ctx); err != nil {
+	if err := c.ready(ctx, options); err != nil {
 		return nil, err
 	}
 	lastError, timeLine, leftBehind := c.rec.LastError, c.rec.TimeLine, c.rec.LeftBehind
@@ -142,7 +148,10 @@ func (c *Coordinator) trigger(ctx context.Context, options Options) (*update, er
 	}
 	u.ctx, u.cancel = context.WithCancelCause(context.Background())
 	c.update = u
-	c.Log.Info("a live update begins", "generation", u.generation)
+	c.Log.Info("a live update begins", "generation", u.generation, "message", options.Message, messageID, idBegins)
+	if !options.NoWall {
+		c.wall("A live update begins: the system boots another kernel at once, and sessions end.", options.Message)
+	}
 	return u, nil
 }
 
@@ -172,6 +181,12 @@ func (c *Coordinator) advance(u *update) error {
 	if err != nil {
 		return err
 	}
+	if _, err := c.fence(members); err != nil {
+		return err
+	}
+	if err := c.prepareHooks(u); err != nil {
+		return err
+	}
 	if err := c.inside(u, func() error { return c.prepare(u, members) }); err != nil {
 		return err
 	}
@@ -189,9 +204,13 @@ func (c *Coordinator) advance(u *update) error {
 	if err != nil {
 		return fault("PackFailed", "%w", err)
 	}
+	c.commitHooks(u)
 	err = c.last(u)
+	if err == nil && u.options.Fast {
+		err = c.halt(u, result)
+	}
 	if err == nil {
-		err = c.inside(u, func() error { return c.commit(result) })
+		err = c.inside(u, func() error { return c.commit(u, result) })
 	}
 	if err != nil {
 		_, _ = do(context.Background(), c, func() (any, error) { c.outgoing = result; return nil, nil })
@@ -246,7 +265,7 @@ func (c *Coordinator) begin(u *update) (packer.Cargo, error) {
 	for _, s := range u.barrier.Standings() {
 		if s.State == barrier.Failed {
 			c.rec.LeftBehind = append(c.rec.LeftBehind, manifest.LeftBehind{Unit: s.Unit, Reason: s.Reason})
-			c.Log.Warn("the live update goes on without a service", "unit", s.Unit, "reason", s.Reason)
+			c.Log.Warn("the live update goes on without a service", "unit", s.Unit, "reason", s.Reason, messageID, idLeftBehind)
 		}
 	}
 	cargo.Manifest.LeftBehind = c.rec.LeftBehind
@@ -267,7 +286,7 @@ func (c *Coordinator) begin(u *update) (packer.Cargo, error) {
 }
 
 // ready says why there can be no live update now.
-func (c *Coordinator) ready(ctx context.Context) error {
+func (c *Coordinator) ready(ctx context.Context, options Options) error {
 	if err := c.Kernel.Probe(); err != nil {
 		return fault("NotSupported", "no live update is possible: %w", err)
 	}
@@ -277,12 +296,18 @@ func (c *Coordinator) ready(ctx context.Context) error {
 	if c.rec.Degraded != "" {
 		return fault("Degraded", "no live update is possible: %s", c.rec.Degraded)
 	}
+	if len(c.rec.Stopped) > 0 {
+		return fault("Busy", "no live update now: services that were stopped for the last one are being started again; try again in a moment")
+	}
 	for unit, a := range c.incoming {
 		for name := range a.names {
 			if c.lost(unit, name) {
 				return fault("Degraded", "no live update is possible: %q of %s did not come back as it went and lies only in its session, which the update would discard; 'luoctl status' says why, and a reboot gives it up", name, unit)
 			}
 		}
+	}
+	if waiting := c.unreleased(); len(waiting) > 0 {
+		return fault("SessionWaiting", "no live update is possible: the session %q of %s came through the last one and is not released; what is in it would be lost", waiting[0].Name, waiting[0].Unit)
 	}
 	loaded, err := c.Loader.Loaded()
 	if err != nil {
@@ -298,7 +323,7 @@ func (c *Coordinator) ready(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, briefly)
 	defer cancel()
-	if err := c.Jumper.Check(ctx); err != nil {
+	if err := c.Jumper.Check(ctx, options.Fast); err != nil {
 		return fault("WouldNotSurvive", "no live update is possible: %w", err)
 	}
 	return nil
@@ -331,30 +356,34 @@ func (c *Coordinator) Cancel(ctx context.Context, reason string) error {
 // Killed before the record says "committed": the next start takes everything
 // back. Killed after: the next start asks PID 1 whether a shutdown is under way,
 // and keeps the sessions or takes them back.
-func (c *Coordinator) commit(result *packer.Packed) error {
+func (c *Coordinator) commit(u *update, result *packer.Packed) error {
 	c.outgoing = result
 	c.rec.TimeLine = result.Manifest.TimeLine
-	if err := c.move(packed); err != nil {
+	on := packed
+	if u.options.Fast {
+		on = stopped
+	}
+	if err := c.move(on); err != nil {
 		return fault("NoRecord", "commit the live update: %w", err)
 	}
-	results, err := c.Jumper.Jump(c.brief())
+	problems, err := c.Jumper.Jump(c.brief(), u.options.Fast)
 	if err != nil {
-		return fault("JumpFailed", "start the shutdown: %w", err)
+		return fault("JumpFailed", "start the jump: %w", err)
 	}
-	c.Log.Info("committed: PID 1 shuts the system down and boots the loaded kernel", "generation", c.rec.Generation+1)
-	go c.await(results)
+	c.Log.Info("committed: the system boots the loaded kernel", "generation", u.generation, "fast", u.options.Fast, messageID, idCommitted)
+	go c.await(problems)
 	return nil
 }
 
-// await takes the update back if PID 1 gives the shutdown up.
-func (c *Coordinator) await(results <-chan string) {
-	result, ok := <-results
-	if !ok || result == "done" {
+// await takes the update back if the jump does not happen.
+func (c *Coordinator) await(problems <-chan error) {
+	problem := <-problems
+	if problem == nil {
 		return
 	}
 	_, _ = do(context.Background(), c, func() (any, error) {
 		if c.rec.Phase == Committed {
-			_ = c.abort(fault("JumpFailed", "the shutdown did not happen: the job of kexec.target ended as %q", result))
+			_ = c.abort(fault("JumpFailed", "the jump did not happen: %w", problem))
 		}
 		return nil, nil
 	})
@@ -371,16 +400,41 @@ func (c *Coordinator) abort(why error) error {
 	if u := c.update; u != nil {
 		c.quiet(u)
 	}
+	c.unhook(why.Error())
+	if u := c.update; u != nil && !u.options.NoWall {
+		c.wall("The live update was taken back, and the system runs on.", why.Error())
+	}
 	c.update = nil
 	c.tell(c.rec.Asked, why.Error())
 	c.rec.LastError, c.rec.Asked = why.Error(), nil
-	c.Log.Error("the live update was taken back: nothing is lost", "reason", why)
+	c.Log.Error("the live update was taken back: nothing is lost", "reason", why, "generation", c.rec.Generation+1, messageID, idTakenBack)
 	on := takenBack
 	if c.resting() == Restoring {
 		on = resumed
 	}
 	_ = c.move(on)
+	c.pay()
+	c.revive()
 	return why
+}
+
+// unhook has the hooks told that the update of which they heard was taken back.
+func (c *Coordinator) unhook(reason string) {
+	if c.rec.Hooked {
+		c.rec.Hooked = false
+		c.owe("cancel", c.rec.Generation+1, "LUOD_REASON="+reason)
+	}
+}
+
+// wall tells whoever is logged in.
+func (c *Coordinator) wall(text, message string) {
+	if c.Wall == nil {
+		return
+	}
+	if message != "" {
+		text += "\n" + message
+	}
+	c.Wall(text)
 }
 
 // tell says to units, and to everybody, that the update was taken back.
@@ -395,8 +449,8 @@ func (c *Coordinator) tell(units []string, reason string) {
 
 // resting is the phase while no update is under way.
 func (c *Coordinator) resting() Phase {
-	if len(c.incoming) > 0 {
-		return Restoring
+	if c.allFetched() {
+		return Idle
 	}
-	return Idle
+	return Restoring
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // MaxSize bounds what Decode reads, in bytes: over a million descriptors.
@@ -30,7 +31,11 @@ func Encode(m *Manifest) ([]byte, error) {
 	if len(body) > MaxSize {
 		return nil, fmt.Errorf("encode the manifest: %d bytes are over the limit of %d", len(body), MaxSize)
 	}
-	return append(fmt.Appendf(nil, "%s %d %d %x\n", magic, Version, len(body), sha256.Sum256(body)), body...), nil
+	version := withoutDelegations
+	if slices.ContainsFunc(m.Units, func(u Unit) bool { return len(u.Sessions) > 0 }) {
+		version = Version
+	}
+	return append(fmt.Appendf(nil, "%s %d %d %x\n", magic, version, len(body), sha256.Sum256(body)), body...), nil
 }
 
 // Decode reads what Encode wrote. The error wraps ErrDamaged or ErrNewer.
@@ -54,7 +59,7 @@ func Decode(r io.Reader) (*Manifest, error) {
 	if version > Version {
 		return nil, fmt.Errorf("%w: version %d, known up to %d", ErrNewer, version, Version)
 	}
-	if n, _ := fmt.Sscanf(string(head), "%s %d %d %s", &word, &version, &length, &sum); n != 4 || version != Version {
+	if n, _ := fmt.Sscanf(string(head), "%s %d %d %s", &word, &version, &length, &sum); n != 4 || version < withoutDelegations {
 		return nil, fmt.Errorf("%w: its header is %q", ErrDamaged, head)
 	}
 	if length != len(body) {
@@ -80,7 +85,7 @@ func check(m *Manifest) error {
 		token   uint64
 	}
 	places := map[place]bool{}
-	units := map[string]bool{}
+	units, shared := map[string]bool{}, map[string]bool{}
 	for _, u := range m.Units {
 		if u.Name == "" || units[u.Name] {
 			return fmt.Errorf("%w: unit %q is empty or listed twice", ErrDamaged, u.Name)
@@ -93,6 +98,16 @@ func check(m *Manifest) error {
 				return fmt.Errorf("%w: file %q of %s has no place of its own", ErrDamaged, f.Name, u.Name)
 			}
 			names[f.Name], places[p] = true, true
+			shared[f.Session] = true
+		}
+	}
+	for _, u := range m.Units {
+		names := map[string]bool{}
+		for _, s := range u.Sessions {
+			if s.Name == "" || names[s.Name] || s.Session == "" || s.Session == SessionName || shared[s.Session] {
+				return fmt.Errorf("%w: session %q of %s is not its own", ErrDamaged, s.Name, u.Name)
+			}
+			names[s.Name], shared[s.Session] = true, true
 		}
 	}
 	return nil

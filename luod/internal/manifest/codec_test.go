@@ -39,6 +39,22 @@ func TestDecodeReadsWhatEncodeWrote(t *testing.T) {
 	}
 }
 
+// A luod that knows nothing of delegated sessions takes what has none.
+func TestTheVersionSaysWhatIsInIt(t *testing.T) {
+	m := sample()
+	if b := encoded(t, m); !bytes.HasPrefix(b, []byte(magic+" 1 ")) {
+		t.Errorf("%.30s", b)
+	}
+	m.Units[0].Sessions = []Session{{"vm", "own"}}
+	b := encoded(t, m)
+	if !bytes.HasPrefix(b, []byte(magic+" 2 ")) {
+		t.Errorf("%.30s", b)
+	}
+	if got, err := Decode(bytes.NewReader(b)); err != nil || !reflect.DeepEqual(got, m) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestEveryFlippedByteIsNoticed(t *testing.T) {
 	good := encoded(t, sample())
 	for i := range good {
@@ -70,7 +86,12 @@ func TestAMapThatIsNoMapIsRefused(t *testing.T) {
 		"one unit twice":       func(m *Manifest) { m.Units[1].Name = "a.service" },
 		"the manifest's place": func(m *Manifest) { m.Units[0].Files[0].Session = SessionName },
 		"no session":           func(m *Manifest) { m.Units[0].Files[0].Session = "" },
-		"no name":              func(m *Manifest) { m.Units[0].Files[0].Name = "" },
+		"a shared session":     func(m *Manifest) { m.Units[0].Sessions = []Session{{"x", "s1"}} },
+		"a session of two": func(m *Manifest) {
+			m.Units[0].Sessions, m.Units[1].Sessions = []Session{{"x", "z"}}, []Session{{"x", "z"}}
+		},
+		"a session twice": func(m *Manifest) { m.Units[0].Sessions = []Session{{"x", "y"}, {"x", "z"}} },
+		"no name":         func(m *Manifest) { m.Units[0].Files[0].Name = "" },
 	} {
 		m := sample()
 		spoil(m)

@@ -1,7 +1,11 @@
 package manifest
 
-// Version is what Encode writes and the newest that Decode takes.
-const Version = 1
+// Version is the newest that Decode takes. Encode writes 1 unless units have
+// sessions of their own, which a luod that knows only 1 would lose.
+const (
+	Version            = 2
+	withoutDelegations = 1
+)
 
 // SessionName is the LUO session that holds the manifest, as its only file
 // under Token. The kernel can't list sessions, so this name must never change.
@@ -40,6 +44,14 @@ type Mark struct {
 type Unit struct {
 	Name  string `json:"name"`
 	Files []File `json:"files"`
+	// Sessions are those that the unit fills and empties itself.
+	Sessions []Session `json:"sessions,omitempty"`
+}
+
+// Session is one that luod only keeps alive; Name is the unit's name for it.
+type Session struct {
+	Name    string `json:"name"`
+	Session string `json:"session"`
 }
 
 // File is one preserved descriptor.

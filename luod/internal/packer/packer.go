@@ -21,6 +21,9 @@ import (
 // SessionPrefix begins the name of every session of ours but the manifest's.
 const SessionPrefix = "luod."
 
+// DelegatedPrefix begins the name of those that a unit fills itself.
+const DelegatedPrefix = SessionPrefix + "s."
+
 // ShardSize is how many files go into one session. 10,000 files took 1.20 s to
 // preserve and retrieve in one session and 0.38 s in sessions of 100.
 const ShardSize = 100
@@ -49,6 +52,8 @@ type Cargo struct {
 type Unit struct {
 	Name  string
 	Files []*vault.File
+	// Sessions are those that the unit has filled itself.
+	Sessions []manifest.Session
 }
 
 // Packed owns the outgoing sessions. While it is open, in this process or
@@ -77,7 +82,7 @@ func Pack(ctx context.Context, kernel *luo.Kernel, store Store, cargo Cargo) (_ 
 	}()
 	m := cargo.Manifest
 	for _, u := range cargo.Units {
-		entry := manifest.Unit{Name: u.Name}
+		entry := manifest.Unit{Name: u.Name, Sessions: u.Sessions}
 		var session *luo.Session
 		for i, f := range u.Files {
 			if err := ctx.Err(); err != nil {

@@ -25,23 +25,69 @@ const carriesStores = 261
 // there kills everything of the old root (bootup(7)).
 const exitrd = "/run/initramfs/shutdown"
 
-// Check says why luod would not live until the jump.
-func (Jumper) Check(ctx context.Context) error {
-	conn, err := dbus.NewSystemdConnectionContext(ctx)
+// Check says why luod, or what others hold, would not live until the jump.
+func (Jumper) Check(ctx context.Context, fast bool) error {
+	return connected(ctx, func(conn *dbus.Conn) error {
+		text, err := conn.GetManagerProperty("Version")
+		if err != nil {
+			return fmt.Errorf("ask PID 1 for its version: %w", err)
+		}
+		if fast {
+			return fastCheck(ctx, conn, text)
+		}
+		argv, err := os.ReadFile("/proc/self/cmdline")
+		if err != nil {
+			return fmt.Errorf("read luod's own command line: %w", err)
+		}
+		_, pivotErr := os.Stat(exitrd)
+		return survives(text, string(argv), pivotErr == nil)
+	})
+}
+
+// jumpUnit makes a fast jump.
+const jumpUnit = "luod-jump.service"
+
+// fastCheck refuses a jump that PID 1 takes no part in where PID 1 would have
+// carried the fd stores of services that preserve theirs.
+func fastCheck(ctx context.Context, conn *dbus.Conn, version string) error {
+	p, err := conn.GetUnitPropertyContext(ctx, jumpUnit, "LoadState")
 	if err != nil {
-		return fmt.Errorf("connect to PID 1: %w", err)
+		return fmt.Errorf("look for %s: %w", jumpUnit, err)
 	}
-	defer conn.Close()
-	text, err := conn.GetManagerProperty("Version")
+	if state, _ := p.Value.Value().(string); state != "loaded" {
+		return fmt.Errorf("%s, which makes a fast jump, is %s", jumpUnit, state)
+	}
+	if majorVersion(version) < carriesStores {
+		return nil
+	}
+	list, err := conn.ListUnitsByPatternsContext(ctx, nil, []string{"*.service"})
 	if err != nil {
-		return fmt.Errorf("ask PID 1 for its version: %w", err)
+		return fmt.Errorf("list the services: %w", err)
 	}
-	argv, err := os.ReadFile("/proc/self/cmdline")
-	if err != nil {
-		return fmt.Errorf("read luod's own command line: %w", err)
+	var losers []string
+	for _, u := range list {
+		if u.Name == "luod.service" {
+			continue
+		}
+		n, err := conn.GetServicePropertyContext(ctx, u.Name, "NFileDescriptorStore")
+		if err != nil {
+			continue // it is gone
+		}
+		if count, _ := n.Value.Value().(uint32); count == 0 {
+			continue
+		}
+		preserve, err := conn.GetServicePropertyContext(ctx, u.Name, "FileDescriptorStorePreserve")
+		if err != nil {
+			continue
+		}
+		if how, _ := preserve.Value.Value().(string); how == "yes" {
+			losers = append(losers, u.Name)
+		}
 	}
-	_, pivotErr := os.Stat(exitrd)
-	return survives(text, string(argv), pivotErr == nil)
+	if len(losers) > 0 {
+		return fmt.Errorf("PID 1 takes no part in a fast update, and would otherwise carry the fd stores of %s; update without --fast, or have them hand their file descriptors to luod", strings.Join(losers, ", "))
+	}
+	return nil
 }
 
 // survives decides. systemd-shutdown spares a process of root whose argv[0]
@@ -70,21 +116,65 @@ func majorVersion(text string) int {
 	return n
 }
 
-// Jump starts kexec.target.
-func (Jumper) Jump(ctx context.Context) (<-chan string, error) { return kexec.Trigger(ctx) }
+// Jump starts what ends this boot: kexec.target, or at once luod-jump.service. The
+// channel gets an error if it does not end after all, and nothing or nil if there
+// is nobody to tell.
+func (Jumper) Jump(ctx context.Context, fast bool) (<-chan error, error) {
+	if fast {
+		return jumpFast(ctx)
+	}
+	results, err := kexec.Trigger(ctx)
+	if err != nil {
+		return nil, err
+	}
+	problems := make(chan error, 1)
+	go func() {
+		defer close(problems)
+		if result, ok := <-results; ok && result != "done" {
+			problems <- fmt.Errorf("the job of kexec.target ended as %q", result)
+		}
+	}()
+	return problems, nil
+}
+
+func jumpFast(ctx context.Context) (<-chan error, error) {
+	// It ends with this boot.
+	conn, err := dbus.NewSystemdConnectionContext(context.WithoutCancel(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("connect to PID 1: %w", err)
+	}
+	results := make(chan string, 1)
+	if _, err := conn.StartUnitContext(ctx, jumpUnit, "replace", results); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("start %s: %w", jumpUnit, err)
+	}
+	problems := make(chan error, 1)
+	go func() {
+		defer close(problems)
+		defer conn.Close()
+		ctx := context.WithoutCancel(ctx)
+		result, err := await(ctx, conn, results)
+		if err == nil {
+			if err = outcome(ctx, conn, jumpUnit, result); err == nil {
+				err = fmt.Errorf("%s ended without a jump", jumpUnit)
+			}
+		}
+		problems <- err
+	}()
+	return problems, nil
+}
 
 // Jumping says whether a job that ends this boot is queued or running.
-func (Jumper) Jumping(ctx context.Context) (bool, error) {
-	conn, err := dbus.NewSystemdConnectionContext(ctx)
-	if err != nil {
-		return false, fmt.Errorf("connect to PID 1: %w", err)
-	}
-	defer conn.Close()
-	jobs, err := conn.ListJobsContext(ctx)
-	if err != nil {
-		return false, fmt.Errorf("list PID 1's jobs: %w", err)
-	}
-	return slices.ContainsFunc(jobs, func(j dbus.JobStatus) bool {
-		return j.JobType == "start" && (j.Unit == "kexec.target" || j.Unit == "systemd-kexec.service")
-	}), nil
+func (Jumper) Jumping(ctx context.Context) (is bool, err error) {
+	err = connected(ctx, func(conn *dbus.Conn) error {
+		jobs, err := conn.ListJobsContext(ctx)
+		if err != nil {
+			return fmt.Errorf("list PID 1's jobs: %w", err)
+		}
+		is = slices.ContainsFunc(jobs, func(j dbus.JobStatus) bool {
+			return j.JobType == "start" && slices.Contains([]string{"kexec.target", "systemd-kexec.service", jumpUnit}, j.Unit)
+		})
+		return nil
+	})
+	return is, err
 }

@@ -58,7 +58,8 @@ type Loss struct {
 // Restore retrieves the manifest and all that it names. back holds the sessions
 // that came through the fd store, by name: a killed luod's, or PID 1's where it
 // carries fd stores itself (systemd ≥ 261); Restore owns them from the call on.
-// have says which files the vault already holds: those aren't asked for again.
+// have says which files the vault already holds: those aren't asked for again; and
+// delegated, whether to take over the sessions that units empty themselves.
 //
 // With an error the manifest couldn't be had or read, and every session that was
 // opened stays open in the fd store (Restored then has only sessions).
@@ -67,7 +68,7 @@ type Loss struct {
 // finished by the kernel and its files are gone. There are no other system calls
 // between the two. Killed anywhere else: the sessions are in the fd store and
 // the next start runs Restore again.
-func Restore(ctx context.Context, kernel *luo.Kernel, store Store, back map[string]*luo.Session, have func(unit, name string) bool) (*Restored, error) {
+func Restore(ctx context.Context, kernel *luo.Kernel, store Store, back map[string]*luo.Session, have func(unit, name string) bool, delegated bool) (*Restored, error) {
 	r := &Restored{Sessions: back}
 	session, err := r.session(ctx, kernel, store, manifest.SessionName)
 	switch {
@@ -92,6 +93,15 @@ func Restore(ctx context.Context, kernel *luo.Kernel, store Store, back map[stri
 	for _, name := range r.Manifest.Sessions() {
 		if _, err := r.session(ctx, kernel, store, name); err != nil {
 			failed[name] = err
+		}
+	}
+	if delegated {
+		for _, u := range r.Manifest.Units {
+			for _, d := range u.Sessions {
+				if _, err := r.session(ctx, kernel, store, d.Session); err != nil {
+					r.Lost = append(r.Lost, Loss{Unit: u.Name, Name: d.Name, Reason: fmt.Sprintf("its session could not be retrieved: %v", err)})
+				}
+			}
 		}
 	}
 	if err := store.Barrier(ctx); err != nil {

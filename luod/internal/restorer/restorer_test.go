@@ -79,7 +79,7 @@ func TestWhatCameBackOtherwiseIsGivenToNobody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c.file.Name, c.file.Flags = "bad", unix.O_RDWR
 			k := handedOver(t, good, c.file)
-			r, err := Restore(context.Background(), k.LUO(), fakestore.New(), nil, nothing)
+			r, err := Restore(context.Background(), k.LUO(), fakestore.New(), nil, nothing, true)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -102,7 +102,7 @@ func TestRestoringAgainGivesTheSameFiles(t *testing.T) {
 		files = append(files, manifest.File{Name: fmt.Sprint(i), Session: "luod.g1.1", Token: i + 1, Size: 5, Flags: unix.O_RDWR})
 	}
 	k, store := handedOver(t, files...), fakestore.New()
-	first, err := Restore(context.Background(), k.LUO(), store, nil, nothing)
+	first, err := Restore(context.Background(), k.LUO(), store, nil, nothing, true)
 	if err != nil || len(first.Files) != 3 {
 		t.Fatalf("%+v, %v", first, err)
 	}
@@ -123,7 +123,7 @@ func TestRestoringAgainGivesTheSameFiles(t *testing.T) {
 	for _, e := range store.Listen() {
 		back[e.Name] = k.LUO().SessionFromFile(e.File)
 	}
-	second, err := Restore(context.Background(), k.LUO(), store, back, func(_, name string) bool { return name == "0" })
+	second, err := Restore(context.Background(), k.LUO(), store, back, func(_, name string) bool { return name == "0" }, true)
 	if err != nil || len(second.Files) != 2 || len(second.Lost) != 0 {
 		t.Fatalf("%+v, %v", second, err)
 	}

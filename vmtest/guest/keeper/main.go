@@ -58,6 +58,7 @@ func main() {
 	flag.BoolVar(&part.Optional, "optional", false, "updates may go on without this service")
 	flag.DurationVar(&part.Timeout, "timeout", 0, "how long this service may take to be ready")
 	after := flag.String("after", "", "comma-separated units to be prepared after")
+	flag.BoolVar(&part.session, "session", false, "keep another file in a session of its own")
 	out := flag.String("report", "/run/keeper", "directory to write the report to")
 	flag.Parse()
 	if *after != "" {
@@ -97,6 +98,13 @@ func run(unit, spec, out string, part participation) error {
 		if err := luod.Preserve(ctx, names, list); err != nil {
 			return err
 		}
+	}
+	if part.session {
+		f, err := ownSession(ctx, luod, unit)
+		if err != nil {
+			return fmt.Errorf("the session of its own: %w", err)
+		}
+		held[sessionName], wanted[sessionName] = f, want{name: sessionName, size: 8192}
 	}
 	for name, f := range held {
 		if r.Files[name], err = look(f, unit, wanted[name]); err != nil {

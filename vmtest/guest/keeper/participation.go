@@ -16,6 +16,7 @@ import (
 type participation struct {
 	client.Participation
 	register bool
+	session  bool
 }
 
 // answer does when it is asked what the file UNIT.mode in the report's directory

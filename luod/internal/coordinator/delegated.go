@@ -1,0 +1,227 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/luod/internal/manifest"
+	"github.com/liveupdate/luod/luod/internal/packer"
+	"github.com/liveupdate/luod/luod/internal/restorer"
+)
+
+// The bounds of delegated sessions; the kernel has room for some hundred sessions
+// (kernel/liveupdate/luo_session.c: LUO_SESSION_MAX).
+const (
+	maxUnitSessions = 16
+	maxSessions     = 256
+)
+
+// Delegated is a session that a unit fills and empties itself; luod only keeps it
+// alive.
+type Delegated struct {
+	Unit string `json:"unit"`
+	// Name is the unit's name for it, and Session the kernel's.
+	Name    string `json:"name"`
+	Session string `json:"session"`
+	// Incoming says that it came through the update and was not released yet.
+	Incoming bool `json:"incoming,omitempty"`
+}
+
+// find returns the index of a unit's session in the record, or -1.
+func (c *Coordinator) find(unit, name string, incoming bool) int {
+	return slices.IndexFunc(c.rec.Sessions, func(d Delegated) bool { return d.Unit == unit && d.Name == name && d.Incoming == incoming })
+}
+
+// CreateSession makes a session for unit, or finds the one it made before, and
+// returns a descriptor of it that the caller owns. It lasts until ReleaseSession,
+// through restarts of the unit and of luod.
+//
+// Killed before the session is in the fd store: the kernel closes it, and the next
+// start strikes it from the record.
+func (c *Coordinator) CreateSession(ctx context.Context, unit, name string) (*os.File, error) {
+	return do(ctx, c, func() (*os.File, error) {
+		if err := c.Kernel.Probe(); err != nil {
+			return nil, fault("NotSupported", "%s can't have a session: %w", unit, err)
+		}
+		if err := c.steady("make a session"); err != nil {
+			return nil, err
+		}
+		if err := fdstore.CheckName(name); err != nil {
+			return nil, fault("BadName", "make a session for %s: %w", unit, err)
+		}
+		if c.find(unit, name, true) >= 0 {
+			return nil, fault("SessionWaiting", "make a session for %s: its session %q came through a live update and is not released yet; retrieve it, empty it and release it first", unit, name)
+		}
+		if i := c.find(unit, name, false); i >= 0 {
+			return c.lend(i)
+		}
+		own := 0
+		for _, d := range c.rec.Sessions {
+			if d.Unit == unit {
+				own++
+			}
+		}
+		if own >= maxUnitSessions || len(c.rec.Sessions) >= maxSessions {
+			return nil, fault("TooMany", "make a session for %s: it has %d of at most %d, and all units have %d of at most %d", unit, own, maxUnitSessions, len(c.rec.Sessions), maxSessions)
+		}
+		c.rec.SessionCount++
+		d := Delegated{Unit: unit, Name: name, Session: fmt.Sprintf("%sg%d.%d", packer.DelegatedPrefix, c.rec.Generation+1, c.rec.SessionCount)}
+		c.rec.Sessions = append(c.rec.Sessions, d)
+		err := c.save()
+		var s *luo.Session
+		if err == nil {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, luo.OpenTimeout)
+			defer cancel()
+			s, err = c.Kernel.CreateSession(ctx, d.Session)
+		}
+		if err == nil {
+			c.sessions[d.Session] = s
+			if err = c.Store.Push(d.Session, s.File()); err == nil {
+				err = c.Store.Barrier(c.brief())
+			}
+		}
+		if err != nil {
+			c.forget(len(c.rec.Sessions) - 1)
+			_ = c.save()
+			return nil, fault("SessionFailed", "make a session for %s: %w", unit, err)
+		}
+		c.Log.Info("made a session", "unit", unit, "name", name, "session", d.Session)
+		return c.lend(len(c.rec.Sessions) - 1)
+	})
+}
+
+// RetrieveSession returns a descriptor of a session that came through an update.
+// The unit retrieves what is in it, and then calls ReleaseSession.
+func (c *Coordinator) RetrieveSession(ctx context.Context, unit, name string) (*os.File, error) {
+	return do(ctx, c, func() (*os.File, error) {
+		i := c.find(unit, name, true)
+		if i < 0 {
+			return nil, fault("NoSuchSession", "retrieve a session: %s has no session %q that came through a live update", unit, name)
+		}
+		return c.lend(i)
+	})
+}
+
+// ReleaseSession gives a session up: one that came through an update first, or
+// else one for the next. When the unit has closed it too, the kernel finishes it,
+// or lets go of what is in it.
+func (c *Coordinator) ReleaseSession(ctx context.Context, unit, name string) error {
+	_, err := do(ctx, c, func() (any, error) {
+		if err := c.steady("release a session"); err != nil {
+			return nil, err
+		}
+		i := c.find(unit, name, true)
+		if i < 0 {
+			i = c.find(unit, name, false)
+		}
+		if i < 0 {
+			return nil, fault("NoSuchSession", "release a session: %s has no session %q", unit, name)
+		}
+		was := c.rec.Sessions[i]
+		c.forget(i)
+		c.Log.Info("a session was released", "unit", unit, "name", name, "session", was.Session)
+		if was.Incoming && c.allFetched() {
+			c.arrived()
+		}
+		return nil, c.save()
+	})
+	return err
+}
+
+// lend duplicates a session's descriptor.
+func (c *Coordinator) lend(i int) (*os.File, error) {
+	d := c.rec.Sessions[i]
+	s := c.sessions[d.Session]
+	if s == nil {
+		return nil, fault("SessionFailed", "lend %s its session %q: it is gone", d.Unit, d.Name)
+	}
+	fd, err := unix.FcntlInt(s.File().Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("duplicate the session %q of %s: %w", d.Name, d.Unit, err)
+	}
+	return os.NewFile(uintptr(fd), d.Name), nil
+}
+
+// forget closes a session here and strikes it from the record.
+func (c *Coordinator) forget(i int) {
+	d := c.rec.Sessions[i]
+	c.rec.Sessions = slices.Delete(slices.Clone(c.rec.Sessions), i, i+1)
+	s := c.sessions[d.Session]
+	if s == nil {
+		return
+	}
+	delete(c.sessions, d.Session)
+	if err := c.Store.Remove(d.Session); err != nil {
+		c.Log.Warn("could not remove a session from the fd store", "session", d.Session, "error", err)
+	}
+	if err := s.Close(); err != nil {
+		c.Log.Warn("could not close a session", "session", d.Session, "error", err)
+	}
+}
+
+// reclaim takes back the delegated sessions that a killed luod had.
+func (c *Coordinator) reclaim(found map[string]*luo.Session) {
+	var known []Delegated
+	for _, d := range c.rec.Sessions {
+		if s := found[d.Session]; s != nil {
+			c.sessions[d.Session] = s
+			known = append(known, d)
+			delete(found, d.Session)
+		}
+	}
+	c.rec.Sessions = known
+	for name, s := range found {
+		c.Log.Error("a session is not in the record; it is kept open", "session", name)
+		c.keepStuck(name, s)
+	}
+}
+
+// welcome takes over what came through the update, and notes what did not.
+func (c *Coordinator) welcome(unit manifest.Unit, r *restorer.Restored) {
+	for _, d := range unit.Sessions {
+		if s := r.Sessions[d.Session]; s != nil {
+			c.sessions[d.Session] = s
+			c.rec.Sessions = append(c.rec.Sessions, Delegated{Unit: unit.Name, Name: d.Name, Session: d.Session, Incoming: true})
+		}
+	}
+}
+
+// sessionUnits are the units that have sessions.
+func (c *Coordinator) sessionUnits() []string {
+	var units []string
+	for _, d := range c.rec.Sessions {
+		units = append(units, d.Unit)
+	}
+	return units
+}
+
+// delegates says whether a unit has a session for the next kernel.
+func (c *Coordinator) delegates(unit string) bool {
+	return slices.ContainsFunc(c.rec.Sessions, func(d Delegated) bool { return d.Unit == unit && !d.Incoming })
+}
+
+// outgoingSessions are a unit's, as the manifest tells of them.
+func (c *Coordinator) outgoingSessions(unit string) []manifest.Session {
+	var list []manifest.Session
+	for _, d := range c.rec.Sessions {
+		if d.Unit == unit && !d.Incoming {
+			list = append(list, manifest.Session{Name: d.Name, Session: d.Session})
+		}
+	}
+	return list
+}
+
+// unreleased are the sessions that came through an update and were not released.
+func (c *Coordinator) unreleased() []Delegated {
+	return slices.DeleteFunc(slices.Clone(c.rec.Sessions), func(d Delegated) bool { return !d.Incoming })
+}
+
+// allFetched says that nothing of the last update waits for its unit.
+func (c *Coordinator) allFetched() bool { return len(c.incoming) == 0 && len(c.unreleased()) == 0 }

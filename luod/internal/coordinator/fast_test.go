@@ -1,0 +1,118 @@
+package coordinator
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// runsAgain waits until everything runs that was stopped.
+func (w *world) runsAgain(units ...string) {
+	w.t.Helper()
+	for range 2000 {
+		active, _ := w.Active(ctx)
+		owing, err := do(ctx, w.c, func() (bool, error) { return len(w.c.rec.Stopped) > 0, nil })
+		if err == nil && !owing && !slices.ContainsFunc(units, func(u string) bool { return !slices.Contains(active, u) }) {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	w.t.Fatalf("only %q run", w.active)
+}
+
+// toldBack waits until hooks were told of the end of an update of which they
+// were told.
+func (w *world) toldBack() {
+	w.t.Helper()
+	for range 2000 {
+		owing, err := do(ctx, w.c, func() (bool, error) { return len(w.c.rec.Owed) > 0 || w.c.rec.Hooked, nil })
+		w.mu.Lock()
+		prepared := slices.ContainsFunc(w.ran, func(r string) bool { return strings.HasPrefix(r, "prepare") })
+		cancelled := slices.ContainsFunc(w.ran, func(r string) bool { return strings.HasPrefix(r, "cancel") })
+		w.mu.Unlock()
+		if err == nil && !owing && (cancelled || !prepared) {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	w.t.Fatalf("hooks were told %q", w.ran)
+}
+
+func TestAFastJumpStopsOnlyWhoTakesPart(t *testing.T) {
+	w := newWorld(t)
+	w.preserve(a, 2)
+	w.register(b, Registration{})
+	w.active = []string{a, b, d, "x.socket"}
+	w.load()
+	if _, err := w.c.LiveUpdate(ctx, Options{NoBlock: true, Fast: true}); err != nil {
+		t.Fatal(err)
+	}
+	w.until(Preparing)
+	if len(w.halted) > 0 {
+		t.Fatalf("%q were stopped before all were ready", w.halted)
+	}
+	w.ready(b)
+	w.until(Committed)
+	if !w.fast || !slices.Equal(w.halted, []string{a, b}) {
+		t.Fatalf("fast %t, stopped %q", w.fast, w.halted)
+	}
+	w.reboot()
+	w.fetch(a, 2)
+	w.expect(Idle, 1)
+}
+
+func TestAFastJumpThatFailsIsTakenBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(w *world)
+		late  bool
+	}{
+		"who has to stop doesn't":  {func(w *world) { w.stopErr = errors.New("it hangs") }, false},
+		"the jump can't be begun":  {func(w *world) { w.jumpErr = errors.New("no such unit") }, false},
+		"a freeze fails":           {func(w *world) { w.results <- errors.New("freeze /: EIO") }, true},
+		"luod was killed meantime": {func(w *world) { w.kill(); w.start() }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.preserve(a, 2)
+			w.active = []string{a, d}
+			w.load()
+			if !c.late {
+				c.spoil(w)
+			}
+			if _, err := w.c.LiveUpdate(ctx, Options{Fast: true}); (err == nil) != c.late {
+				t.Fatal(err)
+			}
+			if c.late {
+				c.spoil(w)
+			}
+			w.runsAgain(a, d)
+			w.stopErr, w.jumpErr = nil, nil
+			w.asBefore("", a)
+			w.update()
+		})
+	}
+}
+
+// A luod that was killed after the commit still notices that the jump was given
+// up.
+func TestAJumpThatIsGivenUpAfterARestartIsTakenBack(t *testing.T) {
+	w := newWorld(t)
+	w.preserve(a, 2)
+	w.update()
+	w.jumping = true
+	w.kill()
+	w.start()
+	w.clock.advance(time.Minute)
+	if s := w.status(); s.Phase != Committed {
+		t.Fatalf("it was taken back though the jump is near: %+v", s)
+	}
+	w.jumping = false
+	w.clock.advance(2 * time.Second)
+	if s := w.status(); s.Phase != Committed {
+		t.Fatal("it was taken back at once")
+	}
+	w.clock.advance(2 * time.Second)
+	w.asBefore("did not happen", a)
+}

@@ -1,0 +1,119 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/liveupdate/luod/luod/internal/packer"
+)
+
+// stopTimeout bounds the stopping of services before a fast jump, and their
+// starting if it did not happen; each has 90 s by systemd's default.
+const stopTimeout = 5 * time.Minute
+
+// halt stops those that have something at stake before a fast jump: who
+// registered, was asked, or handed something over. The others run until the
+// kernel jumps.
+//
+// Killed meanwhile: the record says what ran before, and the next start starts
+// again what doesn't run.
+func (c *Coordinator) halt(u *update, result *packer.Packed) error {
+	ctx, cancel := context.WithTimeout(u.ctx, stopTimeout)
+	defer cancel()
+	before, err := c.Units.Active(ctx)
+	if err != nil {
+		return fault("NoManager", "find out what runs: %w", err)
+	}
+	concerned, err := do(ctx, c, func() ([]string, error) { return c.concerned(u), nil })
+	if err != nil {
+		return err
+	}
+	running, err := c.Units.Look(ctx, concerned)
+	if err != nil {
+		return fault("NoManager", "find out which services run: %w", err)
+	}
+	concerned = slices.DeleteFunc(concerned, func(unit string) bool { return !running[unit].Runs() })
+	if err := c.inside(u, func() error {
+		c.rec.Stopped = slices.Compact(slices.Sorted(slices.Values(slices.Concat(before, concerned))))
+		c.outgoing = result
+		if err := c.move(packedFast); err != nil {
+			return fault("NoRecord", "stop the services: %w", err)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if err := c.Units.Stop(ctx, concerned); err != nil {
+		return fault("StopFailed", "stop the services before the jump: %w", err)
+	}
+	return nil
+}
+
+func (c *Coordinator) concerned(u *update) []string {
+	units := slices.Concat(c.vault.Units(), c.sessionUnits(), slices.Collect(maps.Keys(c.rec.Registered)), slices.Collect(maps.Keys(u.members)))
+	slices.Sort(units)
+	return slices.Compact(units)
+}
+
+// revive starts again what was stopped for a jump that did not happen.
+func (c *Coordinator) revive() {
+	units := c.rec.Stopped
+	if len(units) == 0 {
+		return
+	}
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		err := c.Units.Start(ctx, units)
+		_, _ = do(context.Background(), c, func() (any, error) {
+			c.rec.Stopped = nil
+			if err != nil {
+				c.rec.LastError = fmt.Sprintf("%s; not all services that had been stopped could be started again: %v", c.rec.LastError, err)
+				c.Log.Error("not all services that had been stopped could be started again", "reason", err)
+			}
+			return nil, c.save()
+		})
+	}()
+}
+
+// overseeInterval is how often a luod that was restarted after the commit asks
+// whether the jump is still to come, and overseeCount how often in a row it has to
+// hear no: PID 1 has no job left in the moment before it ends.
+const (
+	overseeInterval = time.Second
+	overseeCount    = 3
+)
+
+// errGivenUp is why an update is taken back after a restart of luod.
+var errGivenUp = errors.New("the jump that had been begun before luod was restarted did not happen")
+
+// oversee takes an update back that a killed luod committed, if the jump is given
+// up after all.
+func (c *Coordinator) oversee(no int) {
+	c.Clock.AfterFunc(overseeInterval, func() {
+		phase, err := do(context.Background(), c, func() (Phase, error) { return c.rec.Phase, nil })
+		if err != nil || phase != Committed {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), briefly)
+		defer cancel()
+		jumping, err := c.Jumper.Jumping(ctx)
+		if jumping || err != nil {
+			no = -1
+		}
+		if no+1 < overseeCount {
+			c.oversee(no + 1)
+			return
+		}
+		_, _ = do(context.Background(), c, func() (any, error) {
+			if c.rec.Phase == Committed {
+				_ = c.abort(fault("JumpFailed", "%w", errGivenUp))
+			}
+			return nil, nil
+		})
+	})
+}

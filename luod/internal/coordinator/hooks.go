@@ -1,0 +1,135 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/liveupdate/luod/luod/internal/pid1"
+)
+
+// hooksProgram runs the hooks.
+const hooksProgram = "/usr/lib/luod/luod-hooks"
+
+// hookTimeout is what one hook may take, and hooksTimeout what all may take
+// together.
+const (
+	hookTimeout  = 90 * time.Second
+	hooksTimeout = 10 * time.Minute
+)
+
+// hooks runs those of a phase, and waits for them. It works outside of the
+// coordinator's goroutine.
+func (c *Coordinator) hooks(ctx context.Context, phase string, generation uint64, environment ...string) error {
+	if c.Hooks == nil || !c.Hooks() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, hooksTimeout)
+	defer cancel()
+	return c.Units.Run(ctx, pid1.Program{
+		Unit:        fmt.Sprintf("luod-hooks-%s-%d.service", phase, generation),
+		Description: fmt.Sprintf("Hooks of Live Update %d (%s)", generation, phase),
+		Argv:        []string{hooksProgram, "--timeout=" + hookTimeout.String(), phase, fmt.Sprint(generation)},
+		Environment: clean(append(environment, "LUOD_KERNEL="+c.Machine.Release)),
+		Timeout:     hooksTimeout,
+	})
+}
+
+// prepareHooks asks the hooks whether an update may go on.
+//
+// Killed meanwhile: the record says that hooks have heard of the update, and the
+// next start tells them that it was taken back.
+func (c *Coordinator) prepareHooks(u *update) error {
+	if c.Hooks == nil || !c.Hooks() {
+		return nil
+	}
+	var environment []string
+	if err := c.inside(u, func() error {
+		environment = u.environment(c.rec.Loaded)
+		c.rec.Hooked = true
+		if err := c.save(); err != nil {
+			return fault("NoRecord", "run the hooks: %w", err)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if err := c.hooks(u.ctx, "prepare", u.generation, environment...); err != nil {
+		return fault("Vetoed", "a hook refuses the live update: %w", err)
+	}
+	return nil
+}
+
+// commitHooks tells the hooks that the jump is next. What they say is logged and
+// changes nothing.
+func (c *Coordinator) commitHooks(u *update) {
+	environment, err := do(u.ctx, c, func() ([]string, error) { return u.environment(c.rec.Loaded), nil })
+	if err == nil {
+		err = c.hooks(u.ctx, "commit", u.generation, environment...)
+	}
+	if err != nil {
+		c.Log.Warn("a hook failed before the commit; the live update goes on", "reason", err)
+	}
+}
+
+func (u *update) environment(loaded *Loaded) []string {
+	environment := []string{"LUOD_MESSAGE=" + u.options.Message, fmt.Sprintf("LUOD_FAST=%t", u.options.Fast)}
+	if loaded != nil {
+		environment = append(environment, "LUOD_NEXT_KERNEL="+loaded.Release)
+	}
+	return environment
+}
+
+// owed is what hooks are still to be told.
+type owed struct {
+	Phase       string   `json:"phase"`
+	Generation  uint64   `json:"generation"`
+	Environment []string `json:"environment"`
+}
+
+// owe notes that hooks are to be told something; pay tells them once that is
+// written down.
+func (c *Coordinator) owe(phase string, generation uint64, environment ...string) {
+	if c.Hooks != nil && c.Hooks() {
+		c.rec.Owed = append(c.rec.Owed, owed{phase, generation, environment})
+	}
+}
+
+// pay tells the hooks what they are owed, in order.
+//
+// Killed meanwhile: the next start tells them, some perhaps a second time.
+func (c *Coordinator) pay() {
+	if c.paying || len(c.rec.Owed) == 0 {
+		return
+	}
+	c.paying = true
+	next := c.rec.Owed[0]
+	go func() {
+		err := c.hooks(context.Background(), next.Phase, next.Generation, next.Environment...)
+		_, _ = do(context.Background(), c, func() (any, error) {
+			if err != nil {
+				c.Log.Warn("a hook failed", "phase", next.Phase, "reason", err)
+			}
+			c.paying = false
+			c.rec.Owed = c.rec.Owed[1:]
+			_ = c.save()
+			c.pay()
+			return nil, nil
+		})
+	}()
+}
+
+// clean takes out what PID 1 takes in no variable (systemd.exec(5), Environment=).
+func clean(environment []string) []string {
+	for i, e := range environment {
+		environment[i] = strings.Map(func(r rune) rune {
+			if unicode.IsControl(r) && r != '\n' && r != '\t' {
+				return '?'
+			}
+			return r
+		}, strings.ToValidUTF8(e, "?"))
+	}
+	return environment
+}
