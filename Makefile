@@ -21,18 +21,29 @@ build:
 	$(GO) build $(GOFLAGS_BUILD) -o bin/systemctl-shim ./luoctl/systemctl-shim
 	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-reissue ./hooks/luod-reissue
 	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-kexec ./hooks/luod-kexec
+	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-jump ./hooks/luod-jump
+	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-hooks ./hooks/luod-hooks
 
 install: build
 	install -D -m 0755 bin/luod $(DESTDIR)$(prefix)/lib/luod/luod
 	install -D -m 0755 bin/luod-reissue $(DESTDIR)$(prefix)/lib/luod/luod-reissue
 	install -D -m 0755 bin/luod-kexec $(DESTDIR)$(prefix)/lib/luod/luod-kexec
+	install -D -m 0755 bin/luod-jump $(DESTDIR)$(prefix)/lib/luod/luod-jump
+	install -D -m 0755 bin/luod-hooks $(DESTDIR)$(prefix)/lib/luod/luod-hooks
 	install -D -m 0755 bin/systemctl-shim $(DESTDIR)$(prefix)/lib/luod/systemctl-shim
 	install -D -m 0755 bin/luoctl $(DESTDIR)$(prefix)/bin/luoctl
-	install -D -m 0644 -t $(DESTDIR)$(unitdir) units/luod.service units/live-update.target units/luod-live-update.service
+	install -D -m 0644 -t $(DESTDIR)$(unitdir) units/luod.service units/live-update.target units/luod-live-update.service units/luod-jump.service
 	install -D -m 0644 units/systemd-kexec-luod.conf $(DESTDIR)$(unitdir)/systemd-kexec.service.d/50-luod.conf
 	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/dbus-1/system.d packaging/org.luod.LiveUpdate1.conf
 	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/dbus-1/system-services packaging/org.luod.LiveUpdate1.service
 	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/polkit-1/actions packaging/org.luod.LiveUpdate1.policy
+	install -D -m 0644 -t $(DESTDIR)$(prefix)/lib/luod packaging/luod.conf
+	install -D -m 0644 -t $(DESTDIR)$(prefix)/lib/systemd/catalog packaging/luod.catalog
+	install -d $(DESTDIR)/etc/luod/hooks.d $(DESTDIR)$(prefix)/lib/luod/hooks.d
+	install -d $(DESTDIR)$(prefix)/share/bash-completion/completions $(DESTDIR)$(prefix)/share/zsh/vendor-completions $(DESTDIR)$(prefix)/share/fish/vendor_completions.d
+	bin/luoctl completion bash > $(DESTDIR)$(prefix)/share/bash-completion/completions/luoctl
+	bin/luoctl completion zsh > $(DESTDIR)$(prefix)/share/zsh/vendor-completions/_luoctl
+	bin/luoctl completion fish > $(DESTDIR)$(prefix)/share/fish/vendor_completions.d/luoctl.fish
 	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/man/man8 packaging/man/luod.8 packaging/man/luod-reissue.8
 	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/man/man1 packaging/man/luoctl.1
 
@@ -86,7 +97,7 @@ lint:
 
 FUZZTIME ?= 5m
 fuzz:
-	@set -e; for t in ./luod/declaration:FuzzParse ./luoctl:FuzzParseWhen ./luod/internal/manifest:FuzzDecode ./luod/internal/callers:FuzzUnitOfCgroup ./kexec:FuzzCommandLine \
+	@set -e; for t in ./luod/internal/settings:FuzzRead ./luod/declaration:FuzzParse ./luoctl:FuzzParseWhen ./luod/internal/manifest:FuzzDecode ./luod/internal/callers:FuzzUnitOfCgroup ./kexec:FuzzCommandLine \
 		./kexec/image:FuzzRead ./kexec/image:FuzzScan ./kexec/initrd:FuzzRead ./kexec/compression:FuzzReader ./kexec/pe:FuzzSections \
 		./kexec/uki:FuzzRead ./kexec/bootentry:FuzzType1 ./kexec/bootentry:FuzzUKI ./kexec/preflight:FuzzSigners; do \
 		echo "$$t"; $(GO) test -run '^$$' -fuzz "^$${t#*:}\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x "$${t%:*}"; done

@@ -16,9 +16,9 @@ import (
 
 // updateFlags are those of live-update alone.
 type updateFlags struct {
-	verify, dryRun, noBlock, ignoreInhibitors bool
-	when                                      string
-	at                                        time.Time
+	verify, dryRun, noBlock, ignoreInhibitors, fast, noWall bool
+	when, message, checkInhibitors                          string
+	at                                                      time.Time
 }
 
 func liveUpdateCommand(o *options) *cobra.Command {
@@ -32,6 +32,13 @@ func liveUpdateCommand(o *options) *cobra.Command {
 			"Returns when the shutdown has begun; before that any error means that nothing was stopped.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch u.checkInhibitors {
+			case "auto", "yes":
+			case "no":
+				u.ignoreInhibitors = true
+			default:
+				return fmt.Errorf("--check-inhibitors=%s: it is auto, yes or no", u.checkInhibitors)
+			}
 			switch u.when {
 			case "", "now":
 			case "cancel":
@@ -95,6 +102,10 @@ func liveUpdateCommand(o *options) *cobra.Command {
 	cmd.Flags().BoolVar(&u.dryRun, "dry-run", false, "do all checks and nothing else")
 	cmd.Flags().BoolVar(&u.noBlock, "no-block", false, "do not wait until the shutdown has begun")
 	cmd.Flags().StringVar(&u.when, "when", "", "begin at this `TIME`, such as '+30min' or '22:30'; or 'show' or 'cancel' what is scheduled")
+	cmd.Flags().BoolVar(&u.fast, "fast", false, "stop only services that take part, freeze the file systems, and jump at once")
+	cmd.Flags().StringVar(&u.message, "message", "", "say `TEXT` to who is logged in, to the log, and to hooks")
+	cmd.Flags().BoolVar(&u.noWall, "no-wall", false, "do not tell who is logged in")
+	cmd.Flags().StringVar(&u.checkInhibitors, "check-inhibitors", "auto", "refuse if there are inhibitors: `auto`, yes or no")
 	cmd.Flags().BoolVarP(&u.ignoreInhibitors, "ignore-inhibitors", "i", false, "go on in spite of inhibitors")
 	return cmd
 }
@@ -110,8 +121,13 @@ func (d *daemon) liveUpdate(ctx context.Context, u updateFlags, force []string) 
 	if !u.at.IsZero() {
 		options["when"] = dbus.MakeVariant(uint64(u.at.UnixMicro()))
 	}
-	if u.ignoreInhibitors {
-		options["ignore-inhibitors"] = dbus.MakeVariant(true)
+	for name, set := range map[string]bool{"ignore-inhibitors": u.ignoreInhibitors, "fast": u.fast, "no-wall": u.noWall} {
+		if set {
+			options[name] = dbus.MakeVariant(true)
+		}
+	}
+	if u.message != "" {
+		options["message"] = dbus.MakeVariant(u.message)
 	}
 	defer d.cancelOnInterrupt()()
 	err = d.call(context.WithoutCancel(ctx), "LiveUpdate", options).Store(&generation)

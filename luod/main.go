@@ -22,6 +22,8 @@ import (
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/loader"
 	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/internal/quota"
+	"github.com/liveupdate/luod/luod/internal/settings"
 	"github.com/liveupdate/luod/luod/internal/socket"
 	"github.com/liveupdate/luod/luod/wire"
 )
@@ -70,9 +72,14 @@ func run(log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	values, problems := settings.Load("/")
+	for _, problem := range problems {
+		log.Error("a setting is wrong", "reason", problem)
+	}
 	exhausted := make(chan struct{}, 1)
 	door := &bus.Door{
-		Log: log, Unit: callers.Unit, Exhausted: func() { exhausted <- struct{}{} },
+		Meter: quota.Meter{Rate: values.CallsPerSecond, Burst: values.CallsBurst},
+		Log:   log, Unit: callers.Unit, Exhausted: func() { exhausted <- struct{}{} },
 		Dial: func(options ...dbus.ConnOption) (*dbus.Conn, error) { return dbus.ConnectSystemBus(options...) },
 	}
 	dir := filepath.Dir(wire.Path)
@@ -89,7 +96,7 @@ func run(log *slog.Logger) error {
 	door.Locks = locks
 	c, err := coordinator.Start(ctx, coordinator.Config{
 		Kernel: luo.New(), Store: store, Loader: loader.Loader{Program: loader.Program}, Jumper: pid1.Jumper{},
-		Units: pid1.Units{}, Hooks: hooksdir.Any, Wall: wall(log), Clock: coordinator.SystemClock{}, Announce: door.Announce, Inhibitors: door.Inhibitors, Machine: machine,
+		Units: pid1.Units{}, Hooks: hooksdir.Any, Wall: wall(log), Clock: coordinator.SystemClock{}, Announce: door.Announce, Inhibitors: door.Inhibitors, Machine: machine, Settings: values,
 		Record: filepath.Join(dir, "record.json"), Log: log,
 		Changed: func(s coordinator.Status) {
 			door.Changed(s)

@@ -72,5 +72,5 @@ func (d *Door) unitOf(ctx context.Context, conn *dbus.Conn, sender string) (stri
 	if err != nil {
 		owner = fmt.Sprintf("user %d", c.uid)
 	}
-	return unit, errors.Join(err, d.meter.Take(owner, time.Now()))
+	return unit, errors.Join(err, d.Meter.Take(owner, time.Now()))
 }

@@ -60,8 +60,8 @@ type Door struct {
 	// here that can't be closed. It must not block.
 	Exhausted func()
 
-	// meter counts the calls of each unit, or user.
-	meter quota.Meter
+	// Meter counts the calls of each unit, or user.
+	Meter quota.Meter
 
 	mu     sync.Mutex
 	props  *prop.Properties

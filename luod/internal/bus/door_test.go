@@ -24,6 +24,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
+	"github.com/liveupdate/luod/luod/internal/quota"
 	"github.com/liveupdate/luod/luod/internal/vault"
 	"github.com/liveupdate/luod/luod/loading"
 )
@@ -165,7 +166,7 @@ func (r *registry) RetrieveSession(ctx context.Context, unit, name string) (*os.
 	return r.CreateSession(ctx, unit, "back "+name)
 }
 func (r *registry) ReleaseSession(context.Context, string, string) error { return r.refuse }
-func (r *registry) Unload(context.Context) error               { return nil }
+func (r *registry) Unload(context.Context) error                         { return nil }
 func (r *registry) LiveUpdate(_ context.Context, o coordinator.Options) (uint64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -273,6 +274,7 @@ func open(t *testing.T) (*bus, *registry, *Door, *dbus.Conn) {
 	t.Cleanup(func() { locks.Close() })
 	d := &Door{
 		Registry: r, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Dial: b.dial, Locks: locks,
+		Meter: quota.Meter{Rate: 500, Burst: 2000},
 		Unit: func(pidfd int) (string, error) {
 			if err := unix.PidfdSendSignal(pidfd, 0, nil, 0); err != nil {
 				return "", err

@@ -25,7 +25,7 @@ func (d *Door) authorize(ctx context.Context, conn *dbus.Conn, msg dbus.Message,
 	if c.uid == 0 {
 		return nil
 	}
-	if err := d.meter.Take(fmt.Sprintf("user %d", c.uid), time.Now()); err != nil {
+	if err := d.Meter.Take(fmt.Sprintf("user %d", c.uid), time.Now()); err != nil {
 		return err
 	}
 	type subject struct {

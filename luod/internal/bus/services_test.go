@@ -47,7 +47,7 @@ func TestWhoCallsTooOftenIsRefused(t *testing.T) {
 	_, _, d, conn := open(t)
 	// All that it may call has been called, an hour from now: until then the
 	// clock brings nothing.
-	for later := time.Now().Add(time.Hour); d.meter.Take("test.service", later) == nil; {
+	for later := time.Now().Add(time.Hour); d.Meter.Take("test.service", later) == nil; {
 	}
 	if err := call(conn, "ListNames").Err; errorName(err) != errorPrefix+"TooManyCalls" {
 		t.Errorf("got %v", err)

@@ -11,6 +11,7 @@ import (
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/manifest"
+	"github.com/liveupdate/luod/luod/internal/settings"
 	"github.com/liveupdate/luod/luod/internal/vault"
 	"github.com/liveupdate/luod/luod/loading"
 )
@@ -59,6 +60,8 @@ type Config struct {
 	Inhibitors func(ctx context.Context) ([]inhibitors.Inhibitor, error)
 	Clock      Clock
 	Machine    Machine
+	// Settings are the defaults if they are zero.
+	Settings settings.Settings
 	// Record is the path of the record of this boot, in a directory of /run.
 	Record string
 	Log    *slog.Logger

@@ -15,12 +15,9 @@ import (
 	"github.com/liveupdate/luod/luod/internal/restorer"
 )
 
-// The bounds of delegated sessions; the kernel has room for some hundred sessions
-// (kernel/liveupdate/luo_session.c: LUO_SESSION_MAX).
-const (
-	maxUnitSessions = 16
-	maxSessions     = 256
-)
+// maxSessions bounds the delegated sessions of all units; the kernel has room for
+// some hundred sessions (kernel/liveupdate/luo_session.c: LUO_SESSION_MAX).
+const maxSessions = 256
 
 // Delegated is a session that a unit fills and empties itself; luod only keeps it
 // alive.
@@ -67,8 +64,8 @@ func (c *Coordinator) CreateSession(ctx context.Context, unit, name string) (*os
 				own++
 			}
 		}
-		if own >= maxUnitSessions || len(c.rec.Sessions) >= maxSessions {
-			return nil, fault("TooMany", "make a session for %s: it has %d of at most %d, and all units have %d of at most %d", unit, own, maxUnitSessions, len(c.rec.Sessions), maxSessions)
+		if own >= c.Settings.SessionsMax || len(c.rec.Sessions) >= maxSessions {
+			return nil, fault("TooMany", "make a session for %s: it has %d of at most %d, and all units have %d of at most %d", unit, own, c.Settings.SessionsMax, len(c.rec.Sessions), maxSessions)
 		}
 		c.rec.SessionCount++
 		d := Delegated{Unit: unit, Name: name, Session: fmt.Sprintf("%sg%d.%d", packer.DelegatedPrefix, c.rec.Generation+1, c.rec.SessionCount)}

@@ -137,7 +137,7 @@ func TestAReleasedSessionHoldsNothing(t *testing.T) {
 
 func TestSessionsAreBounded(t *testing.T) {
 	w := newWorld(t)
-	for i := range maxUnitSessions {
+	for i := range w.c.Settings.SessionsMax {
 		f, err := w.c.CreateSession(ctx, a, fmt.Sprint(i))
 		if err != nil {
 			t.Fatal(err)

@@ -11,10 +11,6 @@ import (
 	"github.com/liveupdate/luod/luod/internal/packer"
 )
 
-// stopTimeout bounds the stopping of services before a fast jump, and their
-// starting if it did not happen; each has 90 s by systemd's default.
-const stopTimeout = 5 * time.Minute
-
 // halt stops those that have something at stake before a fast jump: who
 // registered, was asked, or handed something over. The others run until the
 // kernel jumps.
@@ -22,7 +18,7 @@ const stopTimeout = 5 * time.Minute
 // Killed meanwhile: the record says what ran before, and the next start starts
 // again what doesn't run.
 func (c *Coordinator) halt(u *update, result *packer.Packed) error {
-	ctx, cancel := context.WithTimeout(u.ctx, stopTimeout)
+	ctx, cancel := context.WithTimeout(u.ctx, c.Settings.StopTimeout)
 	defer cancel()
 	before, err := c.Units.Active(ctx)
 	if err != nil {
@@ -66,7 +62,7 @@ func (c *Coordinator) revive() {
 		return
 	}
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), c.Settings.StopTimeout)
 		defer cancel()
 		err := c.Units.Start(ctx, units)
 		_, _ = do(context.Background(), c, func() (any, error) {

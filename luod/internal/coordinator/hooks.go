@@ -13,12 +13,8 @@ import (
 // hooksProgram runs the hooks.
 const hooksProgram = "/usr/lib/luod/luod-hooks"
 
-// hookTimeout is what one hook may take, and hooksTimeout what all may take
-// together.
-const (
-	hookTimeout  = 90 * time.Second
-	hooksTimeout = 10 * time.Minute
-)
+// hooksTimeout is what all hooks of a phase may take together.
+const hooksTimeout = 10 * time.Minute
 
 // hooks runs those of a phase, and waits for them. It works outside of the
 // coordinator's goroutine.
@@ -31,7 +27,7 @@ func (c *Coordinator) hooks(ctx context.Context, phase string, generation uint64
 	return c.Units.Run(ctx, pid1.Program{
 		Unit:        fmt.Sprintf("luod-hooks-%s-%d.service", phase, generation),
 		Description: fmt.Sprintf("Hooks of Live Update %d (%s)", generation, phase),
-		Argv:        []string{hooksProgram, "--timeout=" + hookTimeout.String(), phase, fmt.Sprint(generation)},
+		Argv:        []string{hooksProgram, "--timeout=" + c.Settings.HookTimeout.String(), phase, fmt.Sprint(generation)},
 		Environment: clean(append(environment, "LUOD_KERNEL="+c.Machine.Release)),
 		Timeout:     hooksTimeout,
 	})

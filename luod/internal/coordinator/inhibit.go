@@ -10,10 +10,6 @@ import (
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 )
 
-// delayMax is how long inhibitors may delay an update, as logind's
-// InhibitDelayMaxSec= does by default (logind.conf(5)).
-const delayMax = 5 * time.Second
-
 // delayInterval is how often they are looked at meanwhile.
 const delayInterval = 50 * time.Millisecond
 
@@ -44,11 +40,11 @@ func (c *Coordinator) inhibited(ctx context.Context, options Options) error {
 	return fault("Inhibited", "no live update now, it is inhibited by %s; wait, or go on in spite of it with --ignore-inhibitors", strings.Join(who, "; and by "))
 }
 
-// delay waits for those who wanted to be told first, but no longer than delayMax
-// from began on.
+// delay waits for those who wanted to be told first, but no longer than
+// InhibitDelayMax from began on.
 func (c *Coordinator) delay(u *update, began time.Time) error {
-	for c.Inhibitors != nil && !u.options.IgnoreInhibitors && c.Clock.Now().Sub(began) < delayMax {
-		ctx, cancel := context.WithTimeout(u.ctx, delayMax)
+	for c.Inhibitors != nil && !u.options.IgnoreInhibitors && c.Clock.Now().Sub(began) < c.Settings.InhibitDelayMax {
+		ctx, cancel := context.WithTimeout(u.ctx, c.Settings.InhibitDelayMax)
 		list, err := c.Inhibitors(ctx)
 		cancel()
 		if err != nil || !slices.ContainsFunc(list, func(i inhibitors.Inhibitor) bool {

@@ -36,9 +36,6 @@ type participant struct {
 	invocation string
 }
 
-// prepareTimeout is how long all services together may take.
-const prepareTimeout = 5 * time.Minute
-
 // watchInterval is how often PID 1 is asked whether services that are being
 // prepared still run.
 const watchInterval = 500 * time.Millisecond
@@ -88,7 +85,7 @@ func (c *Coordinator) gather(ctx context.Context) ([]*participant, error) {
 				}
 				// The kernel carries its session whether it is ready or not.
 				m.Optional = m.Optional && !c.delegates(unit)
-				m.Timeout = min(cmp.Or(m.Timeout, DefaultTimeout), prepareTimeout)
+				m.Timeout = min(cmp.Or(m.Timeout, c.Settings.DefaultTimeout), c.Settings.PrepareTimeout)
 				members = append(members, m)
 			}
 		}
@@ -101,7 +98,7 @@ func (c *Coordinator) fence(members []*participant) (*barrier.Barrier, error) {
 	for i, m := range members {
 		list[i] = m.Member
 	}
-	b, err := barrier.New(list, c.Clock.Now().Add(prepareTimeout))
+	b, err := barrier.New(list, c.Clock.Now().Add(c.Settings.PrepareTimeout))
 	if err != nil {
 		return nil, fault("BadOrder", "%w", err)
 	}
@@ -124,7 +121,7 @@ func (c *Coordinator) prepare(u *update, members []*participant) error {
 	if err := c.move(checked); err != nil {
 		return fault("NoRecord", "prepare the services: %w", err)
 	}
-	c.announce(Signal{Start: true, Generation: u.generation, Deadline: c.Clock.Now().Add(prepareTimeout)})
+	c.announce(Signal{Start: true, Generation: u.generation, Deadline: c.Clock.Now().Add(c.Settings.PrepareTimeout)})
 	c.turns(u)
 	return nil
 }

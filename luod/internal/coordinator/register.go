@@ -24,7 +24,6 @@ type Registration struct {
 
 // The bounds of a registration.
 const (
-	DefaultTimeout   = 90 * time.Second
 	minTimeout       = time.Millisecond
 	maxOrder         = 256
 	maxRegistrations = 4096
@@ -35,8 +34,8 @@ const (
 // one while the unit is being prepared also tells it so again.
 func (c *Coordinator) Register(ctx context.Context, unit string, r Registration) error {
 	switch names := append(slices.Clone(r.After), r.Before...); {
-	case r.Timeout != 0 && r.Timeout < minTimeout || r.Timeout > prepareTimeout:
-		return fault("BadRequest", "register %s: the timeout %s is not between %s and %s", unit, r.Timeout, minTimeout, prepareTimeout)
+	case r.Timeout != 0 && r.Timeout < minTimeout || r.Timeout > c.Settings.PrepareTimeout:
+		return fault("BadRequest", "register %s: the timeout %s is not between %s and %s", unit, r.Timeout, minTimeout, c.Settings.PrepareTimeout)
 	case len(names) > maxOrder:
 		return fault("BadRequest", "register %s: it names %d units to be ordered with, and at most %d can be", unit, len(names), maxOrder)
 	case slices.Contains(names, unit):

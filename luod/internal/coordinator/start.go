@@ -18,6 +18,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/packer"
 	"github.com/liveupdate/luod/luod/internal/restorer"
+	"github.com/liveupdate/luod/luod/internal/settings"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
 
@@ -39,9 +40,12 @@ func (c *Coordinator) manifestName() string { return manifest.SessionName }
 // that came back from the fd store. An error means that luod can't work at all;
 // a handover that can't be understood is no error but a degraded status.
 func Start(ctx context.Context, config Config, entries []fdstore.Entry) (*Coordinator, error) {
+	if config.Settings == (settings.Settings{}) {
+		config.Settings = settings.Default()
+	}
 	c := &Coordinator{
 		Config: config, events: make(chan func()), stop: make(chan struct{}), done: make(chan struct{}),
-		vault: vault.New(config.Store), incoming: map[string]*arrival{}, sessions: map[string]*luo.Session{},
+		vault: vault.New(config.Store, vault.Limits{Files: config.Settings.FileDescriptorsMax, Bytes: config.Settings.BytesMax}), incoming: map[string]*arrival{}, sessions: map[string]*luo.Session{},
 	}
 	started := c.Clock.Now()
 	old, err := readRecord(c.Record)

@@ -6,25 +6,26 @@ import (
 	"time"
 )
 
-// The limits of one owner: what hands over 16,384 file descriptors, 16 in each
-// call as dbus-daemon allows, stays below the burst.
-const (
-	CallsPerSecond = 500
-	Burst          = 2000
-)
-
 // maxOwners bounds the buckets that are kept.
 const maxOwners = 4096
 
 // Exceeded is the error of a call too many.
-type Exceeded struct{ Owner string }
-
-func (e *Exceeded) Error() string {
-	return fmt.Sprintf("%s calls luod too often: at most %d times a second, and %d times in a row; try again in a second", e.Owner, CallsPerSecond, Burst)
+type Exceeded struct {
+	Owner       string
+	Rate, Burst int
 }
 
-// Meter counts calls. The zero value works, and concurrent use is safe.
+func (e *Exceeded) Error() string {
+	return fmt.Sprintf("%s calls luod too often: at most %d times a second, and %d times in a row; try again in a second", e.Owner, e.Rate, e.Burst)
+}
+
+// Meter counts calls; concurrent use is safe.
 type Meter struct {
+	// Rate is how often an owner may call in a second, in the long run, and Burst
+	// in a row: with 2000, who hands over 16,384 file descriptors, 16 in each call
+	// as dbus-daemon allows, stays below it.
+	Rate, Burst int
+
 	mu      sync.Mutex
 	buckets map[string]*bucket
 }
@@ -35,9 +36,9 @@ type bucket struct {
 }
 
 // fill adds what the time has brought; a clock that went back brings nothing.
-func (b *bucket) fill(now time.Time) {
+func (m *Meter) fill(b *bucket, now time.Time) {
 	if passed := now.Sub(b.at); passed > 0 {
-		b.tokens = min(Burst, b.tokens+passed.Seconds()*CallsPerSecond)
+		b.tokens = min(float64(m.Burst), b.tokens+passed.Seconds()*float64(m.Rate))
 	}
 	b.at = now
 }
@@ -53,17 +54,17 @@ func (m *Meter) Take(owner string, now time.Time) error {
 			m.forget(now)
 		}
 		if len(m.buckets) >= maxOwners {
-			return &Exceeded{owner}
+			return &Exceeded{owner, m.Rate, m.Burst}
 		}
 		if m.buckets == nil {
 			m.buckets = map[string]*bucket{}
 		}
-		b = &bucket{tokens: Burst, at: now}
+		b = &bucket{tokens: float64(m.Burst), at: now}
 		m.buckets[owner] = b
 	}
-	b.fill(now)
+	m.fill(b, now)
 	if b.tokens < 1 {
-		return &Exceeded{owner}
+		return &Exceeded{owner, m.Rate, m.Burst}
 	}
 	b.tokens--
 	return nil
@@ -72,7 +73,7 @@ func (m *Meter) Take(owner string, now time.Time) error {
 // forget drops the buckets that are full again: a new one would be the same.
 func (m *Meter) forget(now time.Time) {
 	for owner, b := range m.buckets {
-		if b.fill(now); b.tokens >= Burst {
+		if m.fill(b, now); b.tokens >= float64(m.Burst) {
 			delete(m.buckets, owner)
 		}
 	}

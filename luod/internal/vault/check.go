@@ -8,11 +8,8 @@ import (
 	"github.com/liveupdate/luod/luod/fdstore"
 )
 
-// Limits on what is taken: a unit with more should put more into one file.
-const (
-	MaxPerCall = 1024
-	MaxPerUnit = 16384
-)
+// MaxPerCall is how many files are taken in one call.
+const MaxPerCall = 1024
 
 // check decides whether unit may hand over files under names and returns their
 // facts. It changes nothing.
@@ -24,8 +21,8 @@ func (v *Vault) check(unit string, names []string, files []*os.File) ([]Facts, e
 		return nil, refuse(BadCount, "no file descriptor was given")
 	case len(names) > MaxPerCall:
 		return nil, refuse(TooMany, "%d file descriptors in one call are too many: at most %d are taken", len(names), MaxPerCall)
-	case len(v.units[unit].files)+len(names) > MaxPerUnit:
-		return nil, refuse(TooMany, "%s would have %d file descriptors preserved: at most %d are allowed", unit, len(v.units[unit].files)+len(names), MaxPerUnit)
+	case len(v.units[unit].files)+len(names) > v.limits.Files:
+		return nil, refuse(TooMany, "%s would have %d file descriptors preserved: at most %d are allowed", unit, len(v.units[unit].files)+len(names), v.limits.Files)
 	}
 	newNames := map[string]bool{}
 	newInodes := map[inode]string{}
@@ -61,6 +58,18 @@ func (v *Vault) check(unit string, names []string, files []*os.File) ([]Facts, e
 		}
 		newInodes[f.inode] = name
 		facts[i] = f
+	}
+	bytes := int64(0)
+	for _, f := range v.units[unit].files {
+		if f, err := Look(f.F); err == nil {
+			bytes += f.Size
+		}
+	}
+	for _, f := range facts {
+		bytes += f.Size
+	}
+	if bytes > v.limits.Bytes {
+		return nil, refuse(TooMany, "%s would have %d bytes preserved: at most %d are allowed (BytesMax= of luod.conf)", unit, bytes, v.limits.Bytes)
 	}
 	return facts, nil
 }

@@ -26,6 +26,7 @@ const bundlePrefix = "bundle-"
 // Vault is used by one goroutine.
 type Vault struct {
 	store  Store
+	limits Limits
 	units  map[string]holding
 	names  map[key]*File
 	inodes map[inode]*File
@@ -45,9 +46,17 @@ type holding struct {
 	writer  *fdstore.Bundle
 }
 
+// Limits are what one unit may have.
+type Limits struct {
+	Files int
+	// Bytes is the size of all its files when they are taken over; what they grow
+	// by later is the business of the unit's memory limit.
+	Bytes int64
+}
+
 // New makes an empty vault over store.
-func New(store Store) *Vault {
-	return &Vault{store: store, units: map[string]holding{}, names: map[key]*File{}, inodes: map[inode]*File{}, bundle: 1}
+func New(store Store, limits Limits) *Vault {
+	return &Vault{store: store, limits: limits, units: map[string]holding{}, names: map[key]*File{}, inodes: map[inode]*File{}, bundle: 1}
 }
 
 // IsEntry says whether a name in the fd store is of a vault's making.

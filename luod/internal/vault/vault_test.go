@@ -44,7 +44,7 @@ func TestWhatWasAddedIsThereAfterAKill(t *testing.T) {
 	memfd(t, 0).Close()
 	before := openFDs(t)
 	ctx, store := context.Background(), fakestore.New()
-	v := New(store)
+	v := New(store, Limits{Files: 16384, Bytes: 1 << 60})
 	var want []string
 	for call := range 3 {
 		var ns []string
@@ -63,7 +63,7 @@ func TestWhatWasAddedIsThereAfterAKill(t *testing.T) {
 	}
 	v.Close() // what a kill does to the process's own descriptors
 
-	v = New(store)
+	v = New(store, Limits{Files: 16384, Bytes: 1 << 60})
 	if err := v.Adopt(store.Listen()); err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestWhatWasAddedIsThereAfterAKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.Close()
-	v = New(store)
+	v = New(store, Limits{Files: 16384, Bytes: 1 << 60})
 	if err := v.Adopt(store.Listen()); err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestWhatWasAddedIsThereAfterAKill(t *testing.T) {
 
 func TestRefusalsNameTheFileAndChangeNothing(t *testing.T) {
 	ctx, store := context.Background(), fakestore.New()
-	v := New(store)
+	v := New(store, Limits{Files: 16384, Bytes: 1 << 60})
 	taken, shared := memfd(t, 0), memfd(t, 0)
 	if err := v.Add(ctx, "a.service", []string{"taken"}, []*os.File{taken}); err != nil {
 		t.Fatal(err)
@@ -179,7 +179,7 @@ func TestAHugetlbMemfdIsNamedAsSuch(t *testing.T) {
 
 func TestAFailingStorePromisesNothing(t *testing.T) {
 	ctx, store := context.Background(), fakestore.New()
-	v := New(store)
+	v := New(store, Limits{Files: 16384, Bytes: 1 << 60})
 	f := memfd(t, 0)
 	store.FailNext(errors.New("PID 1 is busy"))
 	if err := v.Add(ctx, "a.service", []string{"n"}, []*os.File{f}); err == nil {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/client"
+	"github.com/liveupdate/luod/kexec"
 )
 
 func main() {
@@ -23,7 +24,14 @@ func main() {
 	what := flag.String("what", "memfd", "comma-separated kinds: memfd, pipe, socket, hugetlb, eventfd, file, same")
 	names := flag.String("names", "", "their names, separated by '|'; generated if empty")
 	count := flag.Int("count", 0, "hand over this many memfds instead")
+	unload := flag.Bool("unload", false, "only unload the kernel behind luod's back")
 	flag.Parse()
+	if *unload {
+		if err := kexec.Unload(); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	luod, err := client.Connect(ctx)

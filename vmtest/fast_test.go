@@ -1,0 +1,117 @@
+package vmtest
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/liveupdate/luod/vmtest/lab"
+	"github.com/liveupdate/luod/vmtest/rig"
+)
+
+// A bystander has nothing to do with luod, and says when it is stopped.
+const bystander = `cat > /etc/systemd/system/bystander.service <<'E'
+[Service]
+ExecStart=sleep infinity
+ExecStop=touch /var/lib/bystander-stopped
+[Install]
+WantedBy=multi-user.target
+E
+mkdir -p /etc/luod/hooks.d /usr/lib/luod/hooks.d /etc/keeper
+cat > /etc/luod/hooks.d/10-log <<'E'
+#!/bin/sh
+echo "$* message=$LUOD_MESSAGE fast=$LUOD_FAST next=$LUOD_NEXT_KERNEL old=$LUOD_OLD_KERNEL reason=$LUOD_REASON" >> /var/lib/hooks.log
+E
+cat > /etc/luod/hooks.d/20-veto <<'E'
+#!/bin/sh
+[ "$1" != prepare ] || [ ! -e /run/veto ] || { echo it is noon >&2; exit 3; }
+E
+cat > /etc/luod/hooks.d/30-unload <<'E'
+#!/bin/sh
+[ "$1" != commit ] || [ ! -e /run/unload ] || /usr/lib/luod-lab/poke --unload
+E
+printf '#!/bin/sh\nexit 1\n' > /usr/lib/luod/hooks.d/40-masked
+chmod +x /etc/luod/hooks.d/* /usr/lib/luod/hooks.d/*
+ln -s /dev/null /etc/luod/hooks.d/40-masked
+for i in 1 2 3; do echo KEEPER_FILES=` + everyKind + ` > /etc/keeper/$i; done
+echo 'KEEPER_ARGS="--register --session"' >> /etc/keeper/1
+echo 'KEEPER_ARGS="--register --after=keeper@1.service"' >> /etc/keeper/2
+systemctl daemon-reload
+systemctl enable -q --now bystander keeper@1 keeper@2 keeper@3`
+
+// refusedUpdate runs a command that must fail and say why.
+func refusedUpdate(t *testing.T, r *rig.Rig, command, why string) {
+	t.Helper()
+	res := must(r.Run(t.Context(), command))(t)
+	if res.Code == 0 || !strings.Contains(res.Stderr+res.Stdout, why) {
+		t.Fatalf("%s: exit code %d: %s%s; want %q", command, res.Code, res.Stdout, res.Stderr, why)
+	}
+}
+
+// A fast update: hooks hear of each phase and may veto, a jump that fails is taken
+// back with the services started again, and one that doesn't leaves bystanders
+// alone and every file system whole. A service's own session comes through too.
+func TestFast(t *testing.T) {
+	fast(t, lab.Trixie)
+}
+
+func TestFastWherePID1CarriesStores(t *testing.T) {
+	repeats(t)
+	fast(t, lab.Sid)
+}
+
+func fast(t *testing.T, suite lab.Suite) {
+	r := start(t, suite, false, 0)
+	r.Sh(t, bystander)
+	before := must(r.Reports(t.Context(), 3))(t)
+	check(t, r.Load(t.Context(), r.Parts.Newer))
+
+	const pids = "systemctl show -P MainPID bystander keeper@1 keeper@2 keeper@3"
+	running := r.Sh(t, pids)
+	r.Sh(t, "touch /run/veto")
+	refusedUpdate(t, r, "luoctl live-update --fast", "hook 20-veto: exit status 3: it is noon")
+	if now := r.Sh(t, pids); now != running {
+		t.Fatalf("after a veto the services run as %q and ran as %q", now, running)
+	}
+	r.Sh(t, "rm /run/veto; ! test -e /run/keeper/told")
+
+	// The kernel refuses to jump: all that were stopped run again.
+	r.Sh(t, "touch /run/unload; rm /run/keeper/*.json; systemctl show -P MainPID bystander > /run/bystander")
+	res := must(r.Run(t.Context(), "luoctl live-update --fast"))(t)
+	if res.Code != 0 {
+		t.Fatalf("exit code %d: %s", res.Code, res.Stderr)
+	}
+	same(t, before, must(r.Reports(t.Context(), 3))(t))
+	r.Sh(t, `for i in $(seq 100); do systemctl is-active -q keeper@1 keeper@2 keeper@3 && ! systemctl is-active -q luod-jump && [ "$(luoctl status --json | grep -c '"phase": "idle"')" = 1 ] && break; sleep 0.1; done
+rm /run/unload; systemctl show -P MainPID bystander | cmp - /run/bystander; touch /var/lib/writable; sync; ! test -e /run/luod/frozen.json; ! systemctl is-failed -q luod-jump`)
+	if s := must(r.Status(t.Context()))(t); s.Phase != "idle" || !strings.Contains(s.LastError, "boot the loaded kernel") || !strings.Contains(s.LastError, "invalid argument") {
+		t.Fatalf("%+v", s)
+	}
+
+	check(t, r.Load(t.Context(), r.Parts.Newer))
+	check(t, r.Jump(t.Context(), r.Parts.Newer, "luoctl live-update --fast --message 'a new kernel'"))
+	same(t, before, must(r.Reports(t.Context(), 3))(t))
+	settled(t, r, 1)
+	r.Sh(t, "! test -e /var/lib/bystander-stopped")
+	if text := r.Sh(t, "dmesg | grep -E 'EXT4-fs.*(recover|orphan|error)' || true"); text != "" {
+		t.Errorf("the file system was not whole: %s", text)
+	}
+	r.Sh(t, "for i in $(seq 100); do grep -q ^restore /var/lib/hooks.log && break; sleep 0.1; done")
+	log := strings.Split(strings.TrimSpace(r.Sh(t, "cat /var/lib/hooks.log")), "\n")
+	for _, want := range []string{
+		"prepare 1 message= fast=true next=" + r.Parts.Newer.Release + " old= reason=",
+		"prepare 1 message=a new kernel fast=true next=" + r.Parts.Newer.Release + " old= reason=",
+		"commit 1 message=a new kernel fast=true next=" + r.Parts.Newer.Release + " old= reason=",
+		"restore 1 message= fast= next= old=" + r.Parts.Older.Release + " reason=",
+	} {
+		if !slices.Contains(log, want) {
+			t.Errorf("the hooks did not hear %q: %q", want, log)
+		}
+	}
+	if n := strings.Count(strings.Join(log, "\n"), "cancel 1 "); n != 2 {
+		t.Errorf("the hooks heard of %d cancelled updates, and there were 2: %q", n, log)
+	}
+	if text := r.Sh(t, "journalctl -b -x -q -u luod.service"); !strings.Contains(text, "This kernel was booted by live update 1 from "+r.Parts.Older.Release) {
+		t.Errorf("the journal explains nothing: %s", text)
+	}
+}
