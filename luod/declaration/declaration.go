@@ -23,12 +23,16 @@ type File struct {
 
 // Declaration is what a unit says.
 type Declaration struct {
-	// Answers says that the unit calls Ready over D-Bus (Preserve=dbus).
+	// Answers says that the unit calls Ready over D-Bus (Preserve=dbus, or session
+	// for one that also fills sessions of its own).
 	Answers bool
 	// Timeout is 0 where the unit leaves it to luod (TimeoutSec=).
 	Timeout time.Duration
 	// Optional lets an update go on without the unit (OnFailure=ignore).
 	Optional bool
+	// Verify has the SHA-256 of what is sealed against writing compared
+	// (Verify=sha256).
+	Verify bool
 	// After and Before name units that are prepared earlier or later.
 	After, Before []string
 }
@@ -126,13 +130,13 @@ func (d *Declaration) set(name, key, value string) (known bool, err error) {
 		}
 		for _, one := range strings.Fields(value) {
 			switch one {
-			case "dbus":
+			case "dbus", "session":
 				d.Answers = true
 			case "fdstore": // luod-reissue does it, and nobody has to be asked
-			case "session", "directories":
+			case "directories":
 				return true, fmt.Errorf("%s is not supported by this version of luod", one)
 			default:
-				return true, fmt.Errorf("%q is neither dbus nor fdstore", one)
+				return true, fmt.Errorf("%q is none of dbus, fdstore and session", one)
 			}
 		}
 	case "TimeoutSec":
@@ -145,6 +149,11 @@ func (d *Declaration) set(name, key, value string) (known bool, err error) {
 			return true, errors.New("it is abort or ignore")
 		}
 		d.Optional = value == "ignore"
+	case "Verify":
+		if value != "" && value != "none" && value != "sha256" {
+			return true, errors.New("it is none or sha256")
+		}
+		d.Verify = value == "sha256"
 	case "After":
 		d.After, err = list(name, d.After, value)
 	case "Before":

@@ -45,7 +45,7 @@ func TestParse(t *testing.T) {
 func TestWhatIsWrongIsSaidWithItsLine(t *testing.T) {
 	for text, want := range map[string]string{
 		"[X-LiveUpdate]\nPreserve=socket\n":                               "/f1:2: Preserve=socket: ",
-		"[X-LiveUpdate]\nPreserve=dbus session\n":                         "/f1:2: ",
+		"[X-LiveUpdate]\nPreserve=dbus directories\n":                     "/f1:2: ",
 		"[X-LiveUpdate]\nTimeoutSec=5\n\nTimeoutSec=soon\n":               "/f1:4: TimeoutSec=soon: ",
 		"[X-LiveUpdate]\nTimeoutSec=infinity\n":                           "/f1:2: ",
 		"[X-LiveUpdate]\nTimeoutSec=0\n":                                  "/f1:2: ",

@@ -7,6 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/luod/internal/manifest"
+	"github.com/liveupdate/luod/luod/internal/packer"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 )
 
@@ -65,4 +69,32 @@ func TestABadDeclarationIsRefusedBeforeAnybodyIsAsked(t *testing.T) {
 	}
 	w.asBefore("TimeoutSec=soon", a)
 	w.expectTold()
+}
+
+// A unit may ask for checksums of its own; the others are left alone.
+func TestADeclaredServiceHasItsChecksums(t *testing.T) {
+	w := newWorld(t)
+	w.declare(a, "Preserve=fdstore\nVerify=sha256\n")
+	for _, unit := range []string{a, b} {
+		f := memfd(t, unit+"/fd-0")
+		if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_GROW|unix.F_SEAL_SHRINK); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.c.Preserve(ctx, unit, []string{"fd-0"}, []*os.File{f}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.update()
+	m, err := do(ctx, w.c, func() (*manifest.Manifest, error) { return w.c.outgoing.(*packer.Packed).Manifest, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range m.Units {
+		if has := u.Files[0].SHA256 != ""; has != (u.Name == a) {
+			t.Errorf("%s has a checksum: %t", u.Name, has)
+		}
+	}
+	w.reboot()
+	w.fetch(a, 1)
+	w.fetch(b, 1)
 }

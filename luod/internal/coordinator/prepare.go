@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/liveupdate/luod/luod/declaration"
 	"github.com/liveupdate/luod/luod/internal/barrier"
 	"github.com/liveupdate/luod/luod/internal/packer"
 	"github.com/liveupdate/luod/luod/internal/pid1"
@@ -43,12 +44,12 @@ const watchInterval = 500 * time.Millisecond
 // gather finds out who takes part: the services that registered and still run,
 // and those that run and are declared. It works outside of the coordinator's
 // goroutine.
-func (c *Coordinator) gather(ctx context.Context) ([]*participant, error) {
+func (c *Coordinator) gather(ctx context.Context) ([]*participant, map[string]*declaration.Declaration, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	declared, err := c.declared(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	units, err := do(ctx, c, func() ([]string, error) {
 		all := slices.Collect(maps.Keys(c.rec.Registered))
@@ -61,13 +62,13 @@ func (c *Coordinator) gather(ctx context.Context) ([]*participant, error) {
 		return all, nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	running, err := c.Units.Look(ctx, units)
 	if err != nil {
-		return nil, fault("NoManager", "find out which services run: %w", err)
+		return nil, nil, fault("NoManager", "find out which services run: %w", err)
 	}
-	return do(ctx, c, func() ([]*participant, error) {
+	members, err := do(ctx, c, func() ([]*participant, error) {
 		var members []*participant
 		for _, unit := range units {
 			r, registered := c.rec.Registered[unit]
@@ -91,6 +92,7 @@ func (c *Coordinator) gather(ctx context.Context) ([]*participant, error) {
 		}
 		return members, nil
 	})
+	return members, declared, err
 }
 
 func (c *Coordinator) fence(members []*participant) (*barrier.Barrier, error) {
@@ -311,7 +313,8 @@ func (c *Coordinator) cargo(u *update) []packer.Unit {
 	var units []packer.Unit
 	add := func(name string) {
 		if files, sessions := c.vault.Files(name), c.outgoingSessions(name); len(files)+len(sessions) > 0 {
-			units = append(units, packer.Unit{Name: name, Files: files, Sessions: sessions})
+			d := u.declared[name]
+			units = append(units, packer.Unit{Name: name, Files: files, Sessions: sessions, Verify: d != nil && d.Verify})
 		}
 	}
 	for _, name := range order {

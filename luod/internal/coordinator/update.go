@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/liveupdate/luod/luod/declaration"
 	"github.com/liveupdate/luod/luod/internal/barrier"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/packer"
@@ -66,6 +67,8 @@ type update struct {
 	passed  chan struct{}
 	decided bool
 	members map[string]*participant
+	// declared is what unit files say; nobody writes to it.
+	declared map[string]*declaration.Declaration
 	// stopTimer stops the wait for the next deadline.
 	stopTimer func() bool
 	done      chan struct{}
@@ -122,7 +125,7 @@ func (c *Coordinator) rehearse(ctx context.Context, options Options) (uint64, er
 	if _, err := c.ask(ctx, request); err != nil {
 		return 0, err
 	}
-	members, err := c.gather(ctx)
+	members, _, err := c.gather(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -177,10 +180,11 @@ func (c *Coordinator) advance(u *update) error {
 	if err := c.preflight(u); err != nil {
 		return err
 	}
-	members, err := c.gather(u.ctx)
+	members, declared, err := c.gather(u.ctx)
 	if err != nil {
 		return err
 	}
+	u.declared = declared
 	if _, err := c.fence(members); err != nil {
 		return err
 	}

@@ -40,8 +40,8 @@ type Cargo struct {
 	// Manifest comes with everything but Units.
 	Manifest manifest.Manifest
 	Units    []Unit
-	// Verify asks for the SHA-256 of every file sealed against writing; the
-	// others may change until their services have stopped.
+	// Verify asks for the SHA-256 of every file sealed against writing, of this unit
+	// or of all; the others may change until their services have stopped.
 	Verify bool
 	// Now is the wall clock.
 	Now func() time.Time
@@ -54,6 +54,7 @@ type Unit struct {
 	Files []*vault.File
 	// Sessions are those that the unit has filled itself.
 	Sessions []manifest.Session
+	Verify   bool
 }
 
 // Packed owns the outgoing sessions. While it is open, in this process or
@@ -107,7 +108,7 @@ func Pack(ctx context.Context, kernel *luo.Kernel, store Store, cargo Cargo) (_ 
 				Name: f.Name, Session: p.names[len(p.names)-1], Token: token,
 				Size: facts.Size, Seals: facts.Seals, Flags: facts.Flags,
 			}
-			if cargo.Verify && facts.Seals&unix.F_SEAL_WRITE != 0 {
+			if (cargo.Verify || u.Verify) && facts.Seals&unix.F_SEAL_WRITE != 0 {
 				if file.SHA256, err = Sum(f.F, facts.Size); err != nil {
 					return nil, fmt.Errorf("take the SHA-256 of %q of %s: %w", f.Name, u.Name, err)
 				}

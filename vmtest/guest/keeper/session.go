@@ -36,12 +36,25 @@ func ownSession(ctx context.Context, luod *client.Client, unit string) (*os.File
 			return nil, err
 		}
 	}
+	err = keep(ctx, luod, f)
+	if errors.Is(err, unix.EEXIST) {
+		// An earlier process of this boot has filled it, and nobody can take
+		// anything out of a session before the next boot.
+		if err := luod.ReleaseSession(ctx, sessionName); err != nil {
+			return nil, err
+		}
+		err = keep(ctx, luod, f)
+	}
+	return f, err
+}
+
+func keep(ctx context.Context, luod *client.Client, f *os.File) error {
 	s, err := luod.CreateSession(ctx, sessionName)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer s.Close()
-	return f, luo.New().SessionFromFile(s).PreserveFD(f, sessionToken)
+	return luo.New().SessionFromFile(s).PreserveFD(f, sessionToken)
 }
 
 // fromOwnSession returns nil if there is none.

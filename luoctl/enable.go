@@ -1,0 +1,325 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	systemd "github.com/coreos/go-systemd/v22/dbus"
+	"github.com/spf13/cobra"
+
+	"github.com/liveupdate/luod/luod/declaration"
+)
+
+const (
+	// dropInName is the file that enable writes into UNIT.d.
+	dropInName = "50-luod.conf"
+	// dropInHead is how it begins; what begins otherwise is somebody else's.
+	dropInHead = "# Written by 'luoctl enable'; 'luoctl disable' removes it.\n"
+	reissue    = "/usr/lib/luod/luod-reissue"
+	// storeMax is how many entries a unit's fd store gets room for at least.
+	storeMax = 512
+)
+
+// unitFacts are what PID 1 says of a unit.
+type unitFacts struct {
+	NotifyAccess string
+	StoreMax     uint32
+	Running      bool
+}
+
+// participation is what is to be written.
+type participation struct {
+	preserve, timeout, onFailure, verify string
+	after, before, memfds                []string
+}
+
+// outcome is what enable and disable did, or would do.
+type outcome struct {
+	Unit    string `json:"unit"`
+	Path    string `json:"path"`
+	Content string `json:"content,omitempty"`
+	Changed bool   `json:"changed"`
+	DryRun  bool   `json:"dryRun"`
+	// Running says that the unit runs, and has the change only when it is
+	// started anew.
+	Running bool `json:"running"`
+}
+
+func enableCommand(o *options) *cobra.Command {
+	var p participation
+	var dryRun bool
+	var root string
+	cmd := &cobra.Command{
+		Use:   "enable UNIT...",
+		Short: "Have services take part in live updates",
+		Long: "Write a drop-in for each unit that says how it takes part: with --preserve=dbus the service hands its file\n" +
+			"descriptors to luod itself and says Ready before an update; with fdstore luod gives them to the unit's fd store\n" +
+			"before each start; with session it fills a LUO session of its own. Nothing is restarted.",
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return eachUnit(cmd, o, args, root, dryRun, func(unit string, facts unitFacts, dryRun bool) (outcome, error) {
+				return enableUnit(root, unit, p, facts, dryRun)
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&p.preserve, "preserve", "", "`HOW`: dbus, fdstore or session; by default fdstore for units with an fd store, else dbus")
+	f.StringVar(&p.timeout, "timeout", "", "give the service this `TIME` to say Ready")
+	f.StringVar(&p.onFailure, "on-failure", "", "`abort` the update if the service isn't ready, or ignore it")
+	f.StringVar(&p.verify, "verify", "", "compare checksums of what is sealed against writing: `none` or sha256")
+	f.StringSliceVar(&p.after, "after", nil, "prepare it after these `UNITS`")
+	f.StringSliceVar(&p.before, "before", nil, "prepare it before these `UNITS`")
+	f.StringArrayVar(&p.memfds, "memfd", nil, "with fdstore: make a memfd `NAME:SIZE` unless it came through an update")
+	f.BoolVar(&dryRun, "dry-run", false, "show what would be written, and write nothing")
+	f.StringVar(&root, "root", "/", "work on the system in this `DIR`")
+	_ = f.MarkHidden("root")
+	return cmd
+}
+
+func disableCommand(o *options) *cobra.Command {
+	var dryRun bool
+	var root string
+	cmd := &cobra.Command{
+		Use:   "disable UNIT...",
+		Short: "Take back what enable wrote",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return eachUnit(cmd, o, args, root, dryRun, func(unit string, facts unitFacts, dryRun bool) (outcome, error) {
+				return disableUnit(root, unit, facts, dryRun)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be removed, and remove nothing")
+	cmd.Flags().StringVar(&root, "root", "/", "work on the system in this `DIR`")
+	_ = cmd.Flags().MarkHidden("root")
+	return cmd
+}
+
+// eachUnit looks at all units before it changes the first, and has PID 1 read its
+// files again after the last.
+func eachUnit(cmd *cobra.Command, o *options, units []string, root string, dryRun bool, change func(unit string, facts unitFacts, dryRun bool) (outcome, error)) error {
+	names := make([]string, len(units))
+	for i, unit := range units {
+		if !strings.Contains(unit, ".") {
+			unit += ".service"
+		}
+		if !declaration.ValidUnit(unit) {
+			return fmt.Errorf("%q is no name of a service", unit)
+		}
+		names[i] = unit
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
+	defer cancel()
+	facts := make([]unitFacts, len(names))
+	var conn *systemd.Conn
+	if root == "/" {
+		if os.Geteuid() != 0 && !dryRun {
+			return errors.New("drop-ins are written to /etc/systemd/system, which only root may: use sudo")
+		}
+		var err error
+		if conn, err = systemd.NewWithContext(ctx); err != nil {
+			return fmt.Errorf("connect to PID 1: %w", err)
+		}
+		defer conn.Close()
+		for i, name := range names {
+			if facts[i], err = factsOf(ctx, conn, name); err != nil {
+				return err
+			}
+		}
+	}
+	for i, name := range names {
+		if _, err := change(name, facts[i], true); err != nil {
+			return err
+		}
+	}
+	list := []outcome{}
+	var failed error
+	for i, name := range names {
+		done, err := change(name, facts[i], dryRun)
+		if err != nil {
+			failed = err
+			break
+		}
+		list = append(list, done)
+	}
+	if conn != nil && !dryRun && slices.ContainsFunc(list, func(r outcome) bool { return r.Changed }) {
+		if err := conn.ReloadContext(ctx); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("have PID 1 read its files again: %w; run 'systemctl daemon-reload'", err))
+		}
+	}
+	if o.json {
+		return errors.Join(failed, printJSON(cmd.OutOrStdout(), list))
+	}
+	for _, r := range list {
+		fmt.Fprint(cmd.OutOrStdout(), r.text())
+	}
+	return failed
+}
+
+func (r outcome) text() string {
+	switch {
+	case r.DryRun && r.Content != "":
+		return fmt.Sprintf("# %s\n%s", r.Path, r.Content)
+	case !r.Changed:
+		return fmt.Sprintf("%s: nothing to do.\n", r.Unit)
+	case r.DryRun:
+		return fmt.Sprintf("Would remove %s.\n", r.Path)
+	}
+	verb := "Removed"
+	if r.Content != "" {
+		verb = "Wrote"
+	}
+	text := fmt.Sprintf("%s %s.\n", verb, r.Path)
+	if r.Running {
+		text += fmt.Sprintf("%s runs: the change takes effect when it is started anew.\n", r.Unit)
+	}
+	return text
+}
+
+func factsOf(ctx context.Context, conn *systemd.Conn, unit string) (unitFacts, error) {
+	var facts unitFacts
+	props, err := conn.GetAllPropertiesContext(ctx, unit)
+	if err != nil {
+		return facts, fmt.Errorf("ask PID 1 about %s: %w", unit, err)
+	}
+	if state, _ := props["LoadState"].(string); state != "loaded" {
+		return facts, fmt.Errorf("there is no unit %s to be enabled: it is %s", unit, state)
+	}
+	facts.NotifyAccess, _ = props["NotifyAccess"].(string)
+	facts.StoreMax, _ = props["FileDescriptorStoreMax"].(uint32)
+	state, _ := props["ActiveState"].(string)
+	facts.Running = state != "inactive" && state != "failed"
+	return facts, nil
+}
+
+// dropIn writes what p says in systemd's syntax.
+func (p participation) dropIn(unit string, facts unitFacts) (string, error) {
+	if p.preserve == "" {
+		p.preserve = "dbus"
+		if facts.StoreMax > 0 || len(p.memfds) > 0 {
+			p.preserve = "fdstore"
+		}
+	}
+	if len(p.memfds) > 0 && p.preserve != "fdstore" {
+		return "", fmt.Errorf("--memfd is for --preserve=fdstore: a service that speaks D-Bus makes its own")
+	}
+	var b strings.Builder
+	b.WriteString(dropInHead)
+	b.WriteString("[Unit]\nWants=luod.service\nAfter=luod.service\n\n[X-LiveUpdate]\n")
+	for _, line := range [][2]string{
+		{"Preserve", p.preserve}, {"TimeoutSec", p.timeout}, {"OnFailure", p.onFailure}, {"Verify", p.verify},
+		{"After", strings.Join(p.after, " ")}, {"Before", strings.Join(p.before, " ")},
+	} {
+		if line[1] != "" {
+			fmt.Fprintf(&b, "%s=%s\n", line[0], line[1])
+		}
+	}
+	if p.preserve == "fdstore" {
+		b.WriteString("\n[Service]\nExecStartPre=+" + reissue)
+		for _, m := range p.memfds {
+			if strings.ContainsFunc(m, func(r rune) bool { return r <= ' ' || strings.ContainsRune(`"'\%$;`, r) }) {
+				return "", fmt.Errorf("--memfd=%s: the name has characters that a unit file can't hold", m)
+			}
+			b.WriteString(" --memfd=" + m)
+		}
+		b.WriteString("\n")
+		if facts.NotifyAccess != "exec" && facts.NotifyAccess != "all" {
+			b.WriteString("NotifyAccess=exec\n")
+		}
+		fmt.Fprintf(&b, "FileDescriptorStoreMax=%d\n", max(facts.StoreMax, storeMax))
+	}
+	text := b.String()
+	_, warnings, err := declaration.Parse(unit, []declaration.File{{Path: "the drop-in", Data: []byte(text)}})
+	if err == nil && len(warnings) > 0 {
+		err = warnings[0]
+	}
+	if err != nil {
+		return "", fmt.Errorf("enable %s: %w", unit, err)
+	}
+	return text, nil
+}
+
+func dropInPath(unit string) string {
+	return filepath.Join("/etc/systemd/system", unit+".d", dropInName)
+}
+
+// present reads the drop-in that is there, and refuses one that isn't ours.
+func present(path string) (string, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the drop-in: %w", err)
+	}
+	if !strings.HasPrefix(string(data), dropInHead) {
+		return "", fmt.Errorf("%s was not written by 'luoctl enable' and is left as it is", path)
+	}
+	return string(data), nil
+}
+
+func enableUnit(root, unit string, p participation, facts unitFacts, dryRun bool) (outcome, error) {
+	r := outcome{Unit: unit, Path: dropInPath(unit), DryRun: dryRun, Running: facts.Running}
+	path := filepath.Join(root, r.Path)
+	was, err := present(path)
+	if err != nil {
+		return r, err
+	}
+	if r.Content, err = p.dropIn(unit, facts); err != nil {
+		return r, err
+	}
+	r.Changed = r.Content != was
+	if dryRun || !r.Changed {
+		return r, nil
+	}
+	if err := replaceFile(path, r.Content); err != nil {
+		return r, fmt.Errorf("enable %s: %w", unit, err)
+	}
+	return r, nil
+}
+
+// replaceFile writes path whole or not at all.
+func replaceFile(path, content string) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".luod-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(content)
+	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}
+
+func disableUnit(root, unit string, facts unitFacts, dryRun bool) (outcome, error) {
+	r := outcome{Unit: unit, Path: dropInPath(unit), DryRun: dryRun, Running: facts.Running}
+	path := filepath.Join(root, r.Path)
+	was, err := present(path)
+	if err != nil {
+		return r, err
+	}
+	r.Changed = was != ""
+	if dryRun || !r.Changed {
+		return r, nil
+	}
+	if err := os.Remove(path); err != nil {
+		return r, fmt.Errorf("disable %s: %w", unit, err)
+	}
+	_ = os.Remove(filepath.Dir(path)) // if nothing else is in it
+	return r, nil
+}
