@@ -37,7 +37,7 @@ install: build
 	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/dbus-1/system.d packaging/org.luod.LiveUpdate1.conf
 	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/dbus-1/system-services packaging/org.luod.LiveUpdate1.service
 	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/polkit-1/actions packaging/org.luod.LiveUpdate1.policy
-	install -D -m 0644 -t $(DESTDIR)$(prefix)/lib/luod packaging/luod.conf
+	install -D -m 0644 -t $(DESTDIR)$(prefix)/lib/luod packaging/luod.conf packaging/systemctl-completion.bash
 	install -D -m 0644 -t $(DESTDIR)$(prefix)/lib/systemd/catalog packaging/luod.catalog
 	install -d $(DESTDIR)/etc/luod/hooks.d $(DESTDIR)$(prefix)/lib/luod/hooks.d
 	install -d $(DESTDIR)$(prefix)/share/bash-completion/completions $(DESTDIR)$(prefix)/share/zsh/vendor-completions $(DESTDIR)$(prefix)/share/fish/vendor_completions.d

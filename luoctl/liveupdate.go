@@ -3,11 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -152,60 +149,4 @@ func (d *daemon) cancelOnInterrupt() (stop func()) {
 		signal.Stop(interrupts)
 		close(interrupts)
 	}
-}
-
-// follow says once a second where the update stands.
-func (d *daemon) follow(w io.Writer) (stop func()) {
-	return eachSecond(func(since time.Duration) {
-		// If luod doesn't answer, the call itself will say what is wrong.
-		if s, err := d.status(context.Background()); err == nil {
-			fmt.Fprintln(w, standing(s, since))
-		}
-	})
-}
-
-// standing is the progress in a line.
-func standing(s status, since time.Duration) string {
-	var ready int
-	var waiting []string
-	for _, v := range s.Services {
-		switch v.State {
-		case "ready":
-			ready++
-		case "preparing":
-			waiting = append(waiting, v.Unit)
-		}
-	}
-	line := fmt.Sprintf("%s … %d s", s.Phase, int(since.Seconds()))
-	if len(s.Services) > 0 {
-		line += fmt.Sprintf(", %d of %d services ready", ready, len(s.Services))
-	}
-	if len(waiting) > 0 {
-		line += ", waiting for " + strings.Join(waiting, ", ")
-	}
-	return line
-}
-
-// progress says that something goes on if it takes over a second.
-func progress(w io.Writer, what string) (stop func()) {
-	return eachSecond(func(since time.Duration) { fmt.Fprintf(w, "%s … %d s\n", what, int(since.Seconds())) })
-}
-
-// eachSecond calls f once a second, with the time since now, until stop.
-func eachSecond(f func(since time.Duration)) (stop func()) {
-	done := make(chan struct{})
-	go func() {
-		start := time.Now()
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-tick.C:
-				f(time.Since(start))
-			}
-		}
-	}()
-	return sync.OnceFunc(func() { close(done) })
 }

@@ -16,6 +16,13 @@ import (
 // shim is what the link points to.
 const shim = "/usr/lib/luod/systemctl-shim"
 
+// completion is what bash loads for systemctl, and completionLink where it looks
+// before it looks for systemctl's own (bash-completion's README).
+const (
+	completion     = "/usr/lib/luod/systemctl-completion.bash"
+	completionLink = "/usr/local/share/bash-completion/completions/systemctl"
+)
+
 // candidates are where the link may be: directories for what an admin installs.
 var candidates = []string{"/usr/local/sbin", "/usr/local/bin"}
 
@@ -47,6 +54,9 @@ func verbCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := enableCompletion(root); err != nil {
+				fmt.Fprintln(cmd.ErrOrStderr(), "luoctl: the verb works without completion:", err)
+			}
 			fmt.Fprintf(cmd.OutOrStdout(), "Linked %s to %s: 'systemctl live-update' works.\n", where, shim)
 			if s := verbStatus(root); !s.Sudo {
 				fmt.Fprintf(cmd.ErrOrStderr(), "sudo's secure_path does not have %s before the real systemctl; add it there, or use 'sudo luoctl live-update'\n", filepath.Dir(where))
@@ -63,6 +73,11 @@ func verbCommand(o *options) *cobra.Command {
 				return fmt.Errorf("disable the verb: %w", err)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "Removed %s.\n", s.Link)
+			if to, err := os.Readlink(filepath.Join(root, completionLink)); err == nil && to == completion {
+				if err := os.Remove(filepath.Join(root, completionLink)); err != nil {
+					return fmt.Errorf("disable the verb's completion: %w", err)
+				}
+			}
 			return nil
 		}},
 		&cobra.Command{Use: "status", Short: "Show whether it is linked, and found", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
@@ -113,6 +128,21 @@ func enableVerb(root string) (string, error) {
 		return link, nil
 	}
 	return "", fmt.Errorf("enable the verb: root's PATH (%s) has neither of %s before the real systemctl", strings.Join(path, ":"), strings.Join(candidates, " and "))
+}
+
+// enableCompletion links it unless there is something already.
+func enableCompletion(root string) error {
+	if _, err := os.Stat(filepath.Join(root, completion)); err != nil {
+		return err
+	}
+	link := filepath.Join(root, completionLink)
+	if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
+		return err
+	}
+	if to, err := os.Readlink(link); err == nil && to == completion {
+		return nil
+	}
+	return os.Symlink(completion, link)
 }
 
 func verbStatus(root string) verbState {

@@ -11,6 +11,7 @@ func fakeRoot(t *testing.T, files map[string]string) string {
 	t.Helper()
 	root := t.TempDir()
 	files[shim] = "#!"
+	files[completion] = "#"
 	for name, text := range files {
 		path := filepath.Join(root, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -52,12 +53,21 @@ func TestVerb(t *testing.T) {
 					t.Errorf("it was changed to %q", now)
 				}
 			}
+			if c.link != "" {
+				luoctl(t, "systemctl-verb", "enable", "--root="+root)
+				if to, err := os.Readlink(filepath.Join(root, completionLink)); to != completion {
+					t.Errorf("the completion is %q, %v", to, err)
+				}
+			}
 			cmd := luoctl(t, "systemctl-verb", "disable", "--root="+root)
 			if !strings.Contains(cmd, map[bool]string{true: "Removed " + c.link, false: "not enabled"}[c.link != ""]) {
 				t.Errorf("disable says %q", cmd)
 			}
 			if s := verbStatus(root); s.Link != "" {
 				t.Errorf("%+v", s)
+			}
+			if _, err := os.Lstat(filepath.Join(root, completionLink)); err == nil {
+				t.Error("the completion is still there")
 			}
 		})
 	}
