@@ -45,6 +45,7 @@ install: build
 	bin/luoctl completion zsh > $(DESTDIR)$(prefix)/share/zsh/vendor-completions/_luoctl
 	bin/luoctl completion fish > $(DESTDIR)$(prefix)/share/fish/vendor_completions.d/luoctl.fish
 	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/man/man8 packaging/man/luod.8 packaging/man/luod-reissue.8
+	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/man/man5 packaging/man/luod.conf.5
 	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/man/man1 packaging/man/luoctl.1
 
 # The package is built in a copy, so that debian/ needs not lie at the top.

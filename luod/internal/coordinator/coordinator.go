@@ -11,6 +11,7 @@ import (
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/manifest"
+	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/settings"
 	"github.com/liveupdate/luod/luod/internal/vault"
 	"github.com/liveupdate/luod/luod/loading"
@@ -35,7 +36,7 @@ type Jumper interface {
 	// Check says why luod, or what others hold, would not live until the jump.
 	Check(ctx context.Context, fast bool) error
 	// Jump starts what ends this boot, and sends an error if it does not end.
-	Jump(ctx context.Context, fast bool) (<-chan error, error)
+	Jump(ctx context.Context, way pid1.Way) (<-chan error, error)
 	// Jumping says whether a shutdown is under way.
 	Jumping(ctx context.Context) (bool, error)
 }

@@ -54,7 +54,7 @@ type world struct {
 	units    map[string]string // paths of unit files
 	mu       sync.Mutex        // of what follows
 	locks    []inhibitors.Inhibitor
-	fast     bool
+	way      pid1.Way
 	active   []string // what runs
 	stopErr  error
 	halted   []string // what was stopped
@@ -146,8 +146,8 @@ func (w *world) Unload() error                         { w.loaded = false; retur
 func (w *world) Loaded() (bool, error)                 { return w.loaded, nil }
 func (w *world) Check(context.Context, bool) error     { return w.survive }
 func (w *world) Jumping(context.Context) (bool, error) { return w.jumping, nil }
-func (w *world) Jump(_ context.Context, fast bool) (<-chan error, error) {
-	w.fast = fast
+func (w *world) Jump(_ context.Context, way pid1.Way) (<-chan error, error) {
+	w.way = way
 	if w.jumpErr != nil {
 		return nil, w.jumpErr
 	}

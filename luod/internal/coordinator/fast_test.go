@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/liveupdate/luod/luod/internal/pid1"
 )
 
 // runsAgain waits until everything runs that was stopped.
@@ -55,8 +57,8 @@ func TestAFastJumpStopsOnlyWhoTakesPart(t *testing.T) {
 	}
 	w.ready(b)
 	w.until(Committed)
-	if !w.fast || !slices.Equal(w.halted, []string{a, b}) {
-		t.Fatalf("fast %t, stopped %q", w.fast, w.halted)
+	if w.way != pid1.Fast || !slices.Equal(w.halted, []string{a, b}) {
+		t.Fatalf("%s, stopped %q", w.way, w.halted)
 	}
 	w.reboot()
 	w.fetch(a, 2)

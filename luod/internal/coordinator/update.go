@@ -10,6 +10,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/barrier"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/packer"
+	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/loading"
 )
 
@@ -52,6 +53,17 @@ type Options struct {
 	// Message is told to whoever is logged in, unless NoWall, and to the log.
 	Message string
 	NoWall  bool
+}
+
+// way is how the jump is made.
+func (o Options) way() pid1.Way {
+	switch {
+	case o.Fast:
+		return pid1.Fast
+	case o.IgnoreInhibitors:
+		return pid1.Direct
+	}
+	return pid1.ByLogind
 }
 
 // update is the one that is under way. It belongs to the coordinator's
@@ -370,7 +382,7 @@ func (c *Coordinator) commit(u *update, result *packer.Packed) error {
 	if err := c.move(on); err != nil {
 		return fault("NoRecord", "commit the live update: %w", err)
 	}
-	problems, err := c.Jumper.Jump(c.brief(), u.options.Fast)
+	problems, err := c.Jumper.Jump(c.brief(), u.options.way())
 	if err != nil {
 		return fault("JumpFailed", "start the jump: %w", err)
 	}

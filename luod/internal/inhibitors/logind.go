@@ -25,7 +25,7 @@ func Logind(ctx context.Context, conn *dbus.Conn) ([]Inhibitor, error) {
 	var locks []logindLock
 	err := conn.Object("org.freedesktop.login1", "/org/freedesktop/login1").
 		CallWithContext(ctx, "org.freedesktop.login1.Manager.ListInhibitors", 0).Store(&locks)
-	if noLogind(err) {
+	if NoLogind(err) {
 		return nil, nil
 	}
 	if err != nil {
@@ -34,10 +34,10 @@ func Logind(ctx context.Context, conn *dbus.Conn) ([]Inhibitor, error) {
 	return againstShutdown(locks), nil
 }
 
-// noLogind says whether err means that there is none: the first two are the bus's
+// NoLogind says whether err means that there is none: the first two are the bus's
 // own (D-Bus specification, standard errors), the others what PID 1 answers to the
 // activation of a unit that is missing or masked (systemd: bus-common-errors.h).
-func noLogind(err error) bool {
+func NoLogind(err error) bool {
 	var e dbus.Error
 	return errors.As(err, &e) && slices.Contains([]string{
 		"org.freedesktop.DBus.Error.ServiceUnknown", "org.freedesktop.DBus.Error.NameHasNoOwner",

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/dbus"
+	godbus "github.com/godbus/dbus/v5"
 
 	"github.com/liveupdate/luod/kexec"
 )
@@ -116,12 +116,28 @@ func majorVersion(text string) int {
 	return n
 }
 
-// Jump starts what ends this boot: kexec.target, or at once luod-jump.service. The
-// channel gets an error if it does not end after all, and nothing or nil if there
-// is nobody to tell.
-func (Jumper) Jump(ctx context.Context, fast bool) (<-chan error, error) {
-	if fast {
+// Way is how a jump is made.
+type Way string
+
+// The ways: by logind, which tells those who delay a shutdown; by PID 1 alone; or
+// at once, by luod-jump.service.
+const (
+	ByLogind Way = "logind"
+	Direct   Way = "direct"
+	Fast     Way = "fast"
+)
+
+// Jump starts what ends this boot. The channel gets an error if it does not end
+// after all, and nothing or nil if there is nobody to tell.
+func (Jumper) Jump(ctx context.Context, way Way) (<-chan error, error) {
+	switch way {
+	case Fast:
 		return jumpFast(ctx)
+	case ByLogind:
+		problems, err := jumpByLogind(ctx)
+		if !errors.Is(err, errNoLogind) {
+			return problems, err
+		}
 	}
 	results, err := kexec.Trigger(ctx)
 	if err != nil {
@@ -130,9 +146,7 @@ func (Jumper) Jump(ctx context.Context, fast bool) (<-chan error, error) {
 	problems := make(chan error, 1)
 	go func() {
 		defer close(problems)
-		if result, ok := <-results; ok && result != "done" {
-			problems <- fmt.Errorf("the job of kexec.target ended as %q", result)
-		}
+		problems <- refusedJob(<-results)
 	}()
 	return problems, nil
 }
@@ -164,17 +178,16 @@ func jumpFast(ctx context.Context) (<-chan error, error) {
 	return problems, nil
 }
 
-// Jumping says whether a job that ends this boot is queued or running.
-func (Jumper) Jumping(ctx context.Context) (is bool, err error) {
-	err = connected(ctx, func(conn *dbus.Conn) error {
-		jobs, err := conn.ListJobsContext(ctx)
-		if err != nil {
-			return fmt.Errorf("list PID 1's jobs: %w", err)
-		}
-		is = slices.ContainsFunc(jobs, func(j dbus.JobStatus) bool {
-			return j.JobType == "start" && slices.Contains([]string{"kexec.target", "systemd-kexec.service", jumpUnit}, j.Unit)
-		})
-		return nil
-	})
-	return is, err
+// Jumping says whether this boot is about to end.
+func (Jumper) Jumping(ctx context.Context) (bool, error) {
+	queued, err := jobQueued(ctx)
+	if queued || err != nil {
+		return queued, err
+	}
+	conn, err := godbus.ConnectSystemBus()
+	if err != nil {
+		return false, nil // without a bus there is no logind either
+	}
+	defer conn.Close()
+	return preparing(ctx, conn), nil
 }
