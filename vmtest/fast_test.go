@@ -57,10 +57,16 @@ func TestFast(t *testing.T) {
 
 func TestFastWherePID1CarriesStores(t *testing.T) {
 	repeats(t)
-	fast(t, lab.Sid)
+	r := fast(t, lab.Sid)
+	// What PID 1 alone would carry is not given up.
+	check(t, r.Load(t.Context(), r.Parts.Older))
+	r.Sh(t, `systemctl stop keeper@1
+systemd-run -q --unit native -p FileDescriptorStoreMax=8 -p FileDescriptorStorePreserve=yes -p NotifyAccess=all -p ExecStartPre='+/usr/lib/luod/luod-reissue --optional --memfd=x:4K' sleep infinity
+systemctl show -P NFileDescriptorStore native | grep -qx 1`)
+	refusedUpdate(t, r, "luoctl live-update --fast", "would otherwise carry the fd stores of native.service")
 }
 
-func fast(t *testing.T, suite lab.Suite) {
+func fast(t *testing.T, suite lab.Suite) *rig.Rig {
 	r := start(t, suite, false, 0)
 	r.Sh(t, bystander)
 	before := must(r.Reports(t.Context(), 3))(t)
@@ -121,4 +127,5 @@ rm /run/unload; systemctl show -P MainPID bystander | cmp - /run/bystander; touc
 	if text := r.Sh(t, "journalctl -b -x -q -u luod.service"); !strings.Contains(text, "This kernel was booted by live update 1 from "+r.Parts.Older.Release) {
 		t.Errorf("the journal explains nothing: %s", text)
 	}
+	return r
 }

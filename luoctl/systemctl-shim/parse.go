@@ -72,9 +72,9 @@ func parse(argv []string) (args []string, path, err string) {
 
 func long(name, value string) (text, err string) {
 	switch name {
-	case "--when":
-		return "--when=" + value, ""
-	case "--no-block", "--dry-run", "--ignore-inhibitors", "--no-ask-password", "--help":
+	case "--when", "--message":
+		return name + "=" + value, ""
+	case "--no-block", "--no-wall", "--fast", "--dry-run", "--ignore-inhibitors", "--no-ask-password", "--help":
 		return name, ""
 	case "--check-inhibitors":
 		switch value {
@@ -84,7 +84,7 @@ func long(name, value string) (text, err string) {
 			return "", "" // luod always checks
 		}
 		return "", "--check-inhibitors= is yes, no or auto, and not " + value
-	case "--no-wall", "--no-pager", "--quiet", "--system":
+	case "--no-pager", "--quiet", "--system":
 		return "", ""
 	}
 	return "", refusal(name)

@@ -28,14 +28,15 @@ func TestDecide(t *testing.T) {
 		"live-update --when 22:30 -qi":      "live-update --when=22:30 --ignore-inhibitors",
 		"live-update --check-inhibitors=no": "live-update --ignore-inhibitors",
 		"live-update --check-inhibitors=x":  "error",
-		"--no-wall --no-ask-password live-update --check-inhibitors auto": "live-update --no-ask-password",
-		"-H box live-update":     "error",
-		"-Hbox live-update":      "error",
-		"--user live-update":     "error",
-		"live-update --force":    "error",
-		"live-update -f":         "error",
-		"live-update --job-mode": "real",
-		"live-update --now":      "error",
+		"--no-wall --no-ask-password live-update --check-inhibitors auto": "live-update --no-wall --no-ask-password",
+		"live-update --fast --message upgrade":                            "live-update --fast --message=upgrade",
+		"-H box live-update":                                              "error",
+		"-Hbox live-update":                                               "error",
+		"--user live-update":                                              "error",
+		"live-update --force":                                             "error",
+		"live-update -f":                                                  "error",
+		"live-update --job-mode":                                          "real",
+		"live-update --now":                                               "error",
 	} {
 		argv := append([]string{"systemctl"}, strings.Fields(line)...)
 		args, path, err := decide(argv)

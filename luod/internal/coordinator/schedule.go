@@ -75,7 +75,8 @@ func (c *Coordinator) arm() {
 
 // due takes the schedule down if its time has come, and says whether to begin.
 //
-// Killed after that: the update doesn't happen, which is better than twice.
+// Killed after that: the update doesn't happen, which is better than twice, and the
+// record says so.
 func (c *Coordinator) due(s *Schedule) bool {
 	late := c.Clock.Now().Round(0).Sub(s.At)
 	if late < 0 {
@@ -84,6 +85,7 @@ func (c *Coordinator) due(s *Schedule) bool {
 	}
 	c.rec.Schedule = nil
 	c.arm()
+	c.rec.LastError = fmt.Sprintf("the live update that was scheduled for %s did not begin: luod was interrupted; schedule it again", s.At.Format(time.DateTime))
 	if late > scheduleGrace {
 		c.rec.LastError = fmt.Sprintf("the live update that was scheduled for %s was missed by %s and is dropped; schedule it again", s.At.Format(time.DateTime), late.Round(time.Second))
 		c.Log.Error(c.rec.LastError)

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +97,26 @@ func TestAScheduledUpdateThatCantBeginSaysSo(t *testing.T) {
 	w.lock(inhibitors.Inhibitor{What: inhibitors.LiveUpdate, Mode: inhibitors.Block, Who: "apt", Why: "upgrade"})
 	w.clock.advance(time.Hour)
 	if s := w.until(Idle); !strings.Contains(s.LastError, "inhibited by apt") {
+		t.Fatalf("%+v", s)
+	}
+}
+
+// An update that luod was killed in the very moment of does not vanish unsaid.
+func TestAKilledScheduleSaysSo(t *testing.T) {
+	w := newWorld(t)
+	w.plan(time.Hour)
+	_, _ = do(ctx, w.c, func() (any, error) {
+		w.c.step = func(_ Phase, on event, written bool) {
+			if on == triggered && !written {
+				runtime.Goexit()
+			}
+		}
+		return nil, nil
+	})
+	w.clock.advance(time.Hour)
+	w.c.drop()
+	w.start()
+	if s := w.expect(Idle, 0); !strings.Contains(s.LastError, "did not begin: luod was interrupted") || !s.Scheduled.IsZero() {
 		t.Fatalf("%+v", s)
 	}
 }

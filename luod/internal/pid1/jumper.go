@@ -44,52 +44,6 @@ func (Jumper) Check(ctx context.Context, fast bool) error {
 	})
 }
 
-// jumpUnit makes a fast jump.
-const jumpUnit = "luod-jump.service"
-
-// fastCheck refuses a jump that PID 1 takes no part in where PID 1 would have
-// carried the fd stores of services that preserve theirs.
-func fastCheck(ctx context.Context, conn *dbus.Conn, version string) error {
-	p, err := conn.GetUnitPropertyContext(ctx, jumpUnit, "LoadState")
-	if err != nil {
-		return fmt.Errorf("look for %s: %w", jumpUnit, err)
-	}
-	if state, _ := p.Value.Value().(string); state != "loaded" {
-		return fmt.Errorf("%s, which makes a fast jump, is %s", jumpUnit, state)
-	}
-	if majorVersion(version) < carriesStores {
-		return nil
-	}
-	list, err := conn.ListUnitsByPatternsContext(ctx, nil, []string{"*.service"})
-	if err != nil {
-		return fmt.Errorf("list the services: %w", err)
-	}
-	var losers []string
-	for _, u := range list {
-		if u.Name == "luod.service" {
-			continue
-		}
-		n, err := conn.GetServicePropertyContext(ctx, u.Name, "NFileDescriptorStore")
-		if err != nil {
-			continue // it is gone
-		}
-		if count, _ := n.Value.Value().(uint32); count == 0 {
-			continue
-		}
-		preserve, err := conn.GetServicePropertyContext(ctx, u.Name, "FileDescriptorStorePreserve")
-		if err != nil {
-			continue
-		}
-		if how, _ := preserve.Value.Value().(string); how == "yes" {
-			losers = append(losers, u.Name)
-		}
-	}
-	if len(losers) > 0 {
-		return fmt.Errorf("PID 1 takes no part in a fast update, and would otherwise carry the fd stores of %s; update without --fast, or have them hand their file descriptors to luod", strings.Join(losers, ", "))
-	}
-	return nil
-}
-
 // survives decides. systemd-shutdown spares a process of root whose argv[0]
 // begins with '@' (src/shutdown/…, killall.c: ignore_proc), unless it pivots.
 func survives(version, argv string, pivots bool) error {
