@@ -11,8 +11,8 @@ import (
 // killIn kills luod as soon as an update is in a phase, and waits until the next
 // luod has taken it back and started again what was stopped.
 func killIn(phase string) string {
-	return fmt.Sprintf(`luoctl live-update --fast >/dev/null 2>&1 &
-until [[ $(</run/luod/record.json) == *'"phase": "%s"'* ]]; do :; done
+	return fmt.Sprintf(`luoctl live-update --fast >/run/luoctl.out 2>&1 &
+until [[ $(</run/luod/record.json) == *'"phase": "%s"'* ]]; do [ -d /proc/$! ] || { cat /run/luoctl.out; exit 1; }; done
 %s
 wait
 for i in $(seq 100); do luoctl status --json | grep -q '"phase": "idle"' && systemctl -q is-active keeper@1 keeper@2 && break; sleep 0.1; done`, phase, kill)
