@@ -23,6 +23,7 @@ build:
 	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-kexec ./hooks/luod-kexec
 	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-jump ./hooks/luod-jump
 	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-hooks ./hooks/luod-hooks
+	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-adopt ./hooks/luod-adopt
 
 install: build
 	install -D -m 0755 bin/luod $(DESTDIR)$(prefix)/lib/luod/luod
@@ -30,6 +31,7 @@ install: build
 	install -D -m 0755 bin/luod-kexec $(DESTDIR)$(prefix)/lib/luod/luod-kexec
 	install -D -m 0755 bin/luod-jump $(DESTDIR)$(prefix)/lib/luod/luod-jump
 	install -D -m 0755 bin/luod-hooks $(DESTDIR)$(prefix)/lib/luod/luod-hooks
+	install -D -m 0755 bin/luod-adopt $(DESTDIR)$(prefix)/lib/luod/luod-adopt
 	install -D -m 0755 bin/systemctl-shim $(DESTDIR)$(prefix)/lib/luod/systemctl-shim
 	install -D -m 0755 bin/luoctl $(DESTDIR)$(prefix)/bin/luoctl
 	install -D -m 0644 -t $(DESTDIR)$(unitdir) units/luod.service units/live-update.target units/luod-live-update.service units/luod-jump.service

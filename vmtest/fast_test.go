@@ -125,7 +125,7 @@ rm /run/unload; systemctl show -P MainPID bystander | cmp - /run/bystander; touc
 		t.Errorf("the hooks heard of %d cancelled updates, and there were 2: %q", n, log)
 	}
 	if text := r.Sh(t, "journalctl -b -x -q -u luod.service"); !strings.Contains(text, "This kernel was booted by live update 1 from "+r.Parts.Older.Release) {
-		t.Errorf("the journal explains nothing: %s", text)
+		t.Errorf("the journal explains nothing: %s\n%s", text, r.Sh(t, "journalctl --list-catalog | grep -c luod; ls -l /var/lib/systemd/catalog /usr/lib/systemd/catalog; journalctl -b -u luod.service -o verbose | grep -B3 -A12 MESSAGE=restored"))
 	}
 	return r
 }

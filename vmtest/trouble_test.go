@@ -61,8 +61,9 @@ systemctl enable -q --now keeper@1 keeper@2`)
 	if now := r.Sh(t, pids); now != running {
 		t.Errorf("/run is full: the services run as %q and ran as %q", now, running)
 	}
-	// The bus goes while services are asked, and their answers with it.
-	r.Sh(t, "echo hang > /run/keeper/keeper@1.service.mode; luoctl live-update --no-block; systemctl restart dbus.service; for i in $(seq 100); do luoctl status --json 2>/dev/null | grep -q '\"phase\": \"idle\"' && break; sleep 0.2; done; rm /run/keeper/*.mode")
+	// The bus goes while services are asked, and their answers with it. logind does
+	// not come back on its own.
+	r.Sh(t, "echo hang > /run/keeper/keeper@1.service.mode; luoctl live-update --no-block; systemctl restart dbus.service; systemctl restart systemd-logind.service; for i in $(seq 100); do luoctl status --json 2>/dev/null | grep -q '\"phase\": \"idle\"' && break; sleep 0.2; done; rm /run/keeper/*.mode")
 	asBefore("the bus restarted", "did not say Ready within 4s")
 	// Killed with services stopped: they are started again, with what they had.
 	r.Sh(t, "rm -f /run/keeper/*.json; systemctl restart keeper@1 keeper@2")

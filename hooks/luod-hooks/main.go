@@ -139,17 +139,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
 
 // say tells PID 1 what went wrong, where luod reads it.
 func say(text string) error {
-	manager, err := fdstore.New()
-	if errors.Is(err, fdstore.ErrNoManager) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if err := manager.Notify("STATUS=" + text); err != nil {
-		return err
-	}
-	return manager.Barrier(ctx) // it must be there before this process is gone
+	return fdstore.Say(ctx, text)
 }

@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/moby/sys/mountinfo"
@@ -47,15 +46,9 @@ func main() {
 
 // say tells PID 1 why, where luod reads it.
 func say(err error) {
-	manager, e := fdstore.New()
-	if e != nil {
-		return
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if manager.Notify("STATUS="+strings.ReplaceAll(err.Error(), "\n", "; ")) == nil {
-		_ = manager.Barrier(ctx) // it must be there before this process is gone
-	}
+	_ = fdstore.Say(ctx, err.Error())
 }
 
 func recoverFrozen(k kernel, path string) error {

@@ -72,7 +72,7 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	luod, err := dial(ctx)
+	luod, err := wire.Dial(ctx)
 	if err != nil {
 		if *optional {
 			fmt.Fprintln(os.Stderr, "luod-reissue: going on without luod:", err)
@@ -81,13 +81,13 @@ func run(args []string) error {
 		return fmt.Errorf("%w; the unit is not started, because its memory may be waiting in luod (see --optional)", err)
 	}
 	defer luod.Close()
-	names, files, err := luod.retrieve()
+	names, files, err := luod.Retrieve()
 	defer wire.Close(files)
 	if err != nil {
 		return fmt.Errorf("fetch the unit's file descriptors from luod: %w", err)
 	}
 	for i, f := range files {
-		if err := store.Push(names[i], f); err != nil {
+		if err := store.Push(wire.PlainName(names[i]), f); err != nil {
 			return err
 		}
 	}
@@ -95,7 +95,7 @@ func run(args []string) error {
 		return err
 	}
 	for chunk := range slices.Chunk(names, wire.MaxFiles) {
-		if err := luod.fetched(chunk); err != nil {
+		if err := luod.Fetched(chunk); err != nil {
 			return err
 		}
 	}
@@ -104,7 +104,7 @@ func run(args []string) error {
 
 // makeAll makes the missing memfds, hands them to luod if there is one, and
 // stores them. A host without LUO is no reason not to start the unit.
-func makeAll(ctx context.Context, store *fdstore.Manager, luod *conversation, create memfds) error {
+func makeAll(ctx context.Context, store *fdstore.Manager, luod *wire.Conversation, create memfds) error {
 	if len(create) == 0 {
 		return nil
 	}
@@ -126,8 +126,8 @@ func makeAll(ctx context.Context, store *fdstore.Manager, luod *conversation, cr
 		}
 	}
 	if luod != nil {
-		var refused *refusedError
-		if err := luod.preserve(names, files); errors.As(err, &refused) && refused.reason == "NotSupported" {
+		var refused *wire.Refused
+		if err := luod.Preserve(names, files); errors.As(err, &refused) && refused.Reason == "NotSupported" {
 			fmt.Fprintln(os.Stderr, "luod-reissue: the unit's memory will not live through a reboot:", err)
 		} else if err != nil {
 			return fmt.Errorf("hand %s to luod: %w", strings.Join(names, ", "), err)

@@ -26,6 +26,9 @@ type Declaration struct {
 	// Answers says that the unit calls Ready over D-Bus (Preserve=dbus, or session
 	// for one that also fills sessions of its own).
 	Answers bool
+	// Store says that the unit's fd store comes along, and nobody has to be asked
+	// (Preserve=fdstore).
+	Store bool
 	// Timeout is 0 where the unit leaves it to luod (TimeoutSec=).
 	Timeout time.Duration
 	// Optional lets an update go on without the unit (OnFailure=ignore).
@@ -126,13 +129,14 @@ func (d *Declaration) set(name, key, value string) (known bool, err error) {
 	switch key {
 	case "Preserve":
 		if value == "" {
-			d.Answers = false
+			d.Answers, d.Store = false, false
 		}
 		for _, one := range strings.Fields(value) {
 			switch one {
 			case "dbus", "session":
 				d.Answers = true
-			case "fdstore": // luod-reissue does it, and nobody has to be asked
+			case "fdstore":
+				d.Store = true
 			case "directories":
 				return true, fmt.Errorf("%s is not supported by this version of luod", one)
 			default:

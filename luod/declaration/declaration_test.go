@@ -27,7 +27,7 @@ func TestParse(t *testing.T) {
 		"nothing":          {[]string{head, "[Service]\nX-LiveUpdate=1\n"}, nil},
 		"an empty section": {[]string{head + "[X-LiveUpdate]\n"}, &Declaration{}},
 		"all": {[]string{head + "[X-LiveUpdate]\nPreserve=fdstore dbus\nTimeoutSec=1min 30s\nOnFailure=ignore\nAfter=b.service c@1.service\nBefore=d.service\n"},
-			&Declaration{Answers: true, Timeout: 90 * time.Second, Optional: true, After: []string{"b.service", "c@1.service"}, Before: []string{"d.service"}}},
+			&Declaration{Answers: true, Store: true, Timeout: 90 * time.Second, Optional: true, After: []string{"b.service", "c@1.service"}, Before: []string{"d.service"}}},
 		"drop-ins": {[]string{head + "[X-LiveUpdate]\nPreserve=dbus\nTimeoutSec=5\nAfter=b.service\nBefore=x.service\n", "[X-LiveUpdate]\nTimeoutSec=500ms\nAfter=c.service b.service\nBefore=\nOnFailure=ignore\n", "[X-LiveUpdate]\nOnFailure=\n"},
 			&Declaration{Answers: true, Timeout: 500 * time.Millisecond, After: []string{"b.service", "c.service"}}},
 		"comments and long lines": {[]string{"[X-LiveUpdate]\n# Preserve=nonsense\nAfter=b.service \\\n  c.service\n; x\nTimeoutSec=2\n"},

@@ -24,6 +24,9 @@ const (
 	Retrieve = "retrieve"
 	// Fetched says that Names have arrived where they belong.
 	Fetched = "fetched"
+	// Adopt hands over what was taken out of the fd store of Unit. Only the program
+	// that luod had PID 1 start for that may say it.
+	Adopt = "adopt"
 	// Preserve hands the attached descriptors over under Names.
 	Preserve = "preserve"
 )
@@ -32,6 +35,7 @@ const (
 type Message struct {
 	Request string   `json:"request,omitempty"`
 	Names   []string `json:"names,omitempty"`
+	Unit    string   `json:"unit,omitempty"`
 	// More says that the list goes on in the next message.
 	More  bool   `json:"more,omitempty"`
 	Error string `json:"error,omitempty"`

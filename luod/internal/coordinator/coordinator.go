@@ -194,6 +194,7 @@ func (c *Coordinator) drop() {
 	}
 	if c.update != nil {
 		c.quiet(c.update)
+		c.update.adoption.close()
 	}
 	if c.disarm != nil {
 		c.disarm()

@@ -59,6 +59,8 @@ type world struct {
 	stopErr  error
 	halted   []string // what was stopped
 	hooks    bool
+	stores   map[string]pid1.Store
+	adopting func(caller string, units []string) error
 	ran      []string // the hooks that were run
 	veto     error
 	walls    []string
@@ -90,12 +92,25 @@ func (w *world) Look(_ context.Context, units []string) (map[string]pid1.Running
 func (w *world) Run(_ context.Context, p pid1.Program) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if p.Argv[0] == adoptProgram {
+		return w.adopting(p.Unit, p.Argv[1:])
+	}
 	phase := strings.Join(p.Argv[2:], " ")
 	w.ran = append(w.ran, phase)
 	if strings.HasPrefix(phase, "prepare") {
 		return w.veto
 	}
 	return nil
+}
+
+func (w *world) Stores(_ context.Context, units []string) (map[string]pid1.Store, error) {
+	stores := map[string]pid1.Store{}
+	for _, unit := range units {
+		if s, is := w.stores[unit]; is {
+			stores[unit] = s
+		}
+	}
+	return stores, nil
 }
 
 func (w *world) Active(context.Context) ([]string, error) {
@@ -679,21 +694,24 @@ func TestAReadOnlyDescriptorStaysOne(t *testing.T) {
 	}
 }
 
-func TestNoDescriptorIsLeftBehind(t *testing.T) {
-	count := func() int {
-		entries, err := os.ReadDir("/proc/self/fd")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(entries)
+// openFDs counts the descriptors of this process.
+func openFDs(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
 	}
+	return len(entries)
+}
+
+func TestNoDescriptorIsLeftBehind(t *testing.T) {
 	// What other tests dropped is closed by the garbage collector at its leisure.
 	for range 2 {
 		runtime.GC()
 		time.Sleep(20 * time.Millisecond)
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	before := count()
+	before := openFDs(t)
 	w := newWorld(t)
 	w.preserve("a.service", 120)
 	w.update()
@@ -705,7 +723,7 @@ func TestNoDescriptorIsLeftBehind(t *testing.T) {
 	w.kill()
 	w.store.Close()
 	w.kernel.Incoming() // lets the fake notice the last close
-	if after := count(); after != before {
+	if after := openFDs(t); after != before {
 		t.Errorf("%d file descriptors before, %d after", before, after)
 	}
 }

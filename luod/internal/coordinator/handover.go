@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/luod/fdstore"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
 
@@ -20,6 +21,11 @@ func (c *Coordinator) Preserve(ctx context.Context, unit string, names []string,
 		}
 		if err := c.steady("take file descriptors over"); err != nil {
 			return nil, err
+		}
+		for _, name := range names {
+			if err := fdstore.CheckName(name); err != nil {
+				return nil, &vault.Refusal{Reason: vault.InvalidName, Text: err.Error()}
+			}
 		}
 		if err := c.vault.Add(c.brief(), unit, names, files); err != nil {
 			return nil, err
@@ -106,6 +112,9 @@ func (f Fetch) Close() {
 // them, the sessions they came in are finished.
 func (c *Coordinator) Fetched(ctx context.Context, unit string, names []string) error {
 	_, err := do(ctx, c, func() (any, error) {
+		if len(c.fromStore(unit)) > 0 {
+			c.settled(unit)
+		}
 		if c.incoming[unit] == nil {
 			return nil, nil
 		}

@@ -21,6 +21,8 @@ type Units interface {
 	Services(ctx context.Context) ([]pid1.Service, error)
 	// Look tells of each of these whether it runs.
 	Look(ctx context.Context, units []string) (map[string]pid1.Running, error)
+	// Stores tells what is in their fd stores.
+	Stores(ctx context.Context, units []string) (map[string]pid1.Store, error)
 	// Run runs a program with its privileges, and waits for it.
 	Run(ctx context.Context, p pid1.Program) error
 	// Active lists what runs and could be started again.
@@ -312,7 +314,8 @@ func (c *Coordinator) cargo(u *update) []packer.Unit {
 	}
 	var units []packer.Unit
 	add := func(name string) {
-		if files, sessions := c.vault.Files(name), c.outgoingSessions(name); len(files)+len(sessions) > 0 {
+		files, sessions := slices.Concat(c.vault.Files(name), u.adopted(name)), c.outgoingSessions(name)
+		if len(files)+len(sessions) > 0 {
 			d := u.declared[name]
 			units = append(units, packer.Unit{Name: name, Files: files, Sessions: sessions, Verify: d != nil && d.Verify})
 		}
@@ -323,6 +326,9 @@ func (c *Coordinator) cargo(u *update) []packer.Unit {
 		}
 	}
 	others := append(c.vault.Units(), c.sessionUnits()...)
+	if u.adoption != nil {
+		others = slices.AppendSeq(others, maps.Keys(u.adoption.units))
+	}
 	slices.Sort(others)
 	for _, name := range slices.Compact(others) {
 		if u.members[name] == nil {

@@ -96,6 +96,11 @@ func Start(ctx context.Context, config Config, entries []fdstore.Entry) (*Coordi
 	}
 	c.arm()
 	c.pay()
+	for _, unit := range c.rec.Fetched {
+		if len(c.fromStore(unit)) > 0 {
+			c.settled(unit)
+		}
+	}
 	go c.run()
 	return c, nil
 }

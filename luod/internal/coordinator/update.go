@@ -81,6 +81,9 @@ type update struct {
 	members map[string]*participant
 	// declared is what unit files say; nobody writes to it.
 	declared map[string]*declaration.Declaration
+	// adoption is what PID 1 kept for units, and without what of it stays behind.
+	adoption *adoption
+	without  []manifest.LeftBehind
 	// stopTimer stops the wait for the next deadline.
 	stopTimer func() bool
 	done      chan struct{}
@@ -137,8 +140,11 @@ func (c *Coordinator) rehearse(ctx context.Context, options Options) (uint64, er
 	if _, err := c.ask(ctx, request); err != nil {
 		return 0, err
 	}
-	members, _, err := c.gather(ctx)
+	members, declared, err := c.gather(ctx)
 	if err != nil {
+		return 0, err
+	}
+	if _, _, err := c.stores(ctx, declared, options); err != nil {
 		return 0, err
 	}
 	_, err = c.fence(members)
@@ -197,6 +203,9 @@ func (c *Coordinator) advance(u *update) error {
 		return err
 	}
 	u.declared = declared
+	if _, _, err := c.stores(u.ctx, declared, u.options); err != nil {
+		return err
+	}
 	if _, err := c.fence(members); err != nil {
 		return err
 	}
@@ -208,6 +217,9 @@ func (c *Coordinator) advance(u *update) error {
 	}
 	c.watch(u)
 	if err := c.wait(u); err != nil {
+		return err
+	}
+	if err := c.adopt(u); err != nil {
 		return err
 	}
 	var cargo packer.Cargo
@@ -284,6 +296,7 @@ func (c *Coordinator) begin(u *update) (packer.Cargo, error) {
 			c.Log.Warn("the live update goes on without a service", "unit", s.Unit, "reason", s.Reason, messageID, idLeftBehind)
 		}
 	}
+	c.rec.LeftBehind = append(c.rec.LeftBehind, u.without...)
 	cargo.Manifest.LeftBehind = c.rec.LeftBehind
 	// What still lies in an incoming session can't go into an outgoing one
 	// (EBUSY); the vault holds it, so the session may go.
@@ -415,6 +428,7 @@ func (c *Coordinator) abort(why error) error {
 	}
 	if u := c.update; u != nil {
 		c.quiet(u)
+		u.adoption.close()
 	}
 	c.unhook(why.Error())
 	if u := c.update; u != nil && !u.options.NoWall {

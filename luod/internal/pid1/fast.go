@@ -7,7 +7,8 @@ import (
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/dbus"
-	godbus "github.com/godbus/dbus/v5"
+
+	"github.com/liveupdate/luod/luod/fdstore"
 )
 
 // jumpUnit makes a fast jump.
@@ -30,17 +31,21 @@ func fastCheck(ctx context.Context, conn *dbus.Conn, version string) error {
 	if err != nil {
 		return fmt.Errorf("list the services: %w", err)
 	}
-	var losers []string
+	var holders []string
 	for _, u := range list {
 		if u.Name == "luod.service" || !preserves(ctx, conn, u.Name) {
 			continue
 		}
-		entries, err := dumpStore(ctx, u.Name)
-		if err != nil {
-			return err
-		}
-		if slices.ContainsFunc(entries, storeEntry.carried) {
-			losers = append(losers, u.Name)
+		holders = append(holders, u.Name)
+	}
+	stores, err := fdstore.Dump(ctx, holders...)
+	if err != nil {
+		return err
+	}
+	var losers []string
+	for _, unit := range holders {
+		if slices.ContainsFunc(stores[unit], fdstore.Stored.Carried) {
+			losers = append(losers, unit)
 		}
 	}
 	if len(losers) > 0 {
@@ -65,35 +70,4 @@ func preserves(ctx context.Context, conn *dbus.Conn, unit string) bool {
 	}
 	how, err := conn.GetServicePropertyContext(ctx, unit, "FileDescriptorStorePreserve")
 	return err == nil && slices.Contains([]any{"yes", "on-success"}, how.Value.Value())
-}
-
-// storeEntry is one of what DumpUnitFileDescriptorStore returns
-// (org.freedesktop.systemd1(5)): (suuutuusu).
-type storeEntry struct {
-	Name               string
-	Mode, Major, Minor uint32
-	Inode              uint64
-	DeviceMajor        uint32
-	DeviceMinor        uint32
-	Path               string
-	Flags              uint32
-}
-
-// carried says whether PID 1 can carry it over a kexec: memfds, and sessions.
-func (e storeEntry) carried() bool {
-	return strings.HasPrefix(e.Path, "/memfd:") || strings.HasPrefix(e.Path, "anon_inode:[luo_session]")
-}
-
-func dumpStore(ctx context.Context, unit string) ([]storeEntry, error) {
-	conn, err := godbus.ConnectSystemBus()
-	if err != nil {
-		return nil, fmt.Errorf("ask PID 1 what is in the fd store of %s: %w", unit, err)
-	}
-	defer conn.Close()
-	var entries []storeEntry
-	if err := conn.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1").
-		CallWithContext(ctx, "org.freedesktop.systemd1.Manager.DumpUnitFileDescriptorStore", 0, unit).Store(&entries); err != nil {
-		return nil, fmt.Errorf("ask PID 1 what is in the fd store of %s: %w", unit, err)
-	}
-	return entries, nil
 }

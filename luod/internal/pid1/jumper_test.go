@@ -25,11 +25,3 @@ func TestSurvives(t *testing.T) {
 		}
 	}
 }
-
-func TestWhatPID1Carries(t *testing.T) {
-	for path, is := range map[string]bool{"/memfd:table (deleted)": true, "anon_inode:[luo_session] x": true, "socket:[12]": false, "/var/log/x": false, "": false} {
-		if (storeEntry{Path: path}).carried() != is {
-			t.Errorf("%q: %t", path, !is)
-		}
-	}
-}

@@ -23,6 +23,7 @@ import (
 // Registry is what stands behind the door; *coordinator.Coordinator is one.
 type Registry interface {
 	Preserve(ctx context.Context, unit string, names []string, files []*os.File) error
+	Adopt(ctx context.Context, caller, unit string, names []string, files []*os.File) error
 	Retrieve(ctx context.Context, unit string, names []string) (coordinator.Fetch, error)
 	Fetched(ctx context.Context, unit string, names []string) error
 }
@@ -142,6 +143,12 @@ func (s *Server) answer(ctx context.Context, fd int, unit string, m wire.Message
 	case wire.Fetched:
 		wire.Close(files)
 		if err := s.Registry.Fetched(ctx, unit, m.Names); err != nil {
+			return s.refuse(fd, err)
+		}
+		return wire.Send(fd, wire.Message{}, nil)
+	case wire.Adopt:
+		if err := s.Registry.Adopt(ctx, unit, m.Unit, m.Names, files); err != nil {
+			wire.Close(files)
 			return s.refuse(fd, err)
 		}
 		return wire.Send(fd, wire.Message{}, nil)

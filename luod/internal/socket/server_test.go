@@ -37,6 +37,14 @@ func (r *registry) Preserve(_ context.Context, _ string, names []string, files [
 	return r.refuse
 }
 
+// Adopt takes what is for this unit.
+func (r *registry) Adopt(ctx context.Context, caller, unit string, names []string, files []*os.File) error {
+	if unit != "other.service" {
+		return errors.New("not that")
+	}
+	return r.Preserve(ctx, caller, names, files)
+}
+
 func (r *registry) Retrieve(context.Context, string, []string) (coordinator.Fetch, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

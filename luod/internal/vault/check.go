@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/luod/wire"
 )
 
 // MaxPerCall is how many files are taken in one call.
@@ -28,7 +29,7 @@ func (v *Vault) check(unit string, names []string, files []*os.File) ([]Facts, e
 	newInodes := map[inode]string{}
 	facts := make([]Facts, len(files))
 	for i, name := range names {
-		if err := fdstore.CheckName(name); err != nil {
+		if err := fdstore.CheckName(wire.PlainName(name)); err != nil {
 			return nil, refuse(InvalidName, "%v", err)
 		}
 		if newNames[name] {

@@ -1,0 +1,71 @@
+package fdstore
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
+)
+
+// privateBus is PID 1's own socket, which works without a bus (systemd:
+// src/shared/bus-util.c).
+const privateBus = "unix:path=/run/systemd/private"
+
+// Stored is an entry of some unit's store, as PID 1 tells of it.
+type Stored struct {
+	Name string
+	// Device and Inode are st_dev and st_ino of stat(2), which tell one file from
+	// another.
+	Device uint64
+	Inode  uint64
+	// Path is the link of /proc/PID/fd (proc_pid_fd(5)), such as "/memfd:x (deleted)"
+	// or "socket:[1234]".
+	Path string
+}
+
+// Carried says whether a kernel can carry it today: memfds, and sessions.
+func (s Stored) Carried() bool {
+	return s.Memfd() || strings.HasPrefix(s.Path, "anon_inode:[luo_session]")
+}
+
+// Memfd says whether it is one.
+func (s Stored) Memfd() bool { return strings.HasPrefix(s.Path, "/memfd:") }
+
+// Dump asks PID 1 for the stores of units, in the order in which a service gets
+// them ($LISTEN_FDS). systemd 253 and older answer with an unknown method
+// (org.freedesktop.systemd1(5): DumpUnitFileDescriptorStore).
+func Dump(ctx context.Context, units ...string) (map[string][]Stored, error) {
+	stores := map[string][]Stored{}
+	if len(units) == 0 {
+		return stores, nil
+	}
+	conn, err := dbus.Dial(privateBus, dbus.WithContext(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("connect to PID 1: %w", err)
+	}
+	defer conn.Close()
+	if err := conn.Auth([]dbus.Auth{dbus.AuthExternal("0")}); err != nil {
+		return nil, fmt.Errorf("connect to PID 1: %w", err)
+	}
+	manager := conn.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
+	for _, unit := range units {
+		// (suuutuusu)
+		var entries []struct {
+			Name                     string
+			Mode, Major, Minor       uint32
+			Inode                    uint64
+			DeviceMajor, DeviceMinor uint32
+			Path                     string
+			Flags                    uint32
+		}
+		if err := manager.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.DumpUnitFileDescriptorStore", 0, unit).Store(&entries); err != nil {
+			return nil, fmt.Errorf("ask PID 1 what is in the fd store of %s: %w", unit, err)
+		}
+		for _, e := range entries {
+			stores[unit] = append(stores[unit], Stored{Name: e.Name, Device: unix.Mkdev(e.Major, e.Minor), Inode: e.Inode, Path: e.Path})
+		}
+	}
+	return stores, nil
+}

@@ -1,0 +1,215 @@
+package coordinator
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/luod/internal/pid1"
+)
+
+// keeps has PID 1 keep n memfds for unit, each called "stored", and the program
+// copy them.
+func (w *world) keeps(unit string, n int) {
+	w.t.Helper()
+	files := make([]*os.File, n)
+	var s pid1.Store
+	for i := range files {
+		files[i] = memfd(w.t, fmt.Sprintf("%s/stored-%d", unit, i))
+		w.t.Cleanup(func() { files[i].Close() })
+		s.Entries = append(s.Entries, fdstore.Stored{Name: "stored", Path: "/memfd:x (deleted)"})
+	}
+	w.stores = map[string]pid1.Store{unit: s}
+	w.adopting = func(caller string, units []string) error {
+		if !slices.Equal(units, []string{unit}) {
+			return fmt.Errorf("asked for %q", units)
+		}
+		for _, f := range files {
+			copied, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+			if err != nil {
+				return err
+			}
+			if err := w.c.Adopt(ctx, caller, unit, []string{"stored"}, []*os.File{copied}); err != nil {
+				copied.Close()
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func TestFdStoresComeAlong(t *testing.T) {
+	w := newWorld(t)
+	w.declare(a, "Preserve=fdstore\n")
+	w.preserve(b, 1)
+	w.keeps(a, 3)
+	w.update()
+	w.reboot()
+	w.stores = nil
+	w.expect(Restoring, 1, a, b)
+	w.fetch(b, 1)
+	// The unit's start gets them by luod-reissue, and fails.
+	for range 2 {
+		fetch, err := w.c.Retrieve(ctx, a, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{"store:0:stored", "store:1:stored", "store:2:stored"}; !slices.Equal(fetch.Names, want) {
+			t.Fatalf("got %q", fetch.Names)
+		}
+		for i, f := range fetch.Files {
+			text := make([]byte, 100)
+			if n, _ := f.ReadAt(text, 0); string(text[:n]) != fmt.Sprintf("%s/stored-%d", a, i) {
+				t.Errorf("%d has %q", i, text[:n])
+			}
+		}
+		fetch.Close()
+		w.running[a] = pid1.Running{State: "activating"}
+		if err := w.c.Fetched(ctx, a, fetch.Names); err != nil {
+			t.Fatal(err)
+		}
+		w.clock.advance(10 * time.Second)
+		w.running[a] = pid1.Running{State: "failed"}
+		w.clock.advance(10 * time.Second)
+		w.expect(Idle, 1)
+	}
+	// The third starts: luod is killed meanwhile and still lets go.
+	w.running[a] = pid1.Running{State: "activating"}
+	if err := w.c.Fetched(ctx, a, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.kill()
+	w.start()
+	w.clock.advance(3 * time.Second)
+	if own, err := w.c.Own(ctx, a); err != nil || len(own) != 3 {
+		t.Fatalf("%v, %v", own, err)
+	}
+	w.running[a] = pid1.Running{State: "active", InvocationID: "1"}
+	w.clock.advance(3 * time.Second)
+	if own, err := w.c.Own(ctx, a); err != nil || len(own) != 0 {
+		t.Fatalf("luod still holds %v, %v", own, err)
+	}
+	// And again.
+	w.keeps(a, 2)
+	w.update()
+	w.reboot()
+	if own, err := w.c.Own(ctx, a); err != nil || len(own) != 2 {
+		t.Fatalf("%v, %v", own, err)
+	}
+}
+
+func TestWhatKeepsAFdStoreFromComingAlong(t *testing.T) {
+	for name, c := range map[string]struct {
+		declare string
+		spoil   func(w *world)
+		why     string
+	}{
+		"a socket": {"Preserve=fdstore\n", func(w *world) {
+			s := w.stores[a]
+			s.Entries = append(s.Entries, fdstore.Stored{Name: "listen", Path: "socket:[7]"})
+			w.stores[a] = s
+		}, `"listen" (socket:[7])`},
+		"the program fails": {"Preserve=fdstore\n", func(w *world) {
+			w.adopting = func(string, []string) error { return errors.New("kernel.yama.ptrace_scope=3") }
+		}, "ptrace_scope"},
+		"one is missing": {"Preserve=fdstore\n", func(w *world) {
+			s := w.stores[a]
+			s.Entries = append(s.Entries, s.Entries[0])
+			w.stores[a] = s
+		}, "it has 3 memfds, and 2 came"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.declare(a, c.declare)
+			w.preserve(b, 1)
+			w.keeps(a, 2)
+			c.spoil(w)
+			w.load()
+			for range 2 { // what other tests dropped
+				runtime.GC()
+				time.Sleep(20 * time.Millisecond)
+			}
+			defer debug.SetGCPercent(debug.SetGCPercent(-1))
+			before := openFDs(t)
+			if _, err := w.c.LiveUpdate(ctx, Options{}); err == nil || !strings.Contains(err.Error(), c.why) {
+				t.Fatalf("got %v", err)
+			}
+			w.until(Idle)
+			if after := openFDs(t); after != before {
+				t.Errorf("%d file descriptors before, %d after", before, after)
+			}
+		})
+	}
+}
+
+func TestAnOptionalSocketIsLeftBehind(t *testing.T) {
+	w := newWorld(t)
+	w.declare(a, "Preserve=fdstore\nOnFailure=ignore\n")
+	w.keeps(a, 2)
+	s := w.stores[a]
+	s.Entries = append(s.Entries, fdstore.Stored{Name: "listen", Path: "socket:[7]"})
+	w.stores[a] = s
+	w.update()
+	w.reboot()
+	if s := w.status(); len(s.LeftBehind) != 1 || !strings.Contains(s.LeftBehind[0].Reason, "socket:[7]") {
+		t.Fatalf("%+v", s)
+	}
+	if own, err := w.c.Own(ctx, a); err != nil || len(own) != 2 {
+		t.Fatalf("%v, %v", own, err)
+	}
+}
+
+// Where PID 1 carries a store, luod takes no part; but a fast jump leaves PID 1 out.
+func TestPID1sOwnAreLeftToIt(t *testing.T) {
+	w := newWorld(t)
+	w.declare(a, "Preserve=fdstore\n")
+	w.keeps(a, 2)
+	s := w.stores[a]
+	s.Native = true
+	w.stores[a] = s
+	w.load()
+	if _, err := w.c.LiveUpdate(ctx, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	w.until(Committed)
+	w.results <- errors.New("given up")
+	w.until(Idle)
+	if _, err := w.c.LiveUpdate(ctx, Options{Fast: true}); err != nil {
+		t.Fatal(err)
+	}
+	w.reboot()
+	if own, err := w.c.Own(ctx, a); err != nil || len(own) != 2 {
+		t.Fatalf("%v, %v", own, err)
+	}
+}
+
+func TestOnlyTheProgramMayHandStoresOver(t *testing.T) {
+	w := newWorld(t)
+	w.declare(a, "Preserve=fdstore\n")
+	w.keeps(a, 1)
+	good := w.adopting
+	f := memfd(t, "evil")
+	defer f.Close()
+	w.adopting = func(caller string, units []string) error {
+		w.expectFault(w.c.Adopt(ctx, b, a, []string{"x"}, []*os.File{f}), "NotPreparing")
+		w.expectFault(w.c.Adopt(ctx, caller, b, []string{"x"}, []*os.File{f}), "NotPreparing")
+		w.expectFault(w.c.Adopt(ctx, caller, a, nil, []*os.File{f}), "BadRequest")
+		return good(caller, units)
+	}
+	w.expectFault(w.c.Adopt(ctx, "", a, []string{"x"}, []*os.File{f}), "NotPreparing")
+	w.update()
+	w.expectFault(w.c.Adopt(ctx, "luod-adopt-1.service", a, []string{"x"}, []*os.File{f}), "NotPreparing")
+	// Nor may a service give itself such a name.
+	w.results <- errors.New("given up")
+	w.until(Idle)
+	if err := w.c.Preserve(ctx, b, []string{"store:0:x"}, []*os.File{f}); err == nil {
+		t.Error("a service may use luod's names")
+	}
+}

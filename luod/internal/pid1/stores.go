@@ -1,0 +1,58 @@
+package pid1
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/coreos/go-systemd/v22/dbus"
+
+	"github.com/liveupdate/luod/luod/fdstore"
+)
+
+// Store is what PID 1 keeps for a unit.
+type Store struct {
+	Entries []fdstore.Stored
+	// Native says that PID 1 carries it over a kexec itself: systemd 261 and newer,
+	// with FileDescriptorStorePreserve=.
+	Native bool
+}
+
+// Stores returns what is in the fd stores of units; those with an empty one are
+// left out.
+func (Units) Stores(ctx context.Context, units []string) (map[string]Store, error) {
+	stores := map[string]Store{}
+	if len(units) == 0 {
+		return stores, nil
+	}
+	err := connected(ctx, func(conn *dbus.Conn) error {
+		text, err := conn.GetManagerProperty("Version")
+		if err != nil {
+			return fmt.Errorf("ask PID 1 for its version: %w", err)
+		}
+		carries := majorVersion(text) >= carriesStores
+		var full []string
+		for _, unit := range units {
+			n, err := conn.GetServicePropertyContext(ctx, unit, "NFileDescriptorStore")
+			if err != nil {
+				return fmt.Errorf("ask PID 1 about the fd store of %s: %w", unit, err)
+			}
+			if count, _ := n.Value.Value().(uint32); count == 0 {
+				continue
+			}
+			full = append(full, unit)
+			how, err := conn.GetServicePropertyContext(ctx, unit, "FileDescriptorStorePreserve")
+			stores[unit] = Store{Native: carries && err == nil && slices.Contains([]any{"yes", "on-success"}, how.Value.Value())}
+		}
+		entries, err := fdstore.Dump(ctx, full...)
+		if err != nil {
+			return err
+		}
+		for unit, s := range stores {
+			s.Entries = entries[unit]
+			stores[unit] = s
+		}
+		return nil
+	})
+	return stores, err
+}
