@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -22,16 +23,17 @@ type held struct {
 
 func listCommand(o *options) *cobra.Command {
 	return &cobra.Command{
-		Use:   "list",
-		Short: "List every file descriptor that luod holds, by unit",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Use:     "list [UNIT...]",
+		Aliases: []string{"fds"},
+		Short:   "List the file descriptors that luod holds, of all units or of these",
+		RunE: func(cmd *cobra.Command, args []string) error {
 			list := []held{}
 			if err := ask(cmd, o, time.Minute, func(ctx context.Context, d *daemon) error {
 				return d.call(ctx, "ListFileDescriptors").Store(&list)
 			}); err != nil {
 				return err
 			}
+			list = slices.DeleteFunc(list, func(h held) bool { return len(args) > 0 && !slices.Contains(args, h.Unit) })
 			if o.json {
 				return printJSON(cmd.OutOrStdout(), list)
 			}

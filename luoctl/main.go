@@ -42,6 +42,6 @@ func root() *cobra.Command {
 	}
 	cmd.PersistentFlags().BoolVar(&o.json, "json", false, "print JSON")
 	cmd.PersistentFlags().BoolVar(&o.noAskPassword, "no-ask-password", false, "do not ask for a password when a privilege is missing")
-	cmd.AddCommand(statusCommand(o), listCommand(o), entriesCommand(o), checkCommand(o), loadCommand(o), unloadCommand(o), liveUpdateCommand(o), cancelCommand(o), enableCommand(o), disableCommand(o), inhibitCommand(o), inhibitorsCommand(o), verbCommand(o))
+	cmd.AddCommand(statusCommand(o), listCommand(o), entriesCommand(o), checkCommand(o), loadCommand(o), unloadCommand(o), liveUpdateCommand(o), cancelCommand(o), discardCommand(o), reportCommand(o), blameCommand(o), plotCommand(o), enableCommand(o), disableCommand(o), inhibitCommand(o), inhibitorsCommand(o), verbCommand(o))
 	return cmd
 }

@@ -97,7 +97,7 @@ func run(log *slog.Logger) error {
 	c, err := coordinator.Start(ctx, coordinator.Config{
 		Kernel: luo.New(), Store: store, Loader: loader.Loader{Program: loader.Program}, Jumper: pid1.Jumper{},
 		Units: pid1.Units{}, Hooks: hooksdir.Any, Wall: wall(log), Clock: coordinator.SystemClock{}, Announce: door.Announce, Inhibitors: door.Inhibitors, Machine: machine, Settings: values,
-		Record: filepath.Join(dir, "record.json"), Log: log,
+		Record: filepath.Join(dir, "record.json"), History: "/var/lib/luod/history", Log: log,
 		Changed: func(s coordinator.Status) {
 			door.Changed(s)
 			_ = store.Notify("STATUS=" + oneLine(s))

@@ -51,7 +51,7 @@ func copyStore(pidfd int, open map[file]int, entries []fdstore.Stored) (names []
 	}()
 	// Each push of the same puts it in front, so the last is pushed first.
 	for _, e := range slices.Backward(entries) {
-		if !e.Memfd() {
+		if !e.Memfd {
 			continue
 		}
 		want := file{e.Device, e.Inode}

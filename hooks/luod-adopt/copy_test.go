@@ -26,7 +26,7 @@ func memfd(t *testing.T, text string) (*os.File, fdstore.Stored) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		t.Fatal(err)
 	}
-	return f, fdstore.Stored{Name: text, Device: st.Dev, Inode: st.Ino, Path: "/memfd:" + text + " (deleted)"}
+	return f, fdstore.Stored{Name: text, Device: st.Dev, Inode: st.Ino, Memfd: true}
 }
 
 // This process plays PID 1.

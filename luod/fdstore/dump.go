@@ -20,18 +20,35 @@ type Stored struct {
 	// another.
 	Device uint64
 	Inode  uint64
-	// Path is the link of /proc/PID/fd (proc_pid_fd(5)), such as "/memfd:x (deleted)"
-	// or "socket:[1234]".
+	// Memfd says that it is a memfd without MFD_HUGETLB.
+	Memfd bool
+	// Path is for people: mostly the link of /proc/PID/fd (proc_pid_fd(5)), such as
+	// "socket:[1234]"; PID 1 shortens some.
 	Path string
 }
 
+// IsMemfd says so of s.
+func IsMemfd(s Stored) bool { return s.Memfd }
+
 // Carried says whether a kernel can carry it today: memfds, and sessions.
 func (s Stored) Carried() bool {
-	return s.Memfd() || strings.HasPrefix(s.Path, "anon_inode:[luo_session]")
+	return s.Memfd || strings.HasPrefix(s.Path, "anon_inode:[luo_session]")
 }
 
-// Memfd says whether it is one.
-func (s Stored) Memfd() bool { return strings.HasPrefix(s.Path, "/memfd:") }
+// memfdDevice is st_dev of every memfd: they are files of one file system that is
+// mounted nowhere (mm/shmem.c: shm_mnt).
+func memfdDevice() (uint64, error) {
+	fd, err := unix.MemfdCreate("compare", unix.MFD_CLOEXEC)
+	if err != nil {
+		return 0, fmt.Errorf("make a memfd to compare with: %w", err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return 0, fmt.Errorf("make a memfd to compare with: %w", err)
+	}
+	return st.Dev, nil
+}
 
 // Dump asks PID 1 for the stores of units, in the order in which a service gets
 // them ($LISTEN_FDS). systemd 253 and older answer with an unknown method
@@ -40,6 +57,10 @@ func Dump(ctx context.Context, units ...string) (map[string][]Stored, error) {
 	stores := map[string][]Stored{}
 	if len(units) == 0 {
 		return stores, nil
+	}
+	ofMemfds, err := memfdDevice()
+	if err != nil {
+		return nil, err
 	}
 	conn, err := dbus.Dial(privateBus, dbus.WithContext(ctx))
 	if err != nil {
@@ -64,7 +85,11 @@ func Dump(ctx context.Context, units ...string) (map[string][]Stored, error) {
 			return nil, fmt.Errorf("ask PID 1 what is in the fd store of %s: %w", unit, err)
 		}
 		for _, e := range entries {
-			stores[unit] = append(stores[unit], Stored{Name: e.Name, Device: unix.Mkdev(e.Major, e.Minor), Inode: e.Inode, Path: e.Path})
+			device := unix.Mkdev(e.Major, e.Minor)
+			stores[unit] = append(stores[unit], Stored{
+				Name: e.Name, Device: device, Inode: e.Inode, Path: e.Path,
+				Memfd: device == ofMemfds && e.Mode&unix.S_IFMT == unix.S_IFREG,
+			})
 		}
 	}
 	return stores, nil

@@ -1,11 +1,36 @@
 package fdstore
 
-import "testing"
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
 
 func TestWhatIsCarried(t *testing.T) {
-	for path, is := range map[string]bool{"/memfd:table (deleted)": true, "anon_inode:[luo_session] x": true, "socket:[12]": false, "/var/log/x": false, "": false} {
-		if (Stored{Path: path}).Carried() != is {
-			t.Errorf("%q: %t", path, !is)
+	for _, c := range []struct {
+		s  Stored
+		is bool
+	}{
+		{Stored{Memfd: true, Path: "/ (deleted)"}, true}, {Stored{Path: "anon_inode:[luo_session] x"}, true}, {Stored{Path: "socket:[12]"}, false}, {Stored{Path: "/var/log/x"}, false},
+	} {
+		if c.s.Carried() != c.is {
+			t.Errorf("%+v: %t", c.s, !c.is)
 		}
+	}
+}
+
+func TestMemfdsAreOnOneDevice(t *testing.T) {
+	device, err := memfdDevice()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.MemfdCreate("another", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Dev != device {
+		t.Errorf("%x and %x, %v", st.Dev, device, err)
 	}
 }

@@ -47,6 +47,11 @@ func build(ctx context.Context, progress io.Writer) (*Parts, error) {
 		return nil, err
 	}
 	p.guest = serviceFiles()
+	store, err := compileStore(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.guest = append(p.guest, store)
 	for _, name := range guestPrograms {
 		f, err := lab.GuestProgram(ctx, "github.com/liveupdate/luod/vmtest/guest/"+name)
 		if err != nil {

@@ -2,12 +2,35 @@ package rig
 
 import (
 	_ "embed"
+	"strings"
 
 	"github.com/liveupdate/luod/vmtest/lab"
 )
 
 //go:embed plain.py
 var plainProgram []byte
+
+//go:embed services/store.py
+var storePython []byte
+
+//go:embed services/store.sh
+var storeShell []byte
+
+// storeUnit is a service that only knows systemd's fd store.
+const storeUnit = `[Unit]
+Description=Service that keeps its state in the fd store
+After=local-fs.target
+
+[Service]
+Type=notify
+NotifyAccess=all
+FileDescriptorStoreMax=8
+RuntimeDirectory=%p
+ExecStart=%COMMAND% /run/%p/state
+
+[Install]
+WantedBy=multi-user.target
+`
 
 // keeperUnit is a Go service that uses D-Bus. Its instances differ in what they
 // fill their memory with; KEEPER_FILES says how much of it.
@@ -49,5 +72,14 @@ func serviceFiles() []lab.File {
 		{Path: "/usr/lib/luod-lab/plain.py", Mode: 0o755, Data: plainProgram},
 		{Path: "/etc/systemd/system/keeper@.service", Mode: 0o644, Data: []byte(keeperUnit)},
 		{Path: "/etc/systemd/system/plain.service", Mode: 0o644, Data: []byte(plainUnit)},
+		{Path: "/usr/lib/luod-lab/store.py", Mode: 0o755, Data: storePython},
+		{Path: "/usr/lib/luod-lab/store.sh", Mode: 0o755, Data: storeShell},
+		storeService("store-c", "/usr/lib/luod-lab/store"),
+		storeService("store-python", "/usr/bin/python3 /usr/lib/luod-lab/store.py"),
+		storeService("store-shell", "/usr/lib/luod-lab/poke --exec /usr/lib/luod-lab/store.sh"),
 	}
+}
+
+func storeService(name, command string) lab.File {
+	return lab.File{Path: "/etc/systemd/system/" + name + ".service", Mode: 0o644, Data: []byte(strings.ReplaceAll(storeUnit, "%COMMAND%", command))}
 }

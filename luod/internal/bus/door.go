@@ -40,6 +40,8 @@ type Registry interface {
 	Ready(ctx context.Context, unit string) error
 	Fail(ctx context.Context, unit, reason string) error
 	Remind(ctx context.Context) error
+	Discard(ctx context.Context, unit string, names []string) error
+	Report(ctx context.Context, generation uint64) (string, error)
 	CreateSession(ctx context.Context, unit, name string) (*os.File, error)
 	RetrieveSession(ctx context.Context, unit, name string) (*os.File, error)
 	ReleaseSession(ctx context.Context, unit, name string) error

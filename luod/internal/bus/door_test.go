@@ -148,6 +148,15 @@ func (r *registry) Unregister(context.Context, string) error   { return r.refuse
 func (r *registry) Ready(context.Context, string) error        { return r.refuse }
 func (r *registry) Fail(context.Context, string, string) error { return r.refuse }
 func (r *registry) Remind(context.Context) error               { return nil }
+func (r *registry) Discard(_ context.Context, unit string, names []string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.registered = append(r.registered, fmt.Sprint("discard ", unit, names))
+	return r.refuse
+}
+func (r *registry) Report(_ context.Context, generation uint64) (string, error) {
+	return fmt.Sprintf(`{"generation":%d}`, generation), nil
+}
 func (r *registry) CreateSession(_ context.Context, unit, name string) (*os.File, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -539,6 +548,8 @@ func TestMain(m *testing.M) {
 		fmt.Println("Load", errorName(call(conn, "Load", "/k", none).Err))
 		fmt.Println("Check", errorName(call(conn, "Check", "/etc/shadow", none).Err))
 		fmt.Println("ListEntries", errorName(call(conn, "ListEntries").Err))
+		fmt.Println("Discard", errorName(call(conn, "Discard", "a.service", []string{}).Err))
+		fmt.Println("Report", errorName(call(conn, "Report", uint64(0)).Err))
 		fmt.Println("Unload", errorName(call(conn, "Unload").Err))
 		fmt.Println("ListFileDescriptors", errorName(call(conn, "ListFileDescriptors").Err))
 		fmt.Println("ListNames", errorName(call(conn, "ListNames").Err))
@@ -569,7 +580,7 @@ func TestAnOrdinaryUserMayOnlyDoWhatServicesDo(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	const denied = "org.freedesktop.DBus.Error.AccessDenied"
-	want := "LiveUpdate " + denied + "\nCancel " + denied + "\nInhibit " + denied + "\nLoad " + denied + "\nCheck " + denied + "\nListEntries " + denied + "\nUnload " + denied + "\nListFileDescriptors " + denied + "\nListNames <nil>\nRequestName " + denied + "\n"
+	want := "LiveUpdate " + denied + "\nCancel " + denied + "\nInhibit " + denied + "\nLoad " + denied + "\nCheck " + denied + "\nListEntries " + denied + "\nDiscard " + denied + "\nReport " + denied + "\nUnload " + denied + "\nListFileDescriptors " + denied + "\nListNames <nil>\nRequestName " + denied + "\n"
 	if string(out) != want {
 		t.Errorf("got\n%s\nwant\n%s", out, want)
 	}

@@ -50,6 +50,8 @@ func describe() []introspect.Method {
 		{Name: "Cancel", Args: []introspect.Arg{in("reason", "s")}},
 		{Name: "ListNames", Args: []introspect.Arg{out("names", "a(ss)")}},
 		{Name: "ListFileDescriptors", Args: []introspect.Arg{out("fds", "a(sstus)")}},
+		{Name: "Discard", Args: []introspect.Arg{in("unit", "s"), in("names", "as")}},
+		{Name: "Report", Args: []introspect.Arg{in("generation", "t"), out("report", "s")}},
 		{Name: "ListEntries", Args: []introspect.Arg{out("entries", "aa{sv}")}},
 		{Name: "Check", Args: []introspect.Arg{in("entry", "s"), in("options", "a{sv}"), out("results", "a(ssss)"), out("target", "a{sv}")}},
 		{Name: "Load", Args: []introspect.Arg{in("entry", "s"), in("options", "a{sv}"), out("results", "a(ssss)"), out("target", "a{sv}")}},
@@ -238,6 +240,28 @@ func (m *methods) ListFileDescriptors(msg dbus.Message, sender dbus.Sender) ([]c
 		held = []coordinator.Held{}
 	}
 	return held, answer(err)
+}
+
+// Discard gives up what a unit has here, to an admin.
+func (m *methods) Discard(unit string, names []string, msg dbus.Message, sender dbus.Sender) *dbus.Error {
+	ctx, cancel := m.call()
+	defer cancel()
+	err := m.door.authorize(ctx, m.conn, msg, string(sender), actionDiscard)
+	if err == nil {
+		err = m.door.Registry.Discard(ctx, unit, names)
+	}
+	return answer(err)
+}
+
+// Report returns what became of everything in an update, in JSON, to an admin.
+func (m *methods) Report(generation uint64, msg dbus.Message, sender dbus.Sender) (string, *dbus.Error) {
+	ctx, cancel := m.call()
+	defer cancel()
+	if err := m.door.authorize(ctx, m.conn, msg, string(sender), actionList); err != nil {
+		return "", answer(err)
+	}
+	report, err := m.door.Registry.Report(ctx, generation)
+	return report, answer(err)
 }
 
 // Unload unloads it.

@@ -22,5 +22,6 @@ const (
 	actionInhibitBlock = "org.luod.LiveUpdate1.inhibit-block"
 	actionInhibitDelay = "org.luod.LiveUpdate1.inhibit-delay"
 	actionIgnore       = "org.luod.LiveUpdate1.ignore-inhibitors"
+	actionDiscard      = "org.luod.LiveUpdate1.discard"
 	actionList         = "org.luod.LiveUpdate1.list"
 )

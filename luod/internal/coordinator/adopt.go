@@ -73,7 +73,7 @@ func (c *Coordinator) stores(ctx context.Context, declared map[string]*declarati
 		}
 		var lost []string
 		for _, e := range s.Entries {
-			if !e.Memfd() {
+			if !e.Memfd {
 				lost = append(lost, fmt.Sprintf("%q (%s)", e.Name, e.Path))
 			}
 		}
@@ -102,7 +102,7 @@ func (c *Coordinator) adopt(u *update) error {
 	}
 	argv := []string{adoptProgram}
 	for _, unit := range slices.Sorted(maps.Keys(stores)) {
-		if slices.ContainsFunc(stores[unit].Entries, fdstore.Stored.Memfd) {
+		if slices.ContainsFunc(stores[unit].Entries, fdstore.IsMemfd) {
 			a.units[unit] = true
 			argv = append(argv, unit)
 		}
@@ -120,7 +120,7 @@ func (c *Coordinator) adopt(u *update) error {
 		for unit := range a.units {
 			want := 0
 			for _, e := range stores[unit].Entries {
-				if e.Memfd() {
+				if e.Memfd {
 					want++
 				}
 			}

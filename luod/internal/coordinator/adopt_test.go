@@ -24,7 +24,7 @@ func (w *world) keeps(unit string, n int) {
 	for i := range files {
 		files[i] = memfd(w.t, fmt.Sprintf("%s/stored-%d", unit, i))
 		w.t.Cleanup(func() { files[i].Close() })
-		s.Entries = append(s.Entries, fdstore.Stored{Name: "stored", Path: "/memfd:x (deleted)"})
+		s.Entries = append(s.Entries, fdstore.Stored{Name: "stored", Memfd: true})
 	}
 	w.stores = map[string]pid1.Store{unit: s}
 	w.adopting = func(caller string, units []string) error {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/liveupdate/luod/luo"
@@ -65,7 +66,9 @@ type Config struct {
 	Settings settings.Settings
 	// Record is the path of the record of this boot, in a directory of /run.
 	Record string
-	Log    *slog.Logger
+	// History is the directory of the reports of earlier updates; empty keeps none.
+	History string
+	Log     *slog.Logger
 	// Changed is called in the coordinator's goroutine after each change of
 	// the status. It must not call back.
 	Changed func(Status)
@@ -83,6 +86,8 @@ type Coordinator struct {
 	events chan func()
 	stop   chan struct{}
 	done   chan struct{}
+	// background is what Close waits for.
+	background sync.WaitGroup
 
 	// What follows belongs to the goroutine of run.
 	rec   record
@@ -106,6 +111,8 @@ type Coordinator struct {
 	// place of previous.
 	loading  bool
 	previous *Loaded
+	// recent is the report of this boot's update, as it was at first.
+	recent *Report
 	// paying says that hooks are being told what they are owed.
 	paying bool
 }
@@ -177,6 +184,7 @@ func (c *Coordinator) Close() {
 		return nil, nil
 	})
 	<-c.done
+	c.background.Wait()
 }
 
 func (c *Coordinator) drop() {

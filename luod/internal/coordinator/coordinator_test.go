@@ -37,6 +37,7 @@ type world struct {
 	kernel   *luofake.Kernel
 	store    *fakestore.Store
 	record   string
+	history  string
 	asked    []loading.Request
 	asking   func()
 	answer   loading.Answer
@@ -172,7 +173,7 @@ func (w *world) Jump(_ context.Context, way pid1.Way) (<-chan error, error) {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, kernel: luofake.New(), store: fakestore.New(), record: filepath.Join(t.TempDir(), "record.json"), clock: newFakeClock(), running: map[string]pid1.Running{}}
+	w := &world{t: t, kernel: luofake.New(), store: fakestore.New(), record: filepath.Join(t.TempDir(), "record.json"), clock: newFakeClock(), history: t.TempDir(), running: map[string]pid1.Running{}}
 	w.start()
 	t.Cleanup(func() {
 		w.kill()
@@ -186,7 +187,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) start() {
 	w.t.Helper()
 	c, err := Start(context.Background(), Config{
-		Kernel: w.kernel.LUO(), Store: w.store, Loader: w, Jumper: w, Record: w.record,
+		Kernel: w.kernel.LUO(), Store: w.store, Loader: w, Jumper: w, Record: w.record, History: w.history,
 		Machine: Machine{Release: "7.2", BootID: "b", CommandLine: w.line, Booted: time.Now},
 		Units:   w, Inhibitors: func(context.Context) ([]inhibitors.Inhibitor, error) { return w.inhibitors() }, Clock: w.clock, Announce: func(s Signal) { w.signals = append(w.signals, s) },
 		Hooks: func() bool { return w.hooks }, Wall: func(text string) { w.mu.Lock(); defer w.mu.Unlock(); w.walls = append(w.walls, text) },

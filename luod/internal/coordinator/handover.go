@@ -52,13 +52,7 @@ func (c *Coordinator) Release(ctx context.Context, unit string, names []string) 
 		if len(names) == 0 {
 			names = c.awaited(unit)
 		}
-		if c.incoming[unit] != nil {
-			if c.rec.Released == nil {
-				c.rec.Released = map[string][]string{}
-			}
-			c.rec.Released[unit] = append(c.rec.Released[unit], names...)
-		}
-		c.fetched(unit, names)
+		c.release(unit, names)
 		return nil, c.save()
 	})
 	return err
@@ -179,6 +173,7 @@ func (c *Coordinator) arrived() {
 	if c.rec.Phase == Restoring {
 		c.mark("done", c.Clock.Now())
 		_ = c.move(complete)
+		c.archive()
 		c.Log.Info("the live update is complete", "generation", c.rec.Generation, "lost", len(c.rec.Lost), messageID, idComplete)
 	}
 }

@@ -89,6 +89,9 @@ func Start(ctx context.Context, config Config, entries []fdstore.Entry) (*Coordi
 	} else {
 		maps.Copy(incoming, delegated) // PID 1 carried them
 	}
+	if old != nil {
+		c.readReport()
+	}
 	c.resume(ctx, outgoing)
 	c.restore(ctx, incoming, old, started)
 	if err := c.save(); err != nil {
@@ -279,6 +282,7 @@ func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session,
 	}
 	if !again {
 		c.mark("restored", c.Clock.Now())
+		c.noteReport(compose(m, c.Machine.Release, r.Lost))
 		c.owe("restore", m.Generation, "LUOD_OLD_KERNEL="+m.OldKernel)
 	}
 	c.Log.Info("restored what the previous kernel handed over", "generation", m.Generation, "from", m.OldKernel, "units", len(m.Units), "lost", len(r.Lost), messageID, idRestored)

@@ -25,7 +25,11 @@ func main() {
 	names := flag.String("names", "", "their names, separated by '|'; generated if empty")
 	count := flag.Int("count", 0, "hand over this many memfds instead")
 	unload := flag.Bool("unload", false, "only unload the kernel behind luod's back")
+	exec := flag.Bool("exec", false, "only execute the arguments, with an empty memfd as descriptor 3 unless systemd passes some")
 	flag.Parse()
+	if *exec {
+		log.Fatal(execute(flag.Args()))
+	}
 	if *unload {
 		if err := kexec.Unload(); err != nil {
 			log.Fatal(err)
@@ -66,6 +70,22 @@ func main() {
 	default:
 		fmt.Println("accepted")
 	}
+}
+
+// execute returns only an error.
+func execute(argv []string) error {
+	if os.Getenv("LISTEN_FDS") == "" {
+		fd, err := unix.MemfdCreate("state", unix.MFD_CLOEXEC)
+		if err == nil && fd == 3 {
+			_, err = unix.FcntlInt(3, unix.F_SETFD, 0)
+		} else if err == nil {
+			err = unix.Dup3(fd, 3, 0)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return unix.Exec(argv[0], argv, os.Environ())
 }
 
 func open(kind string, before []*os.File) (*os.File, error) {

@@ -1,0 +1,65 @@
+package coordinator
+
+import (
+	"context"
+	"slices"
+)
+
+// Discard gives up what a unit has here, or of it what has these names: what it
+// handed over, what came through an update, also what came back otherwise than it
+// went, and sessions of its own that came. It is for what no unit will ever fetch.
+//
+// Killed meanwhile: what was not given up yet is there after the next start.
+func (c *Coordinator) Discard(ctx context.Context, unit string, names []string) error {
+	_, err := do(ctx, c, func() (any, error) {
+		if err := c.steady("discard file descriptors"); err != nil {
+			return nil, err
+		}
+		meant := func(name string) bool { return len(names) == 0 || slices.Contains(names, name) }
+		var held []string
+		for _, f := range c.vault.Files(unit) {
+			if meant(f.Name) {
+				held = append(held, f.Name)
+			}
+		}
+		gone := slices.Clone(held)
+		for _, name := range c.awaited(unit) {
+			if meant(name) && !slices.Contains(gone, name) {
+				gone = append(gone, name) // it lies only in its session
+			}
+		}
+		sessions := 0
+		for i := len(c.rec.Sessions) - 1; i >= 0; i-- {
+			if d := c.rec.Sessions[i]; d.Unit == unit && d.Incoming && meant(d.Name) {
+				c.forget(i)
+				sessions++
+			}
+		}
+		if len(gone)+sessions == 0 {
+			return nil, fault("NoSuchName", "discard: luod has nothing of that name for %s; see 'luoctl list'", unit)
+		}
+		if len(held) > 0 {
+			if err := c.vault.Remove(c.brief(), unit, held); err != nil {
+				return nil, err
+			}
+		}
+		c.Log.Warn("discarded on an administrator's word", "unit", unit, "names", gone, "sessions", sessions)
+		c.release(unit, gone)
+		if c.rec.Phase == Restoring && c.allFetched() {
+			c.arrived()
+		}
+		return nil, c.save()
+	})
+	return err
+}
+
+// release notes that a unit no longer waits for names.
+func (c *Coordinator) release(unit string, names []string) {
+	if c.incoming[unit] != nil {
+		if c.rec.Released == nil {
+			c.rec.Released = map[string][]string{}
+		}
+		c.rec.Released[unit] = append(c.rec.Released[unit], names...)
+	}
+	c.fetched(unit, names)
+}

@@ -1,0 +1,61 @@
+package vmtest
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/liveupdate/luod/vmtest/lab"
+	"github.com/liveupdate/luod/vmtest/rig"
+)
+
+const storeUnits = "store-c store-python store-shell"
+
+// states reads what the services found in their memory.
+func states(t *testing.T, r *rig.Rig) string {
+	t.Helper()
+	return r.Sh(t, "for i in $(seq 100); do systemctl is-active -q "+storeUnits+" && break; sleep 0.1; done; systemctl is-active -q "+storeUnits+"; cat /run/store-*/state")
+}
+
+// Services in C, Python and shell that only know systemd's fd store, as they are:
+// an admin enables them, and two updates cost them nothing.
+func TestUnmodifiedServices(t *testing.T) {
+	unmodified(t, start(t, lab.Trixie, false, 0))
+}
+
+func TestUnmodifiedServicesWherePID1CarriesStores(t *testing.T) {
+	repeats(t)
+	r := start(t, lab.Sid, false, 0)
+	// One of them PID 1 carries by itself.
+	r.Sh(t, "mkdir -p /etc/systemd/system/store-python.service.d; printf '[Service]\nFileDescriptorStorePreserve=yes\n' > /etc/systemd/system/store-python.service.d/50-native.conf; systemctl daemon-reload")
+	unmodified(t, r)
+}
+
+func unmodified(t *testing.T, r *rig.Rig) {
+	r.Sh(t, "luoctl enable "+storeUnits+"; systemctl enable -q --now "+storeUnits)
+	before := states(t, r)
+	if strings.Count(before, "\n") != 3 {
+		t.Fatalf("the services say %q", before)
+	}
+	for i, kernel := range []lab.Kernel{r.Parts.Newer, r.Parts.Older} {
+		// A restart on the same kernel is systemd's business, and changes nothing.
+		r.Sh(t, "systemctl restart "+storeUnits)
+		if now := states(t, r); now != before {
+			t.Fatalf("after a restart: %q, want %q", now, before)
+		}
+		check(t, r.Update(t.Context(), kernel))
+		if now := states(t, r); now != before {
+			t.Fatalf("after update %d: %q, want %q", i+1, now, before)
+		}
+		// luod lets go of what is in the stores again, and each is there once.
+		r.Sh(t, `for i in $(seq 100); do [ "$(luoctl list --json | tr -d ' \n')" = '[]' ] && break; sleep 0.1; done; luoctl list | grep -q '^No file'
+[ "$(systemctl show -P NFileDescriptorStore store-c)$(systemctl show -P NFileDescriptorStore store-python)$(systemctl show -P NFileDescriptorStore store-shell)" = 121 ]`)
+		settled(t, r, uint64(i+1))
+	}
+	// A start that fails costs nothing: the next one gets the memory.
+	r.Sh(t, "mkdir -p /etc/systemd/system/store-c.service.d; printf '[Service]\nExecStartPre=test ! -e /var/lib/fail\n' > /etc/systemd/system/store-c.service.d/60-fail.conf; touch /var/lib/fail; systemctl daemon-reload")
+	check(t, r.Update(t.Context(), r.Parts.Newer))
+	r.Sh(t, "for i in $(seq 100); do systemctl is-failed -q store-c && break; sleep 0.1; done; systemctl is-failed -q store-c; rm /var/lib/fail; systemctl start store-c")
+	if now := states(t, r); now != before {
+		t.Fatalf("after a failed start: %q, want %q", now, before)
+	}
+}
