@@ -34,7 +34,7 @@ install: build
 	install -D -m 0755 bin/luod-adopt $(DESTDIR)$(prefix)/lib/luod/luod-adopt
 	install -D -m 0755 bin/systemctl-shim $(DESTDIR)$(prefix)/lib/luod/systemctl-shim
 	install -D -m 0755 bin/luoctl $(DESTDIR)$(prefix)/bin/luoctl
-	install -D -m 0644 -t $(DESTDIR)$(unitdir) units/luod.service units/live-update.target units/luod-live-update.service units/luod-jump.service
+	install -D -m 0644 -t $(DESTDIR)$(unitdir) units/luod.service units/live-update.target units/luod-live-update.service units/luod-jump.service units/luod-restore.target units/luod-continue.service
 	install -D -m 0644 units/systemd-kexec-luod.conf $(DESTDIR)$(unitdir)/systemd-kexec.service.d/50-luod.conf
 	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/dbus-1/system.d packaging/org.luod.LiveUpdate1.conf
 	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/dbus-1/system-services packaging/org.luod.LiveUpdate1.service

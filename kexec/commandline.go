@@ -82,7 +82,28 @@ func (l CommandLine) with(words ...string) CommandLine {
 }
 
 // Clean drops what a boot loader or an earlier update added for that boot only.
-func (l CommandLine) Clean() CommandLine { return l.without("BOOT_IMAGE", "initrd", generationKey) }
+func (l CommandLine) Clean() CommandLine {
+	l = l.without("BOOT_IMAGE", "initrd", generationKey)
+	return slices.DeleteFunc(l, func(w string) bool { return strings.Trim(w, `"`) == restoreFirst })
+}
+
+// restoreFirst has systemd start luod and what luod has for early services before
+// anything else (systemd(1), Kernel Command Line).
+const restoreFirst = "systemd.unit=luod-restore.target"
+
+// otherTargets are the words by which a command line names what to boot into
+// (systemd: src/core/main.c, proc-cmdline.c: runlevel_to_target).
+var otherTargets = []string{"systemd.unit", "rescue", "emergency", "single", "s", "S", "_s", "_b", "1", "2", "3", "4", "5"}
+
+// RestoreFirst has the next boot begin with the services that kept their memory,
+// unless l says itself what to boot into.
+func (l CommandLine) RestoreFirst() CommandLine {
+	kernel, _ := l.split()
+	if slices.ContainsFunc(kernel, func(w string) bool { return slices.Contains(otherTargets, key(w)) }) {
+		return l
+	}
+	return l.with(restoreFirst)
+}
 
 // surviving are the parameters without which the next kernel may boot another
 // system than this one, or lose its crash dumps, that a boot entry may lack.

@@ -91,3 +91,22 @@ func FuzzCommandLine(f *testing.F) {
 		}
 	})
 }
+
+func TestRestoreFirst(t *testing.T) {
+	for in, want := range map[string]string{
+		"root=/dev/vda quiet":                "root=/dev/vda quiet systemd.unit=luod-restore.target",
+		"root=/dev/vda -- x":                 "root=/dev/vda systemd.unit=luod-restore.target -- x",
+		"quiet systemd.unit=rescue.target":   "quiet systemd.unit=rescue.target",
+		"quiet single":                       "quiet single",
+		"quiet 3":                            "quiet 3",
+		"x systemd.unit=luod-restore.target": "x systemd.unit=luod-restore.target",
+	} {
+		got := ParseCommandLine(in).Clean().RestoreFirst()
+		if got.String() != want {
+			t.Errorf("%q became %q, want %q", in, got, want)
+		}
+		if again := got.Clean().String(); again != ParseCommandLine(in).Clean().String() {
+			t.Errorf("%q is not clean: %q", got, again)
+		}
+	}
+}

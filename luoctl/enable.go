@@ -32,12 +32,17 @@ type unitFacts struct {
 	NotifyAccess string
 	StoreMax     uint32
 	Running      bool
+	// Type is the service's, and Needs and After are the units that it requires or
+	// is ordered after.
+	Type         string
+	Needs, After []string
 }
 
 // participation is what is to be written.
 type participation struct {
 	preserve, timeout, onFailure, verify string
 	after, before, memfds                []string
+	early                                bool
 }
 
 // outcome is what enable and disable did, or would do.
@@ -46,7 +51,9 @@ type outcome struct {
 	Path    string `json:"path"`
 	Content string `json:"content,omitempty"`
 	Changed bool   `json:"changed"`
-	DryRun  bool   `json:"dryRun"`
+	// Warnings are what may not work as it did.
+	Warnings []string `json:"warnings,omitempty"`
+	DryRun   bool     `json:"dryRun"`
 	// Running says that the unit runs, and has the change only when it is
 	// started anew.
 	Running bool `json:"running"`
@@ -77,6 +84,7 @@ func enableCommand(o *options) *cobra.Command {
 	f.StringSliceVar(&p.after, "after", nil, "prepare it after these `UNITS`")
 	f.StringSliceVar(&p.before, "before", nil, "prepare it before these `UNITS`")
 	f.StringArrayVar(&p.memfds, "memfd", nil, "with fdstore: make a memfd `NAME:SIZE` unless it came through an update")
+	f.BoolVar(&p.early, "early", false, "start it before everything else after an update")
 	f.BoolVar(&dryRun, "dry-run", false, "show what would be written, and write nothing")
 	f.StringVar(&root, "root", "/", "work on the system in this `DIR`")
 	_ = f.MarkHidden("root")
@@ -177,6 +185,9 @@ func (r outcome) text() string {
 		verb = "Wrote"
 	}
 	text := fmt.Sprintf("%s %s.\n", verb, r.Path)
+	for _, w := range r.Warnings {
+		text += "Warning: " + w + ".\n"
+	}
 	if r.Running {
 		text += fmt.Sprintf("%s runs: the change takes effect when it is started anew.\n", r.Unit)
 	}
@@ -193,6 +204,12 @@ func factsOf(ctx context.Context, conn *systemd.Conn, unit string) (unitFacts, e
 		return facts, fmt.Errorf("there is no unit %s to be enabled: it is %s", unit, state)
 	}
 	facts.NotifyAccess, _ = props["NotifyAccess"].(string)
+	facts.Type, _ = props["Type"].(string)
+	for _, name := range []string{"Requires", "Requisite", "BindsTo"} {
+		units, _ := props[name].([]string)
+		facts.Needs = append(facts.Needs, units...)
+	}
+	facts.After, _ = props["After"].([]string)
 	facts.StoreMax, _ = props["FileDescriptorStoreMax"].(uint32)
 	state, _ := props["ActiveState"].(string)
 	facts.Running = state != "inactive" && state != "failed"
@@ -212,7 +229,17 @@ func (p participation) dropIn(unit string, facts unitFacts) (string, error) {
 	}
 	var b strings.Builder
 	b.WriteString(dropInHead)
-	b.WriteString("[Unit]\nWants=luod.service\nAfter=luod.service\n\n[X-LiveUpdate]\n")
+	b.WriteString("[Unit]\nWants=luod.service\nAfter=luod.service\n")
+	if p.early {
+		if p.preserve != "fdstore" {
+			return "", fmt.Errorf("--early is for --preserve=fdstore: before everything else there is no bus to speak to luod over")
+		}
+		if err := facts.canBeEarly(unit); err != nil {
+			return "", err
+		}
+		b.WriteString(earlyLines)
+	}
+	b.WriteString("\n[X-LiveUpdate]\n")
 	for _, line := range [][2]string{
 		{"Preserve", p.preserve}, {"TimeoutSec", p.timeout}, {"OnFailure", p.onFailure}, {"Verify", p.verify},
 		{"After", strings.Join(p.after, " ")}, {"Before", strings.Join(p.before, " ")},
@@ -246,6 +273,63 @@ func (p participation) dropIn(unit string, facts unitFacts) (string, error) {
 	return text, nil
 }
 
+// earlyLines take a service out of the order of an ordinary boot, and leave in what
+// systemd.service(5) adds by default for the shutdown.
+const earlyLines = `DefaultDependencies=no
+Wants=systemd-remount-fs.service
+After=systemd-remount-fs.service
+Conflicts=shutdown.target
+Before=shutdown.target luod-restore.target
+`
+
+// canBeEarly says why a service can't be started before everything else.
+func (f unitFacts) canBeEarly(unit string) error {
+	if f.Type == "dbus" {
+		return fmt.Errorf("%s can't be started early: it is of Type=dbus, and there is no bus yet", unit)
+	}
+	for _, need := range f.Needs {
+		if !slices.Contains([]string{"sysinit.target", "basic.target", "-.mount", "luod.service"}, need) && !strings.HasSuffix(need, ".slice") && !strings.HasSuffix(need, ".mount") {
+			return fmt.Errorf("%s can't be started early: it requires %s", unit, need)
+		}
+	}
+	return nil
+}
+
+// overtakes are the units that it will no longer wait for.
+func (f unitFacts) overtakes() []string {
+	var list []string
+	for _, unit := range f.After {
+		known := []string{"sysinit.target", "basic.target", "luod.service", "systemd-journald.socket", "systemd-remount-fs.service", "local-fs.target", "systemd-tmpfiles-setup.service"}
+		if !slices.Contains(known, unit) && !strings.HasSuffix(unit, ".slice") && !strings.HasSuffix(unit, ".mount") {
+			list = append(list, unit)
+		}
+	}
+	return list
+}
+
+// earlyDir holds a link to each unit that is started before everything else.
+const earlyDir = "/etc/systemd/system/luod-restore.target.wants"
+
+// linkEarly makes or removes the link; what is as it shall be is left.
+func linkEarly(root, unit string, early bool) error {
+	link := filepath.Join(root, earlyDir, unit)
+	if !early {
+		err := os.Remove(link)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		_ = os.Remove(filepath.Dir(link)) // if it was the last
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
+		return err
+	}
+	if err := os.Symlink("../"+unit, link); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}
+
 func dropInPath(unit string) string {
 	return filepath.Join("/etc/systemd/system", unit+".d", dropInName)
 }
@@ -276,10 +360,16 @@ func enableUnit(root, unit string, p participation, facts unitFacts, dryRun bool
 		return r, err
 	}
 	r.Changed = r.Content != was
+	if others := facts.overtakes(); p.early && len(others) > 0 {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s is ordered after %s, and after an update starts before", unit, strings.Join(others, ", ")))
+	}
 	if dryRun || !r.Changed {
 		return r, nil
 	}
 	if err := replaceFile(path, r.Content); err != nil {
+		return r, fmt.Errorf("enable %s: %w", unit, err)
+	}
+	if err := linkEarly(root, unit, p.early); err != nil {
 		return r, fmt.Errorf("enable %s: %w", unit, err)
 	}
 	return r, nil
@@ -321,5 +411,8 @@ func disableUnit(root, unit string, facts unitFacts, dryRun bool) (outcome, erro
 		return r, fmt.Errorf("disable %s: %w", unit, err)
 	}
 	_ = os.Remove(filepath.Dir(path)) // if nothing else is in it
+	if err := linkEarly(root, unit, false); err != nil {
+		return r, fmt.Errorf("disable %s: %w", unit, err)
+	}
 	return r, nil
 }

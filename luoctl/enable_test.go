@@ -11,6 +11,7 @@ func TestEnableAndDisable(t *testing.T) {
 	for name, args := range map[string][]string{
 		"dbus":    {"a"},
 		"fdstore": {"a.service", "--memfd=table:1M", "--memfd=index:4K", "--verify=sha256"},
+		"early":   {"a.service", "--preserve=fdstore", "--early"},
 		"all":     {"a", "--preserve=session", "--timeout=1min 30s", "--on-failure=ignore", "--after=b.service,c.service", "--before=d.service"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -31,6 +32,9 @@ func TestEnableAndDisable(t *testing.T) {
 			if text := luoctl(t, args...); text != "a.service: nothing to do.\n" {
 				t.Errorf("a second time: %q", text)
 			}
+			if to, err := os.Readlink(filepath.Join(root, earlyDir, "a.service")); (err == nil) != (name == "early") {
+				t.Errorf("the link for an early start: %q, %v", to, err)
+			}
 			off := []string{"disable", "--root=" + root, "a"}
 			if text := luoctl(t, append(off, "--dry-run")...); !strings.HasPrefix(text, "Would remove") {
 				t.Errorf("said %q", text)
@@ -40,6 +44,9 @@ func TestEnableAndDisable(t *testing.T) {
 			}
 			if _, err := os.Stat(filepath.Dir(path)); err == nil {
 				t.Error("the empty directory is still there")
+			}
+			if _, err := os.Stat(filepath.Join(root, earlyDir)); err == nil {
+				t.Error("the directory for an early start is still there")
 			}
 			if text := luoctl(t, off...); text != "a.service: nothing to do.\n" {
 				t.Errorf("a second time: %q", text)
@@ -63,7 +70,7 @@ func TestEnableRefusesWhatIsWrong(t *testing.T) {
 	}
 	for _, args := range []string{
 		"enable", "disable", "enable a.socket", "enable a/b", "enable a --preserve=magic", "enable a --timeout=soon", "enable a --on-failure=explode",
-		"enable a --verify=md5", "enable a --after=a.service", "enable a --preserve=dbus --memfd=x:1", "enable a --memfd=x;y:1",
+		"enable a --verify=md5", "enable a --after=a.service", "enable a --preserve=dbus --early", "enable a --preserve=dbus --memfd=x:1", "enable a --memfd=x;y:1",
 		"enable b", "disable b", "enable a b", "disable a b",
 	} {
 		cmd := root()
@@ -75,5 +82,20 @@ func TestEnableRefusesWhatIsWrong(t *testing.T) {
 	entries, _ := os.ReadDir(filepath.Join(dir, "/etc/systemd/system"))
 	if text, _ := os.ReadFile(foreign); string(text) != "[Service]\n" || len(entries) != 1 {
 		t.Errorf("something was written: %v, %q", entries, text)
+	}
+}
+
+func TestWhoCantBeEarly(t *testing.T) {
+	fine := unitFacts{Type: "notify", Needs: []string{"sysinit.target", "system.slice", "-.mount", "var-lib.mount"}, After: []string{"basic.target", "network.target"}}
+	if err := fine.canBeEarly("a.service"); err != nil {
+		t.Error(err)
+	}
+	if others := fine.overtakes(); len(others) != 1 || others[0] != "network.target" {
+		t.Errorf("it overtakes %q", others)
+	}
+	for _, f := range []unitFacts{{Type: "dbus"}, {Needs: []string{"dbus.socket"}}, {Needs: []string{"postgresql.service"}}} {
+		if err := f.canBeEarly("a.service"); err == nil {
+			t.Errorf("%+v can be early", f)
+		}
 	}
 }

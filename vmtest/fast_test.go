@@ -88,7 +88,7 @@ func fast(t *testing.T, suite lab.Suite) *rig.Rig {
 		t.Fatalf("exit code %d: %s", res.Code, res.Stderr)
 	}
 	same(t, before, must(r.Reports(t.Context(), 3))(t))
-	r.Sh(t, `for i in $(seq 100); do systemctl is-active -q keeper@1 keeper@2 keeper@3 && ! systemctl is-active -q luod-jump && [ "$(luoctl status --json | grep -c '"phase": "idle"')" = 1 ] && break; sleep 0.1; done
+	r.Sh(t, `for i in $(seq 100); do systemctl is-active -q keeper@1 && systemctl is-active -q keeper@2 && systemctl is-active -q keeper@3 && ! systemctl is-active -q luod-jump && [ "$(luoctl status --json | grep -c '"phase": "idle"')" = 1 ] && break; sleep 0.1; done
 rm /run/unload; systemctl show -P MainPID bystander | cmp - /run/bystander; touch /var/lib/writable; sync; ! test -e /run/luod/frozen.json; ! systemctl is-failed -q luod-jump`)
 	if s := must(r.Status(t.Context()))(t); s.Phase != "idle" || !strings.Contains(s.LastError, "boot the loaded kernel") || !strings.Contains(s.LastError, "invalid argument") {
 		t.Fatalf("%+v", s)

@@ -15,7 +15,7 @@ func killIn(phase string) string {
 until [[ $(</run/luod/record.json) == *'"phase": "%s"'* ]]; do [ -d /proc/$! ] || { cat /run/luoctl.out; exit 1; }; done
 %s
 wait
-for i in $(seq 100); do luoctl status --json | grep -q '"phase": "idle"' && systemctl -q is-active keeper@1 keeper@2 && break; sleep 0.1; done`, phase, kill)
+for i in $(seq 100); do luoctl status --json | grep -q '"phase": "idle"' && systemctl -q is-active keeper@1 && systemctl -q is-active keeper@2 && break; sleep 0.1; done`, phase, kill)
 }
 
 // Whatever happens to luod, the bus, or /run in the middle of an update: services

@@ -21,7 +21,10 @@ type machine struct {
 	entries     bootentry.System
 	system      preflight.System
 	commandLine string
-	load        func(*kexec.Sources) error
+	// early says that the next boot shall begin with the services that kept their
+	// memory.
+	early bool
+	load  func(*kexec.Sources) error
 }
 
 func thisMachine() machine {
@@ -31,8 +34,15 @@ func thisMachine() machine {
 	return machine{
 		system:      preflight.System{Arch: runtime.GOARCH, Release: unix.ByteSliceToString(u.Release[:])},
 		commandLine: strings.TrimSpace(string(line)),
+		early:       earlyUnits("/etc/systemd/system/luod-restore.target.wants"),
 		load:        (*kexec.Sources).Load,
 	}
+}
+
+// earlyUnits says whether there are units to be started before all others.
+func earlyUnits(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err == nil && len(entries) > 0
 }
 
 func refuse(kind loading.Kind, format string, args ...any) loading.Answer {
@@ -147,7 +157,11 @@ func (m machine) target(r loading.Request, entries []bootentry.Entry, findError 
 	if len(next) == 0 {
 		next = running
 	}
-	t.CommandLine = next.Inherit(running).Clean().EnableLiveUpdate().WithGeneration(r.Generation).String()
+	next = next.Inherit(running).Clean().EnableLiveUpdate().WithGeneration(r.Generation)
+	if m.early {
+		next = next.RestoreFirst()
+	}
+	t.CommandLine = next.String()
 	return t, nil
 }
 
