@@ -25,8 +25,8 @@ func TestUnmodifiedServices(t *testing.T) {
 func TestUnmodifiedServicesWherePID1CarriesStores(t *testing.T) {
 	repeats(t)
 	r := start(t, lab.Sid, false, 0)
-	// One of them PID 1 carries by itself.
-	r.Sh(t, "mkdir -p /etc/systemd/system/store-python.service.d; printf '[Service]\nFileDescriptorStorePreserve=yes\n' > /etc/systemd/system/store-python.service.d/50-native.conf; systemctl daemon-reload")
+	// One of them PID 1 carries by itself; of several memfds it turns the order around.
+	r.Sh(t, "mkdir -p /etc/systemd/system/store-c.service.d; printf '[Service]\nFileDescriptorStorePreserve=yes\n' > /etc/systemd/system/store-c.service.d/50-native.conf; systemctl daemon-reload")
 	unmodified(t, r)
 }
 

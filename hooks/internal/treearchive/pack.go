@@ -1,0 +1,136 @@
+package treearchive
+
+import (
+	"archive/tar"
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// xattrPrefix begins the PAX record of an extended attribute, as other tars write
+// it.
+const xattrPrefix = "SCHILY.xattr."
+
+// ErrTooLarge says that a directory has more bytes than allowed.
+var ErrTooLarge = errors.New("the directory is too large")
+
+// Pack writes the tree below dir, and dir itself, to w. It reads at most limit bytes
+// of contents, else the error wraps ErrTooLarge. Nothing in it may change meanwhile.
+func Pack(w io.Writer, dir string, limit int64) error {
+	buffered := bufio.NewWriterSize(w, 1<<20)
+	t := tar.NewWriter(buffered)
+	links := map[uint64]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if info.Mode()&fs.ModeSocket != 0 {
+			return nil
+		}
+		relative, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		if limit -= sizeOf(info); limit < 0 {
+			return fmt.Errorf("%s: %w", path, ErrTooLarge)
+		}
+		return packOne(t, path, relative, info, links)
+	})
+	if err == nil {
+		err = t.Close()
+	}
+	if err == nil {
+		err = buffered.Flush()
+	}
+	if err != nil {
+		return fmt.Errorf("pack %s: %w", dir, err)
+	}
+	return nil
+}
+
+func sizeOf(info fs.FileInfo) int64 {
+	if info.Mode().IsRegular() {
+		return info.Size()
+	}
+	return 0
+}
+
+func packOne(t *tar.Writer, path, relative string, info fs.FileInfo, links map[uint64]string) error {
+	target := ""
+	if info.Mode()&fs.ModeSymlink != 0 {
+		var err error
+		if target, err = os.Readlink(path); err != nil {
+			return err
+		}
+	}
+	h, err := tar.FileInfoHeader(info, target)
+	if err != nil {
+		return err
+	}
+	// Names would be looked up in another system's lists.
+	h.Name, h.Uname, h.Gname, h.Format = relative, "", "", tar.FormatPAX
+	if h.PAXRecords, err = attributes(path); err != nil {
+		return err
+	}
+	st, _ := info.Sys().(*syscall.Stat_t)
+	if st != nil && st.Nlink > 1 && info.Mode().IsRegular() {
+		if first, again := links[st.Ino]; again {
+			h.Typeflag, h.Linkname, h.Size = tar.TypeLink, first, 0
+		} else {
+			links[st.Ino] = relative
+		}
+	}
+	if err := t.WriteHeader(h); err != nil {
+		return err
+	}
+	if h.Typeflag != tar.TypeReg {
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.CopyN(t, f, h.Size)
+	return err
+}
+
+// attributes reads the extended attributes of what path names, itself.
+func attributes(path string) (map[string]string, error) {
+	list := make([]byte, 64<<10)
+	n, err := unix.Llistxattr(path, list)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the extended attributes of %s: %w", path, err)
+	}
+	var records map[string]string
+	for name := range strings.SplitSeq(strings.Trim(string(list[:n]), "\x00"), "\x00") {
+		if name == "" {
+			continue
+		}
+		value := make([]byte, 64<<10)
+		n, err := unix.Lgetxattr(path, name, value)
+		if err != nil {
+			return nil, fmt.Errorf("read the extended attribute %s of %s: %w", name, path, err)
+		}
+		if records == nil {
+			records = map[string]string{}
+		}
+		records[xattrPrefix+name] = string(value[:n])
+	}
+	return records, nil
+}
