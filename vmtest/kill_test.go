@@ -19,6 +19,7 @@ done
 [ $new != 0 ] && [ $new != $old ]`
 
 func TestLuodKilledBeforePackingLosesNothing(t *testing.T) {
+	repeats(t)
 	r := start(t, lab.Trixie, false, 0)
 	enable(t, r, 2)
 	r.Sh(t, "systemctl enable -q --now plain.service")

@@ -101,6 +101,7 @@ func TestAHostWithoutLiveUpdateGetsAClearAnswer(t *testing.T) {
 }
 
 func TestABusyDeviceIsSaidToBeBusy(t *testing.T) {
+	repeats(t)
 	r := start(t, lab.Trixie, false, 0)
 	enable(t, r, 1)
 	before := must(r.Reports(t.Context(), 1))(t)

@@ -195,6 +195,7 @@ func TestTrixieNewerToOlder(t *testing.T) {
 }
 
 func TestThreeGenerations(t *testing.T) {
+	repeats(t)
 	r := start(t, lab.Trixie, false, 0)
 	enable(t, r, 2)
 	r.Sh(t, "systemctl enable -q --now plain.service")
