@@ -41,7 +41,7 @@ type unitFacts struct {
 // participation is what is to be written.
 type participation struct {
 	preserve, timeout, onFailure, verify string
-	after, before, memfds                []string
+	after, before, memfds, directories   []string
 	early                                bool
 }
 
@@ -84,6 +84,7 @@ func enableCommand(o *options) *cobra.Command {
 	f.StringSliceVar(&p.after, "after", nil, "prepare it after these `UNITS`")
 	f.StringSliceVar(&p.before, "before", nil, "prepare it before these `UNITS`")
 	f.StringArrayVar(&p.memfds, "memfd", nil, "with fdstore: make a memfd `NAME:SIZE` unless it came through an update")
+	f.StringArrayVar(&p.directories, "directory", nil, "with fdstore: bring this `DIRECTORY` of a tmpfs along, such as /run/foo")
 	f.BoolVar(&p.early, "early", false, "start it before everything else after an update")
 	f.BoolVar(&dryRun, "dry-run", false, "show what would be written, and write nothing")
 	f.StringVar(&root, "root", "/", "work on the system in this `DIR`")
@@ -220,12 +221,12 @@ func factsOf(ctx context.Context, conn *systemd.Conn, unit string) (unitFacts, e
 func (p participation) dropIn(unit string, facts unitFacts) (string, error) {
 	if p.preserve == "" {
 		p.preserve = "dbus"
-		if facts.StoreMax > 0 || len(p.memfds) > 0 {
+		if facts.StoreMax > 0 || len(p.memfds)+len(p.directories) > 0 {
 			p.preserve = "fdstore"
 		}
 	}
-	if len(p.memfds) > 0 && p.preserve != "fdstore" {
-		return "", fmt.Errorf("--memfd is for --preserve=fdstore: a service that speaks D-Bus makes its own")
+	if len(p.memfds)+len(p.directories) > 0 && p.preserve != "fdstore" {
+		return "", fmt.Errorf("--memfd and --directory are for --preserve=fdstore: a service that speaks D-Bus makes its own")
 	}
 	var b strings.Builder
 	b.WriteString(dropInHead)
@@ -242,7 +243,7 @@ func (p participation) dropIn(unit string, facts unitFacts) (string, error) {
 	b.WriteString("\n[X-LiveUpdate]\n")
 	for _, line := range [][2]string{
 		{"Preserve", p.preserve}, {"TimeoutSec", p.timeout}, {"OnFailure", p.onFailure}, {"Verify", p.verify},
-		{"After", strings.Join(p.after, " ")}, {"Before", strings.Join(p.before, " ")},
+		{"Directories", strings.Join(p.directories, " ")}, {"After", strings.Join(p.after, " ")}, {"Before", strings.Join(p.before, " ")},
 	} {
 		if line[1] != "" {
 			fmt.Fprintf(&b, "%s=%s\n", line[0], line[1])
@@ -259,6 +260,10 @@ func (p participation) dropIn(unit string, facts unitFacts) (string, error) {
 		b.WriteString("\n")
 		if facts.NotifyAccess != "exec" && facts.NotifyAccess != "all" {
 			b.WriteString("NotifyAccess=exec\n")
+		}
+		if len(p.directories) > 0 {
+			// It has to be there still when the unit has stopped.
+			b.WriteString("RuntimeDirectoryPreserve=yes\n")
 		}
 		fmt.Fprintf(&b, "FileDescriptorStoreMax=%d\n", max(facts.StoreMax, storeMax))
 	}

@@ -19,10 +19,15 @@ const attempts = 5
 
 func main() {
 	if len(os.Args) < 2 || os.Args[1] == "--help" {
-		fmt.Fprintln(os.Stderr, "Usage: luod-adopt UNIT...\n\nCopies what PID 1 keeps for units; luod starts it, see luod(8).")
+		fmt.Fprintln(os.Stderr, "Usage: luod-adopt UNIT...\n       luod-adopt --directories UNIT=PATH...\n\nCopies what PID 1 keeps for units, or packs directories of theirs; luod starts it, see luod(8).")
 		os.Exit(2)
 	}
-	if err := run(os.Args[1:]); err != nil {
+	do := run
+	args := os.Args[1:]
+	if args[0] == "--directories" {
+		do, args = runDirectories, args[1:]
+	}
+	if err := do(args); err != nil {
 		fmt.Fprintln(os.Stderr, "luod-adopt:", err)
 		say(err)
 		os.Exit(1)

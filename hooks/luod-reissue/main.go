@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/hooks/internal/treearchive"
 	"github.com/liveupdate/luod/luod/fdstore"
 	"github.com/liveupdate/luod/luod/wire"
 )
@@ -87,6 +89,12 @@ func run(args []string) error {
 		return fmt.Errorf("fetch the unit's file descriptors from luod: %w", err)
 	}
 	for i, f := range files {
+		if path, is := wire.Directory(names[i]); is {
+			if err := unpack(f, path); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := store.Push(wire.PlainName(names[i]), f); err != nil {
 			return err
 		}
@@ -100,6 +108,15 @@ func run(args []string) error {
 		}
 	}
 	return makeAll(ctx, store, luod, slices.DeleteFunc(create, func(m memfd) bool { return slices.Contains(names, m.name) }))
+}
+
+// unpack puts a directory back as it was.
+func unpack(f *os.File, path string) error {
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("put the directory %s back: %w", path, err)
+	}
+	return treearchive.Unpack(io.NewSectionReader(f, 0, info.Size()), path)
 }
 
 // makeAll makes the missing memfds, hands them to luod if there is one, and

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -29,6 +30,9 @@ type Declaration struct {
 	// Store says that the unit's fd store comes along, and nobody has to be asked
 	// (Preserve=fdstore).
 	Store bool
+	// Directories are packed when the unit has stopped, and put back before it starts
+	// (Directories=).
+	Directories []string
 	// Timeout is 0 where the unit leaves it to luod (TimeoutSec=).
 	Timeout time.Duration
 	// Optional lets an update go on without the unit (OnFailure=ignore).
@@ -137,8 +141,6 @@ func (d *Declaration) set(name, key, value string) (known bool, err error) {
 				d.Answers = true
 			case "fdstore":
 				d.Store = true
-			case "directories":
-				return true, fmt.Errorf("%s is not supported by this version of luod", one)
 			default:
 				return true, fmt.Errorf("%q is none of dbus, fdstore and session", one)
 			}
@@ -153,6 +155,18 @@ func (d *Declaration) set(name, key, value string) (known bool, err error) {
 			return true, errors.New("it is abort or ignore")
 		}
 		d.Optional = value == "ignore"
+	case "Directories":
+		if value == "" {
+			d.Directories = nil
+		}
+		for _, path := range strings.Fields(value) {
+			if !directory.MatchString(path) || path != filepath.Clean(path) {
+				return true, fmt.Errorf("%q is no path of a directory such as /run/memcached", path)
+			}
+			if !slices.Contains(d.Directories, path) {
+				d.Directories = append(d.Directories, path)
+			}
+		}
 	case "Verify":
 		if value != "" && value != "none" && value != "sha256" {
 			return true, errors.New("it is none or sha256")
@@ -185,6 +199,10 @@ func list(name string, have []string, value string) ([]string, error) {
 	}
 	return have, nil
 }
+
+// directory is an absolute path of characters that can stand in the name of a file
+// descriptor, too.
+var directory = regexp.MustCompile(`^(/[A-Za-z0-9_.@+,=-]+)+$`)
 
 // serviceName is what systemd takes for the name of a service: at most 255
 // characters of these (systemd.unit(5)).

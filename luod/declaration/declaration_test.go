@@ -30,6 +30,8 @@ func TestParse(t *testing.T) {
 			&Declaration{Answers: true, Store: true, Timeout: 90 * time.Second, Optional: true, After: []string{"b.service", "c@1.service"}, Before: []string{"d.service"}}},
 		"drop-ins": {[]string{head + "[X-LiveUpdate]\nPreserve=dbus\nTimeoutSec=5\nAfter=b.service\nBefore=x.service\n", "[X-LiveUpdate]\nTimeoutSec=500ms\nAfter=c.service b.service\nBefore=\nOnFailure=ignore\n", "[X-LiveUpdate]\nOnFailure=\n"},
 			&Declaration{Answers: true, Timeout: 500 * time.Millisecond, After: []string{"b.service", "c.service"}}},
+		"directories": {[]string{"[X-LiveUpdate]\nDirectories=/run/a /run/b\n", "[X-LiveUpdate]\nDirectories=/run/a /dev/shm/c\n"},
+			&Declaration{Directories: []string{"/run/a", "/run/b", "/dev/shm/c"}}},
 		"comments and long lines": {[]string{"[X-LiveUpdate]\n# Preserve=nonsense\nAfter=b.service \\\n  c.service\n; x\nTimeoutSec=2\n"},
 			&Declaration{Timeout: 2 * time.Second, After: []string{"b.service", "c.service"}}},
 	} {
@@ -52,6 +54,9 @@ func TestWhatIsWrongIsSaidWithItsLine(t *testing.T) {
 		"[X-LiveUpdate]\nOnFailure=explode\n":                             "/f1:2: ",
 		"[X-LiveUpdate]\nAfter=b.service \\\n  c.service\nAfter=../etc\n": "/f1:4: ",
 		"[Service]\nAfter=x\n[X-LiveUpdate]\n# x\nBefore=a.service\n":     "/f1:5: ",
+		"[X-LiveUpdate]\nDirectories=run/x\n":                             "/f1:2: ",
+		"[X-LiveUpdate]\nDirectories=/run/x/../y\n":                       "/f1:2: ",
+		"[X-LiveUpdate]\nDirectories=/\n":                                 "/f1:2: ",
 		"[X-LiveUpdate]\nAfter=b.target\n":                                "/f1:2: ",
 	} {
 		_, _, err := parse(head, text)

@@ -12,12 +12,31 @@ const storePrefix = "store:"
 // StoreName is what luod calls the i-th file that came out of a unit's fd store.
 func StoreName(i int, name string) string { return fmt.Sprintf("%s%d:%s", storePrefix, i, name) }
 
-// FromStore says whether name is one of those.
-func FromStore(name string) bool { return strings.HasPrefix(name, storePrefix) }
+// directoryPrefix begins the name of a file that holds a packed directory.
+const directoryPrefix = "directory:"
 
-// PlainName is what the file was called in the store, or name.
+// DirectoryName is what luod calls the file that holds the directory at path.
+func DirectoryName(path string) string { return directoryPrefix + path }
+
+// Directory returns the path of the directory that the file of this name holds, and
+// false if it is another file.
+func Directory(name string) (path string, is bool) {
+	return strings.CutPrefix(name, directoryPrefix)
+}
+
+// Adopted says whether name is of a file that luod took over itself, from a fd store
+// or of a directory, and that goes back there.
+func Adopted(name string) bool {
+	return strings.HasPrefix(name, storePrefix) || strings.HasPrefix(name, directoryPrefix)
+}
+
+// PlainName is what the file was called in the store, or the directory's path, or
+// else name.
 func PlainName(name string) string {
-	if !FromStore(name) {
+	if path, is := Directory(name); is {
+		return path
+	}
+	if !Adopted(name) {
 		return name
 	}
 	_, plain, _ := strings.Cut(strings.TrimPrefix(name, storePrefix), ":")

@@ -5,8 +5,12 @@ import "testing"
 func TestNames(t *testing.T) {
 	for _, name := range []string{"stored", "a", "x y"} {
 		of := StoreName(12, name)
-		if !FromStore(of) || FromStore(name) || PlainName(of) != name || PlainName(name) != name {
+		if !Adopted(of) || Adopted(name) || PlainName(of) != name || PlainName(name) != name {
 			t.Errorf("%q became %q and %q", name, of, PlainName(of))
 		}
+	}
+	of := DirectoryName("/run/x")
+	if path, is := Directory(of); !is || path != "/run/x" || PlainName(of) != "/run/x" || !Adopted(of) {
+		t.Errorf("%q is %q, %t", of, path, is)
 	}
 }

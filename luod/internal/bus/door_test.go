@@ -174,7 +174,11 @@ func (r *registry) CreateSession(_ context.Context, unit, name string) (*os.File
 func (r *registry) RetrieveSession(ctx context.Context, unit, name string) (*os.File, error) {
 	return r.CreateSession(ctx, unit, "back "+name)
 }
-func (r *registry) ReleaseSession(context.Context, string, string) error { return r.refuse }
+func (r *registry) ReleaseSession(context.Context, string, string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.refuse
+}
 func (r *registry) Unload(context.Context) error                         { return nil }
 func (r *registry) LiveUpdate(_ context.Context, o coordinator.Options) (uint64, error) {
 	r.mu.Lock()

@@ -33,6 +33,8 @@ type adoption struct {
 	files  map[string][]*vault.File
 	// skipped counts what the vault holds already.
 	skipped map[string]int
+	// directories are the paths that may come packed, by unit.
+	directories map[string][]string
 }
 
 func (a *adoption) close() {
@@ -98,7 +100,7 @@ func (c *Coordinator) adopt(u *update) error {
 	}
 	a := &adoption{
 		caller: fmt.Sprintf("luod-adopt-%d.service", u.generation), units: map[string]bool{},
-		files: map[string][]*vault.File{}, skipped: map[string]int{},
+		files: map[string][]*vault.File{}, skipped: map[string]int{}, directories: map[string][]string{},
 	}
 	argv := []string{adoptProgram}
 	for _, unit := range slices.Sorted(maps.Keys(stores)) {
@@ -151,8 +153,16 @@ func (c *Coordinator) Adopt(ctx context.Context, caller, unit string, names []st
 				return nil, fmt.Errorf("take over %q of %s: %w", names[i], unit, err)
 			}
 		}
+		for _, name := range names {
+			if path, is := wire.Directory(name); is && !slices.Contains(a.directories[unit], path) {
+				return nil, fault("NotPreparing", "%s may not hand over the directory %s of %s", caller, path, unit)
+			}
+		}
 		for i, f := range files {
+			_, packed := wire.Directory(names[i])
 			switch {
+			case packed:
+				a.files[unit] = append(a.files[unit], &vault.File{Unit: unit, Name: names[i], F: f})
 			case c.vault.Holds(f):
 				a.skipped[unit]++
 				f.Close()
@@ -206,7 +216,7 @@ func (c *Coordinator) settled(unit string) {
 				return nil, nil
 			}
 			names := c.fromStore(unit)
-			if len(names) == 0 || !slices.Contains(c.rec.Fetched, unit) {
+			if len(names) == 0 {
 				return nil, nil
 			}
 			if err := c.vault.Remove(c.brief(), unit, names); err != nil {
@@ -222,7 +232,7 @@ func (c *Coordinator) settled(unit string) {
 func (c *Coordinator) fromStore(unit string) []string {
 	var names []string
 	for _, f := range c.vault.Files(unit) {
-		if wire.FromStore(f.Name) {
+		if wire.Adopted(f.Name) {
 			names = append(names, f.Name)
 		}
 	}

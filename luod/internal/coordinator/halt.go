@@ -34,7 +34,7 @@ func (c *Coordinator) halt(u *update, result *packer.Packed) error {
 	}
 	concerned = slices.DeleteFunc(concerned, func(unit string) bool { return !running[unit].Runs() })
 	if err := c.inside(u, func() error {
-		c.rec.Stopped = slices.Compact(slices.Sorted(slices.Values(slices.Concat(before, concerned))))
+		c.rec.Stopped = slices.Compact(slices.Sorted(slices.Values(slices.Concat(c.rec.Stopped, before, concerned))))
 		c.outgoing = result
 		if err := c.move(packedFast); err != nil {
 			return fault("NoRecord", "stop the services: %w", err)

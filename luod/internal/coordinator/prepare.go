@@ -125,6 +125,7 @@ func (c *Coordinator) prepare(u *update, members []*participant) error {
 	if err := c.move(checked); err != nil {
 		return fault("NoRecord", "prepare the services: %w", err)
 	}
+	c.watch(u)
 	c.announce(Signal{Start: true, Generation: u.generation, Deadline: c.Clock.Now().Add(c.Settings.PrepareTimeout)})
 	c.turns(u)
 	return nil
@@ -223,7 +224,7 @@ func (c *Coordinator) survey(u *update) bool {
 func (c *Coordinator) looked(u *update, running map[string]pid1.Running) {
 	for _, unit := range slices.Sorted(maps.Keys(running)) {
 		r, m := running[unit], u.members[unit]
-		if m == nil {
+		if m == nil || slices.Contains(u.halted, unit) {
 			continue
 		}
 		switch {

@@ -84,6 +84,8 @@ type update struct {
 	// adoption is what PID 1 kept for units, and without what of it stays behind.
 	adoption *adoption
 	without  []manifest.LeftBehind
+	// halted are those that were stopped already, so that their directories keep.
+	halted []string
 	// stopTimer stops the wait for the next deadline.
 	stopTimer func() bool
 	done      chan struct{}
@@ -215,11 +217,13 @@ func (c *Coordinator) advance(u *update) error {
 	if err := c.inside(u, func() error { return c.prepare(u, members) }); err != nil {
 		return err
 	}
-	c.watch(u)
 	if err := c.wait(u); err != nil {
 		return err
 	}
 	if err := c.adopt(u); err != nil {
+		return err
+	}
+	if err := c.directories(u); err != nil {
 		return err
 	}
 	var cargo packer.Cargo

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/hooks/internal/treearchive"
+	"github.com/liveupdate/luod/luod/wire"
+)
+
+// packTimeout bounds it; luod's own is what an admin sets.
+const packTimeout = time.Hour
+
+// tmpfsMagic is TMPFS_MAGIC of linux/magic.h.
+const tmpfsMagic = 0x01021994
+
+// runDirectories packs each directory into a memfd and hands it over.
+func runDirectories(args []string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), packTimeout)
+	defer cancel()
+	luod, err := wire.Dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer luod.Close()
+	for _, arg := range args {
+		unit, path, ok := strings.Cut(arg, "=")
+		if !ok {
+			return fmt.Errorf("%q is not UNIT=PATH", arg)
+		}
+		f, err := pack(path)
+		if err != nil {
+			return err
+		}
+		err = luod.Tell(wire.Message{Request: wire.Adopt, Unit: unit, Names: []string{wire.DirectoryName(path)}}, []*os.File{f})
+		f.Close()
+		if err != nil {
+			return fmt.Errorf("hand the directory %s of %s over: %w", path, unit, err)
+		}
+	}
+	return nil
+}
+
+// pack returns a sealed memfd with the directory at path.
+func pack(path string) (*os.File, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return nil, fmt.Errorf("pack %s: %w", path, err)
+	}
+	if st.Type != tmpfsMagic {
+		return nil, fmt.Errorf("pack %s: it is on no tmpfs, and comes through by itself", path)
+	}
+	// A half is left for what else runs, and for the next kernel.
+	limit, err := available()
+	if err != nil {
+		return nil, err
+	}
+	limit /= 2
+	fd, err := unix.MemfdCreate("luod-directory", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, fmt.Errorf("pack %s: make a memfd: %w", path, err)
+	}
+	f := os.NewFile(uintptr(fd), path)
+	if err := treearchive.Pack(f, path, limit); err != nil {
+		f.Close()
+		if errors.Is(err, treearchive.ErrTooLarge) {
+			err = fmt.Errorf("%w: at most a half of the available memory may be packed, %d bytes", err, limit)
+		}
+		return nil, err
+	}
+	seals := unix.F_SEAL_WRITE | unix.F_SEAL_GROW | unix.F_SEAL_SHRINK | unix.F_SEAL_SEAL
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("pack %s: seal it: %w", path, err)
+	}
+	return f, nil
+}
+
+// available is MemAvailable of proc_meminfo(5), in bytes.
+func available() (int64, error) {
+	f, err := os.Open("/proc/meminfo")
+	if err != nil {
+		return 0, fmt.Errorf("find out how much memory is available: %w", err)
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		var kib int64
+		if n, _ := fmt.Sscanf(lines.Text(), "MemAvailable: %d kB", &kib); n == 1 {
+			return kib << 10, nil
+		}
+	}
+	return 0, errors.New("find out how much memory is available: the kernel does not say")
+}

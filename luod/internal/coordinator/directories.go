@@ -1,0 +1,108 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/wire"
+)
+
+// directories stops the units whose directories come along (Directories=), when
+// everybody is ready, and has the directories packed. What PID 1 kept for these
+// units goes when they stop, so the vault takes it first.
+//
+// Killed before the units are stopped: the vault has more than it needs, and a start
+// of the unit gets it. Killed after: the next start of luod starts them again, and
+// the directories are where they were.
+func (c *Coordinator) directories(u *update) error {
+	concerned := map[string][]string{}
+	for unit, d := range u.declared {
+		if len(d.Directories) > 0 {
+			concerned[unit] = d.Directories
+		}
+	}
+	if len(concerned) == 0 {
+		return nil
+	}
+	units := slices.Sorted(maps.Keys(concerned))
+	ctx, cancel := context.WithTimeout(u.ctx, c.Settings.StopTimeout)
+	defer cancel()
+	before, err := c.Units.Active(ctx)
+	if err != nil {
+		return fault("NoManager", "find out what runs: %w", err)
+	}
+	caller := fmt.Sprintf("luod-adopt-directories-%d.service", u.generation)
+	if err := c.inside(u, func() error {
+		a := u.adoption
+		a.caller, a.directories = caller, concerned
+		for _, unit := range units {
+			a.units[unit] = true
+			if err := c.hold(unit, a); err != nil {
+				return err
+			}
+			u.halted = append(u.halted, unit)
+		}
+		c.rec.Stopped = slices.Compact(slices.Sorted(slices.Values(slices.Concat(before, units))))
+		if err := c.save(); err != nil {
+			c.rec.Stopped = nil
+			return fault("NoRecord", "stop the services: %w", err)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if err := c.Units.Stop(ctx, units); err != nil {
+		return fault("StopFailed", "stop the services whose directories come along: %w", err)
+	}
+	argv := []string{adoptProgram, "--directories"}
+	for _, unit := range units {
+		for _, path := range concerned[unit] {
+			argv = append(argv, unit+"="+path)
+		}
+	}
+	if err := c.Units.Run(u.ctx, pid1.Program{
+		Unit: caller, Description: fmt.Sprintf("Pack Directories for Live Update %d", u.generation), Argv: argv, Timeout: c.Settings.StopTimeout,
+	}); err != nil {
+		return fault("AdoptFailed", "pack directories: %w", err)
+	}
+	return c.inside(u, func() error {
+		u.adoption.caller = ""
+		for _, unit := range units {
+			for _, path := range concerned[unit] {
+				if !slices.Contains(u.adoptedNames(unit), wire.DirectoryName(path)) {
+					return fault("AdoptFailed", "pack the directory %s of %s: it did not come", path, unit)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// hold puts what was adopted for a unit into the vault.
+func (c *Coordinator) hold(unit string, a *adoption) error {
+	var names []string
+	var files []*os.File
+	for _, f := range a.files[unit] {
+		names, files = append(names, f.Name), append(files, f.F)
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	if err := c.vault.Add(c.brief(), unit, names, files); err != nil {
+		return fmt.Errorf("hold the fd store of %s: %w", unit, err)
+	}
+	delete(a.files, unit)
+	return nil
+}
+
+func (u *update) adoptedNames(unit string) []string {
+	var names []string
+	for _, f := range u.adopted(unit) {
+		names = append(names, f.Name)
+	}
+	return names
+}

@@ -1,0 +1,137 @@
+package coordinator
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/liveupdate/luod/luod/wire"
+)
+
+const runX = "/run/x"
+
+// packs has the unit keep a memfd in its fd store and a directory, which can be
+// packed once the unit has stopped.
+func (w *world) packs(unit string) {
+	w.t.Helper()
+	w.declare(unit, "Preserve=fdstore\nDirectories="+runX+"\n")
+	w.keeps(unit, 1)
+	stores := w.adopting
+	w.active = []string{unit, d}
+	w.adopting = func(caller string, args []string) error {
+		if args[0] != "--directories" {
+			return stores(caller, args)
+		}
+		if !slices.Equal(args, []string{"--directories", unit + "=" + runX}) || slices.Contains(w.active, unit) {
+			return errors.New("it runs still, or something else is wanted")
+		}
+		for _, path := range []string{"/etc", "/run/y"} {
+			f := memfd(w.t, "evil")
+			err := w.c.Adopt(ctx, caller, unit, []string{wire.DirectoryName(path)}, []*os.File{f})
+			w.expectFault(err, "NotPreparing")
+			f.Close()
+		}
+		w.stores = nil // PID 1 lets go of it
+		f := memfd(w.t, "tree")
+		err := w.c.Adopt(ctx, caller, unit, []string{wire.DirectoryName(runX)}, []*os.File{f})
+		if err != nil {
+			f.Close()
+		}
+		return err
+	}
+}
+
+func (w *world) names(unit string) []string {
+	w.t.Helper()
+	own, err := w.c.Own(ctx, unit)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var names []string
+	for _, h := range own {
+		names = append(names, h.Name)
+	}
+	return names
+}
+
+func TestDirectoriesComeAlong(t *testing.T) {
+	w := newWorld(t)
+	w.preserve(b, 1)
+	w.packs(a)
+	w.update()
+	if !slices.Equal(w.halted, []string{a}) {
+		t.Fatalf("stopped %q", w.halted)
+	}
+	w.reboot()
+	w.fetch(b, 1)
+	want := []string{"store:0:stored", "directory:/run/x"}
+	if got := w.names(a); !slices.Equal(got, want) {
+		t.Fatalf("got %q", got)
+	}
+	if err := w.c.Fetched(ctx, a, want); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.advance(3 * time.Second)
+	if got := w.names(a); len(got) != 0 {
+		t.Fatalf("luod still holds %q", got)
+	}
+	w.expect(Idle, 1)
+}
+
+// Whoever was stopped for its directories runs again, and gets what PID 1 dropped
+// when it stopped.
+func TestDirectoriesAreLeftWhenTheUpdateIsTakenBack(t *testing.T) {
+	for name, spoil := range map[string]func(w *world){
+		"it can't be packed": func(w *world) {
+			pack := w.adopting
+			w.adopting = func(caller string, args []string) error {
+				if args[0] == "--directories" {
+					w.stores = nil
+					return errors.New("the directory is too large")
+				}
+				return pack(caller, args)
+			}
+		},
+		"it does not stop":   func(w *world) { w.stopErr = errors.New("it hangs") },
+		"the jump fails":     func(w *world) { w.jumpErr = errors.New("no") },
+		"it hands over less": func(w *world) { w.adopting = ignoreDirectories(w.adopting) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.packs(a)
+			spoil(w)
+			w.load()
+			if _, err := w.c.LiveUpdate(ctx, Options{}); err == nil {
+				t.Fatal("it went through")
+			}
+			w.until(Idle)
+			w.runsAgain(a, d)
+			if got := w.names(a); !slices.Equal(got, []string{"store:0:stored"}) {
+				t.Fatalf("the vault has %q", got)
+			}
+			if out := w.kernel.Outgoing(); len(out) != 0 {
+				t.Fatalf("still preserved: %v", out)
+			}
+			// Its start fetches it by luod-reissue.
+			if err := w.c.Fetched(ctx, a, w.names(a)); err != nil {
+				t.Fatal(err)
+			}
+			w.clock.advance(3 * time.Second)
+			if got := w.names(a); len(got) != 0 {
+				t.Fatalf("luod still holds %q", got)
+			}
+		})
+	}
+}
+
+func ignoreDirectories(stores func(string, []string) error) func(string, []string) error {
+	return func(caller string, args []string) error {
+		if strings.HasPrefix(args[0], "--") {
+			return nil
+		}
+		return stores(caller, args)
+	}
+}
