@@ -87,6 +87,8 @@ type Rig struct {
 	*machine.Machine
 	Parts *Parts
 	Boot  machine.Boot
+	// timeout bounds a boot.
+	timeout time.Duration
 }
 
 // Start boots suite on kernel and waits until it is up.
@@ -107,6 +109,13 @@ func (p *Parts) StartWithBootEntries(ctx context.Context, config machine.Config)
 	return p.start(ctx, spec, config)
 }
 
+// StartWith is Start with more of Debian's packages.
+func (p *Parts) StartWith(ctx context.Context, suite lab.Suite, config machine.Config, packages ...string) (*Rig, error) {
+	spec := p.spec(suite)
+	spec.Packages = packages
+	return p.start(ctx, spec, config)
+}
+
 func (p *Parts) spec(suite lab.Suite) lab.Spec {
 	return lab.Spec{Suite: suite, Debs: []string{p.deb}, Kernels: []lab.Kernel{p.Older, p.Newer}, Files: p.guest}
 }
@@ -121,7 +130,10 @@ func (p *Parts) start(ctx context.Context, spec lab.Spec, config machine.Config)
 	if err != nil {
 		return nil, err
 	}
-	r := &Rig{Machine: m, Parts: p}
+	r := &Rig{Machine: m, Parts: p, timeout: bootTimeout}
+	if config.VirtualTime {
+		r.timeout *= 5
+	}
 	if err := r.waitBoot(ctx); err != nil {
 		m.Close()
 		return nil, err
@@ -134,7 +146,7 @@ func (p *Parts) start(ctx context.Context, spec lab.Spec, config machine.Config)
 const bootTimeout = 120 * time.Second
 
 func (r *Rig) waitBoot(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	boot, err := r.WaitBoot(ctx)
 	if err != nil {

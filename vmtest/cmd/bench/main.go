@@ -3,6 +3,9 @@
 // measure is the median of several, and a line for machines:
 //
 //	BENCH name ours=V baseline=V ratio=R
+//
+// The other measure is how long an update takes a service's state away, against
+// systemctl kexec with PID 1's own carrying. Arguments choose: kernels, blackout.
 package main
 
 import (
@@ -32,12 +35,29 @@ func main() {
 const rounds = 6
 
 func run(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
-	defer cancel()
 	parts, err := rig.Get()
 	if err != nil {
 		return err
 	}
+	which := os.Args[1:]
+	for _, m := range []struct {
+		name string
+		run  func(context.Context, *rig.Parts) error
+	}{{"kernels", kernels}, {"blackout", blackout}} {
+		if len(which) > 0 && !slices.Contains(which, m.name) {
+			continue
+		}
+		if err := m.run(ctx, parts); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// kernels measures checking and loading.
+func kernels(ctx context.Context, parts *rig.Parts) error {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
+	defer cancel()
 	r, err := parts.StartWithBootEntries(ctx, machine.Config{Name: "bench", Kernel: parts.Older})
 	if err != nil {
 		return err

@@ -26,7 +26,15 @@ func main() {
 	count := flag.Int("count", 0, "hand over this many memfds instead")
 	unload := flag.Bool("unload", false, "only unload the kernel behind luod's back")
 	exec := flag.Bool("exec", false, "only execute the arguments, with an empty memfd as descriptor 3 unless systemd passes some")
+	fill := flag.Int("memcached-fill", 0, "only put so many keys into memcached")
+	expect := flag.Int("memcached-check", 0, "only check that so many keys are in memcached")
 	flag.Parse()
+	if n := *fill + *expect; n > 0 {
+		if err := memcached(n, *fill > 0); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	if *exec {
 		log.Fatal(execute(flag.Args()))
 	}

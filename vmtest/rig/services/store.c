@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 static int notify(const char *state, int fd) {
 	const char *path = getenv("NOTIFY_SOCKET");
@@ -41,6 +42,10 @@ int main(int argc, char **argv) {
 	char text[200] = { 0 };
 	int fd = 3;
 
+	if (argc == 2 && !strcmp(argv[1], "--tsc")) {
+		printf("%llu\n", __rdtsc());
+		return 0;
+	}
 	if (!had || !atoi(had)) {
 		fd = memfd_create("state", MFD_CLOEXEC);
 		snprintf(text, sizeof text, "c %ld %d", (long)time(NULL), getpid());
@@ -50,10 +55,18 @@ int main(int argc, char **argv) {
 	memset(text, 0, sizeof text);
 	if (argc < 2 || pread(fd, text, sizeof text - 1, 0) < 0)
 		return 2;
+	/* The counter goes on over a kexec: it tells how long the state was away. */
+	unsigned long long counter = __rdtsc();
 	FILE *out = fopen(argv[1], "w");
 	if (!out)
 		return 3;
 	fprintf(out, "%s\n", text);
+	fclose(out);
+	snprintf(text, sizeof text, "%s.tsc", argv[1]);
+	out = fopen(text, "w");
+	if (!out)
+		return 5;
+	fprintf(out, "%llu\n", counter);
 	fclose(out);
 	if (notify("READY=1", -1) < 0)
 		return 4;
