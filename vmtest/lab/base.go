@@ -14,11 +14,12 @@ import (
 type Suite string
 
 const (
-	Trixie Suite = "trixie" // systemd 257, which loses every fd at a kexec
-	Sid    Suite = "sid"    // systemd 261 or newer, which carries preserved fd stores itself
+	Bookworm Suite = "bookworm" // systemd 252, the oldest that luod works on
+	Trixie   Suite = "trixie"   // systemd 257, which loses every fd at a kexec
+	Sid      Suite = "sid"      // systemd 261 or newer, which carries preserved fd stores itself
 )
 
-// Suites are all suites, oldest first.
+// Suites are those that the lab tests itself with, oldest first.
 var Suites = []Suite{Trixie, Sid}
 
 // basePackages come on top of debootstrap's minbase.

@@ -179,7 +179,7 @@ func (r *registry) ReleaseSession(context.Context, string, string) error {
 	defer r.mu.Unlock()
 	return r.refuse
 }
-func (r *registry) Unload(context.Context) error                         { return nil }
+func (r *registry) Unload(context.Context) error { return nil }
 func (r *registry) LiveUpdate(_ context.Context, o coordinator.Options) (uint64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
