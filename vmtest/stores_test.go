@@ -8,7 +8,7 @@ import (
 	"github.com/liveupdate/luod/vmtest/rig"
 )
 
-const storeUnits = "store-c store-python store-shell"
+const storeUnits = "store-c store-python store-sandbox store-shell"
 
 // states reads what the services found in their memory.
 func states(t *testing.T, r *rig.Rig) string {
@@ -16,8 +16,8 @@ func states(t *testing.T, r *rig.Rig) string {
 	return r.Sh(t, "for u in "+storeUnits+"; do for i in $(seq 100); do systemctl is-active -q $u && break; sleep 0.1; done; systemctl is-active -q $u; done; cat /run/store-*/state")
 }
 
-// Services in C, Python and shell that only know systemd's fd store, as they are:
-// an admin enables them, and two updates cost them nothing.
+// Services in C, Python and shell, and one locked up in a sandbox, that only know
+// systemd's fd store, as they are: an admin enables them, and two updates cost them nothing.
 func TestUnmodifiedServices(t *testing.T) {
 	unmodified(t, start(t, lab.Trixie, false, 0))
 }
@@ -33,7 +33,7 @@ func TestUnmodifiedServicesWherePID1CarriesStores(t *testing.T) {
 func unmodified(t *testing.T, r *rig.Rig) {
 	r.Sh(t, "luoctl enable "+storeUnits+"; systemctl enable -q --now "+storeUnits)
 	before := states(t, r)
-	if strings.Count(before, "\n") != 3 {
+	if strings.Count(before, "\n") != 4 {
 		t.Fatalf("the services say %q", before)
 	}
 	for i, kernel := range []lab.Kernel{r.Parts.Newer, r.Parts.Older} {
@@ -48,7 +48,7 @@ func unmodified(t *testing.T, r *rig.Rig) {
 		}
 		// luod lets go of what is in the stores again, and each is there once.
 		r.Sh(t, `for i in $(seq 100); do [ "$(luoctl list --json | tr -d ' \n')" = '[]' ] && break; sleep 0.1; done; luoctl list | grep -q '^No file'
-[ "$(systemctl show -P NFileDescriptorStore store-c)$(systemctl show -P NFileDescriptorStore store-python)$(systemctl show -P NFileDescriptorStore store-shell)" = 121 ]`)
+[ "$(systemctl show -P NFileDescriptorStore store-c)$(systemctl show -P NFileDescriptorStore store-python)$(systemctl show -P NFileDescriptorStore store-shell)$(systemctl show -P NFileDescriptorStore store-sandbox)" = 1211 ]`)
 		settled(t, r, uint64(i+1))
 	}
 	// A start that fails costs nothing: the next one gets the memory. PID 1 turns the

@@ -32,6 +32,25 @@ ExecStart=%COMMAND% /run/%p/state
 WantedBy=multi-user.target
 `
 
+// sandbox locks a service up as far as one that works can be.
+const sandbox = `[Service]
+DynamicUser=yes
+PrivateUsers=yes
+PrivateDevices=yes
+PrivateNetwork=yes
+ProtectSystem=strict
+ProtectHome=yes
+ProtectProc=invisible
+ProtectKernelTunables=yes
+CapabilityBoundingSet=
+NoNewPrivileges=yes
+MemoryDenyWriteExecute=yes
+RestrictAddressFamilies=AF_UNIX
+RestrictNamespaces=yes
+SystemCallFilter=@system-service
+UMask=0022
+`
+
 // keeperUnit is a Go service that uses D-Bus. Its instances differ in what they
 // fill their memory with; KEEPER_FILES says how much of it.
 const keeperUnit = `[Unit]
@@ -76,6 +95,8 @@ func serviceFiles() []lab.File {
 		{Path: "/usr/lib/luod-lab/store.sh", Mode: 0o755, Data: storeShell},
 		storeService("store-c", "/usr/lib/luod-lab/store"),
 		storeService("store-python", "/usr/bin/python3 /usr/lib/luod-lab/store.py"),
+		storeService("store-sandbox", "/usr/lib/luod-lab/store"),
+		{Path: "/etc/systemd/system/store-sandbox.service.d/20-sandbox.conf", Mode: 0o644, Data: []byte(sandbox)},
 		storeService("store-shell", "/usr/lib/luod-lab/poke --exec /usr/lib/luod-lab/store.sh"),
 	}
 }

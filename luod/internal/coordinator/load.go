@@ -49,7 +49,9 @@ func (c *Coordinator) Check(ctx context.Context, r Request) (preflight.Report, e
 	if answer.Report == nil {
 		return preflight.Report{}, err
 	}
-	return *answer.Report, nil
+	report := *answer.Report
+	report.Results = append(report.Results, c.checkServices(ctx)...)
+	return report, nil
 }
 
 // again asks for what is loaded once more, as it is.

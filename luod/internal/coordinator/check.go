@@ -1,0 +1,37 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/liveupdate/luod/kexec/preflight"
+)
+
+// checkServices adds to the checks of a kernel those of what has to come along:
+// that everybody who takes part can be asked, and that the fd stores hold only what
+// a kernel carries.
+func (c *Coordinator) checkServices(ctx context.Context) []preflight.Result {
+	members, declared, err := c.gather(ctx)
+	if err == nil {
+		_, err = c.fence(members)
+	}
+	if err != nil {
+		return []preflight.Result{{Name: "services", Verdict: preflight.Fail, Reason: err.Error(), Remedy: "correct the unit files; see luod(8), UNIT FILES"}}
+	}
+	results := []preflight.Result{{Name: "services", Verdict: preflight.OK, Reason: fmt.Sprintf("%d of them are asked before an update", len(members))}}
+	stores, without, err := c.stores(ctx, declared, Options{})
+	switch {
+	case err != nil:
+		return append(results, preflight.Result{Name: "fd-stores", Verdict: preflight.Fail, Reason: err.Error(), Remedy: "see luod(8), FILE DESCRIPTOR STORES"})
+	case len(without) > 0:
+		for _, l := range without {
+			results = append(results, preflight.Result{Name: "fd-stores", Verdict: preflight.Warn, Reason: l.Unit + ": " + l.Reason, Remedy: "OnFailure=ignore in its unit file says so"})
+		}
+		return results
+	}
+	n := 0
+	for _, s := range stores {
+		n += len(s.Entries)
+	}
+	return append(results, preflight.Result{Name: "fd-stores", Verdict: preflight.OK, Reason: fmt.Sprintf("%d entries of %d units come along", n, len(stores))})
+}

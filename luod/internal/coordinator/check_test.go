@@ -1,0 +1,46 @@
+package coordinator
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/liveupdate/luod/kexec/preflight"
+	"github.com/liveupdate/luod/luod/fdstore"
+)
+
+func TestTheChecksTellOfServicesToo(t *testing.T) {
+	socket := fdstore.Stored{Name: "listen", Path: "socket:[7]"}
+	for name, c := range map[string]struct {
+		declare  string
+		more     []fdstore.Stored
+		verdicts []preflight.Verdict
+		text     string
+	}{
+		"all is well":        {"Preserve=fdstore\n", nil, []preflight.Verdict{preflight.OK, preflight.OK}, "2 entries of 1 units come along"},
+		"a socket":           {"Preserve=fdstore\n", []fdstore.Stored{socket}, []preflight.Verdict{preflight.OK, preflight.Fail}, "socket:[7]"},
+		"an optional socket": {"Preserve=fdstore\nOnFailure=ignore\n", []fdstore.Stored{socket}, []preflight.Verdict{preflight.OK, preflight.Warn}, "socket:[7]"},
+		"a wrong unit file":  {"TimeoutSec=soon\n", nil, []preflight.Verdict{preflight.Fail}, "TimeoutSec=soon"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.declare(a, c.declare)
+			w.keeps(a, 2)
+			s := w.stores[a]
+			s.Entries = append(s.Entries, c.more...)
+			w.stores[a] = s
+			report, err := w.c.Check(ctx, Request{Entry: "/k"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var verdicts []preflight.Verdict
+			text := ""
+			for _, r := range report.Results {
+				verdicts, text = append(verdicts, r.Verdict), text+r.Reason
+			}
+			if !slices.Equal(verdicts, c.verdicts) || !strings.Contains(text, c.text) {
+				t.Errorf("%v, %s", verdicts, text)
+			}
+		})
+	}
+}
