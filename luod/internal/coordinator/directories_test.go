@@ -95,8 +95,20 @@ func TestDirectoriesAreLeftWhenTheUpdateIsTakenBack(t *testing.T) {
 				return pack(caller, args)
 			}
 		},
-		"it does not stop":   func(w *world) { w.stopErr = errors.New("it hangs") },
-		"the jump fails":     func(w *world) { w.jumpErr = errors.New("no") },
+		"it does not stop": func(w *world) { w.stopErr = errors.New("it hangs") },
+		"the jump fails":   func(w *world) { w.jumpErr = errors.New("no") },
+		"luod is killed with the unit stopped": func(w *world) {
+			pack := w.adopting
+			w.adopting = func(caller string, args []string) error {
+				if args[0] == "--directories" {
+					w.stores = nil
+					w.kill()
+					w.start()
+					return errors.New("luod is gone")
+				}
+				return pack(caller, args)
+			}
+		},
 		"it hands over less": func(w *world) { w.adopting = ignoreDirectories(w.adopting) },
 	} {
 		t.Run(name, func(t *testing.T) {
