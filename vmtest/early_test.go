@@ -66,7 +66,26 @@ func TestRestoreFirst(t *testing.T) {
 		}
 		t.Logf("active at, in µs after the kernel's start:\n%s", order)
 	}
+	if text := r.Sh(t, "luoctl status; systemctl status luod-continue.service || true"); strings.Contains(text, "fail") {
+		t.Errorf("something failed: %s", text)
+	}
 	if text := r.Sh(t, "journalctl -b -q -p err -u luod.service -u luod-continue.service"); strings.TrimSpace(text) != "" {
 		t.Errorf("errors: %s", text)
+	}
+}
+
+// An early service that hangs keeps the rest of the system waiting for 10 s, and no
+// longer.
+func TestAnEarlyServiceThatHangsIsNotWaitedForLong(t *testing.T) {
+	repeats(t)
+	r := start(t, lab.Trixie, false, 0)
+	r.Sh(t, "luoctl enable --early store-c store-python; systemctl enable -q --now "+storeUnits)
+	before := states(t, r)
+	r.Sh(t, "mkdir -p /etc/systemd/system/store-c.service.d; printf '[Service]\nExecStartPre=sleep 30\n' > /etc/systemd/system/store-c.service.d/60-slow.conf; systemctl daemon-reload; systemctl daemon-reload")
+	check(t, r.Update(t.Context(), r.Parts.Newer))
+	r.Sh(t, "systemctl is-active -q multi-user.target || for i in $(seq 100); do systemctl is-active -q multi-user.target && break; sleep 0.1; done; systemctl is-active -q multi-user.target; ! systemctl is-active -q store-c")
+	r.Sh(t, "for i in $(seq 400); do systemctl is-active -q store-c && break; sleep 0.1; done")
+	if now := states(t, r); now != before {
+		t.Fatalf("got %q, want %q", now, before)
 	}
 }

@@ -124,6 +124,10 @@ rm /run/unload; systemctl show -P MainPID bystander | cmp - /run/bystander; touc
 	if n := strings.Count(strings.Join(log, "\n"), "cancel 1 "); n != 2 {
 		t.Errorf("the hooks heard of %d cancelled updates, and there were 2: %q", n, log)
 	}
+	if text := r.Sh(t, "luoctl report; luoctl report --json; luoctl blame; luoctl plot; for i in $(seq 50); do [ -s /var/lib/luod/history/00000001.json ] && break; sleep 0.1; done; cat /var/lib/luod/history/00000001.json"); !strings.Contains(text, ": complete.") ||
+		!strings.Contains(text, `"outcome": "preserved"`) || !strings.Contains(text, "packed → kernel started") || !strings.Contains(text, "<svg ") || !strings.Contains(text, `"complete":true`) {
+		t.Errorf("the report: %s", text)
+	}
 	if text := r.Sh(t, "journalctl -b -x -q -u luod.service"); !strings.Contains(text, "This kernel was booted by live update 1 from "+r.Parts.Older.Release) {
 		t.Errorf("the journal explains nothing: %s\n%s", text, r.Sh(t, "journalctl --list-catalog | grep -c luod; ls -l /var/lib/systemd/catalog /usr/lib/systemd/catalog; journalctl -b -u luod.service -o verbose | grep -B3 -A12 MESSAGE=restored"))
 	}
