@@ -27,6 +27,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/internal/settings"
 	"github.com/liveupdate/luod/luod/internal/vault"
 	"github.com/liveupdate/luod/luod/loading"
 )
@@ -38,6 +39,7 @@ type world struct {
 	store    *fakestore.Store
 	record   string
 	history  string
+	settings settings.Settings
 	asked    []loading.Request
 	asking   func()
 	answer   loading.Answer
@@ -173,7 +175,7 @@ func (w *world) Jump(_ context.Context, way pid1.Way) (<-chan error, error) {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, kernel: luofake.New(), store: fakestore.New(), record: filepath.Join(t.TempDir(), "record.json"), clock: newFakeClock(), history: t.TempDir(), running: map[string]pid1.Running{}}
+	w := &world{t: t, kernel: luofake.New(), store: fakestore.New(), record: filepath.Join(t.TempDir(), "record.json"), clock: newFakeClock(), history: t.TempDir(), settings: settings.Default(), running: map[string]pid1.Running{}}
 	w.start()
 	t.Cleanup(func() {
 		w.kill()
@@ -187,7 +189,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) start() {
 	w.t.Helper()
 	c, err := Start(context.Background(), Config{
-		Kernel: w.kernel.LUO(), Store: w.store, Loader: w, Jumper: w, Record: w.record, History: w.history,
+		Kernel: w.kernel.LUO(), Store: w.store, Loader: w, Jumper: w, Record: w.record, History: w.history, Settings: w.settings,
 		Machine: Machine{Release: "7.2", BootID: "b", CommandLine: w.line, Booted: time.Now},
 		Units:   w, Inhibitors: func(context.Context) ([]inhibitors.Inhibitor, error) { return w.inhibitors() }, Clock: w.clock, Announce: func(s Signal) { w.signals = append(w.signals, s) },
 		Hooks: func() bool { return w.hooks }, Wall: func(text string) { w.mu.Lock(); defer w.mu.Unlock(); w.walls = append(w.walls, text) },

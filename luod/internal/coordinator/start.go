@@ -99,6 +99,9 @@ func Start(ctx context.Context, config Config, entries []fdstore.Entry) (*Coordi
 	}
 	c.arm()
 	c.pay()
+	if c.rec.Phase == Restoring {
+		c.retain()
+	}
 	for _, unit := range c.rec.Fetched {
 		if len(c.fromStore(unit)) > 0 {
 			c.settled(unit)

@@ -21,6 +21,8 @@ type Settings struct {
 	StopTimeout time.Duration
 	// InhibitDelayMax is how long inhibitors may delay an update.
 	InhibitDelayMax time.Duration
+	// Retain is how long what nobody fetches is kept after an update; 0 is for ever.
+	Retain time.Duration
 	// FileDescriptorsMax, BytesMax and SessionsMax are what one unit may have.
 	FileDescriptorsMax int
 	BytesMax           int64
@@ -70,6 +72,12 @@ func (s *Settings) set(section, key, value string) (known bool, err error) {
 		return true, span(&s.StopTimeout, time.Hour)
 	case "LiveUpdate.InhibitDelayMaxSec":
 		return true, span(&s.InhibitDelayMax, time.Hour)
+	case "LiveUpdate.RetainSec":
+		if value == "infinity" {
+			s.Retain = 0
+			return true, nil
+		}
+		return true, span(&s.Retain, 10*365*24*time.Hour)
 	case "Quota.FileDescriptorsMax":
 		return true, count(&s.FileDescriptorsMax, 65536)
 	case "Quota.SessionsMax":

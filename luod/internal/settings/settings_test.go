@@ -29,10 +29,11 @@ func TestTheStrongestFileCounts(t *testing.T) {
 	write(t, root, "/etc/luod/luod.conf", "[LiveUpdate]\nDefaultTimeoutSec=20\nPrepareTimeoutSec=1min 30s\n[Quota]\nBytesMax=512M\nSessionsMax=3\n")
 	write(t, root, "/usr/lib/luod/luod.conf.d/20-x.conf", "[LiveUpdate]\nDefaultTimeoutSec=30\n")
 	write(t, root, "/etc/luod/luod.conf.d/20-x.conf", "[LiveUpdate]\nDefaultTimeoutSec=40\n")
-	write(t, root, "/etc/luod/luod.conf.d/10-y.conf", "[LiveUpdate]\nDefaultTimeoutSec=50\nStopTimeoutSec=\n[Quota]\nCallsBurst=7\n")
+	write(t, root, "/etc/luod/luod.conf.d/10-y.conf", "[LiveUpdate]\nDefaultTimeoutSec=50\nStopTimeoutSec=\nRetainSec=1d\n[Quota]\nCallsBurst=7\n")
 	write(t, root, "/etc/luod/luod.conf.d/README", "[LiveUpdate]\nDefaultTimeoutSec=60\n")
 	want := Default()
 	want.DefaultTimeout, want.PrepareTimeout = 40*time.Second, 90*time.Second
+	want.Retain = 24 * time.Hour
 	want.BytesMax, want.SessionsMax, want.CallsBurst = 512<<20, 3, 7
 	if s, problems := Load(root); s != want || problems != nil {
 		t.Fatalf("%+v, %v", s, problems)
