@@ -57,6 +57,7 @@ func outside(script string) string {
 }
 
 func TestLuodKilledAfterPackingLosesNothing(t *testing.T) {
+	repeats(t)
 	r := start(t, lab.Trixie, false, 0)
 	enable(t, r, 2)
 	before := must(r.Reports(t.Context(), 2))(t)

@@ -18,7 +18,7 @@ const bystanders = `for i in $(seq 30); do printf '[Service]\nExecStart=sleep in
 systemctl daemon-reload; systemctl enable -q --now store-c $(seq -f 'bystander-%g' 30)`
 
 // native has PID 1 carry the store alone, and luod keep out of it.
-const native = `systemctl disable -q luod; mkdir -p /etc/systemd/system/store-c.service.d
+const native = `mkdir -p /etc/systemd/system/store-c.service.d
 printf '[Service]\nFileDescriptorStorePreserve=yes\n' > /etc/systemd/system/store-c.service.d/50-native.conf; systemctl daemon-reload`
 
 // ours undoes that.
@@ -42,7 +42,7 @@ func blackout(ctx context.Context, parts *rig.Parts) error {
 		}
 	}()
 	for _, m := range []result{
-		{"native-262", "systemctl kexec", native, lab.Sid},
+		{"native-262", "systemctl disable -q luod; systemctl kexec", native, lab.Sid},
 		{"orderly-262", "luoctl live-update", ours, lab.Sid},
 		{"fast-262", "luoctl live-update --fast", "true", lab.Sid},
 		{"orderly-257", "luoctl live-update", ours, lab.Trixie},
