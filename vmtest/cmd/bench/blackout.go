@@ -114,5 +114,11 @@ func away(ctx context.Context, r *rig.Rig, parts *rig.Parts, before, command str
 	if errB != nil || errE != nil || end <= begin {
 		return 0, fmt.Errorf("the counters are %q", lines[:2])
 	}
+	// What the time went to, for whoever wants to make it less.
+	detail, err := r.Do(ctx, "luoctl blame 2>/dev/null || true; echo kernel to store-c: $(systemctl show -P ActiveEnterTimestampMonotonic store-c) µs, to luod: $(systemctl show -P ExecMainStartTimestampMonotonic luod) µs; grep -c luod-restore.target /proc/cmdline || true")
+	if err != nil {
+		return 0, err
+	}
+	fmt.Fprint(os.Stderr, detail)
 	return (end - begin) / 1e9, nil
 }
