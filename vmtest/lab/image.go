@@ -201,6 +201,10 @@ func fillRoot(ctx context.Context, s *step, spec Spec, root string) error {
 	return setUp(ctx, s, spec, root)
 }
 
+// inChroot has /proc there, which programs of maintainer scripts need (journalctl
+// --update-catalog of systemd 262 fails without), and leaves no mount behind.
+const inChroot = `mount -t proc proc "$0/proc"; exec chroot "$0" "$@"`
+
 // installDebs installs package files as an administrator would without a network: their dependencies must be there.
 func installDebs(ctx context.Context, s *step, debs []string, root string) error {
 	if len(debs) == 0 {
@@ -211,7 +215,7 @@ func installDebs(ctx context.Context, s *step, debs []string, root string) error
 		return fmt.Errorf("install packages into the image: %w", err)
 	}
 	defer os.RemoveAll(inside)
-	args := []string{root, "dpkg", "--install"}
+	args := []string{"--mount", "--propagation", "private", "sh", "-ec", inChroot, root, "dpkg", "--install"}
 	for _, deb := range debs {
 		data, err := os.ReadFile(deb)
 		if err != nil {
@@ -222,7 +226,7 @@ func installDebs(ctx context.Context, s *step, debs []string, root string) error
 		}
 		args = append(args, "/var/cache/luod-lab/"+filepath.Base(deb))
 	}
-	return s.run(ctx, "", "chroot", args...)
+	return s.run(ctx, "", "unshare", args...)
 }
 
 // put writes the file below root. It is never written through a link that leads out of root.
