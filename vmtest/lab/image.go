@@ -108,7 +108,7 @@ func BuildImage(ctx context.Context, progress io.Writer, spec Spec) (Image, erro
 
 func imageName(spec Spec) (string, error) {
 	r := newRecipe("image")
-	r.add(baseName(spec.Suite, spec.packages()), imageSize)
+	r.add(baseName(spec.Suite, spec.packages()), imageSize, inChroot)
 	for _, deb := range spec.Debs {
 		r.add("deb")
 		if err := r.addFile(deb); err != nil {

@@ -309,10 +309,6 @@ func notTaken(unit, what string, err error) error {
 // cargo is what goes along, first the units that are prepared last, since they
 // shall be restored first. Left out is who failed.
 func (c *Coordinator) cargo(u *update) []packer.Unit {
-	var order []string
-	for _, s := range slices.Backward(u.barrier.Standings()) {
-		order = append(order, s.Unit)
-	}
 	var units []packer.Unit
 	add := func(name string) {
 		files, sessions := slices.Concat(c.vault.Files(name), u.adopted(name)), c.outgoingSessions(name)
@@ -321,9 +317,10 @@ func (c *Coordinator) cargo(u *update) []packer.Unit {
 			units = append(units, packer.Unit{Name: name, Files: files, Sessions: sessions, Verify: d != nil && d.Verify})
 		}
 	}
-	for _, name := range order {
-		if !c.leftBehind(name) {
-			add(name)
+	// Who is ready may be among the left behind for a part of what it has.
+	for _, s := range slices.Backward(u.barrier.Standings()) {
+		if s.State != barrier.Failed {
+			add(s.Unit)
 		}
 	}
 	others := append(c.vault.Units(), c.sessionUnits()...)
@@ -337,15 +334,6 @@ func (c *Coordinator) cargo(u *update) []packer.Unit {
 		}
 	}
 	return units
-}
-
-func (c *Coordinator) leftBehind(unit string) bool {
-	for _, l := range c.rec.LeftBehind {
-		if l.Unit == unit {
-			return true
-		}
-	}
-	return false
 }
 
 // standings is the progress for the status.

@@ -94,8 +94,9 @@ type update struct {
 
 // LiveUpdate checks, asks the services, packs and triggers the jump. It returns
 // the generation that will boot once PID 1 has begun to shut down; before that
-// every error means that nothing was stopped and nothing changed. The update doesn't depend on the caller: it goes on if ctx
-// ends, and only Cancel takes it back.
+// every error means that nothing changed and that what was stopped runs again. The
+// update doesn't depend on the caller: it goes on if ctx ends, and only Cancel takes
+// it back.
 func (c *Coordinator) LiveUpdate(ctx context.Context, options Options) (uint64, error) {
 	if options.DryRun {
 		return c.rehearse(ctx, options)
@@ -335,7 +336,7 @@ func (c *Coordinator) ready(ctx context.Context, options Options) error {
 	for unit, a := range c.incoming {
 		for name := range a.names {
 			if c.lost(unit, name) {
-				return fault("Degraded", "no live update is possible: %q of %s did not come back as it went and lies only in its session, which the update would discard; 'luoctl status' says why, and a reboot gives it up", name, unit)
+				return fault("Degraded", "no live update is possible: %q of %s did not come back as it went and lies only in its session, which the update would discard; 'luoctl status' says why, and 'luoctl discard %s' gives it up", name, unit, unit)
 			}
 		}
 	}

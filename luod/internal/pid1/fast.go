@@ -33,7 +33,8 @@ func fastCheck(ctx context.Context, conn *dbus.Conn, version string) error {
 	}
 	var holders []string
 	for _, u := range list {
-		if u.Name == "luod.service" || !preserves(ctx, conn, u.Name) {
+		// A unit that does not run and still has a store is "dead-resources-pinned".
+		if u.Name == "luod.service" || u.LoadState != "loaded" || u.SubState == "dead" || !preserves(ctx, conn, u.Name) {
 			continue
 		}
 		holders = append(holders, u.Name)
