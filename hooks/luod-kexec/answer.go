@@ -66,7 +66,7 @@ func answer(m machine, r loading.Request) loading.Answer {
 	options := preflight.Options{}
 	var target kexec.Target
 	if r.Again != nil {
-		target, options.Digest = r.Again.Target, r.Again.Digest
+		target, options.Digest, options.Known = r.Again.Target, r.Again.Digest, r.Again.Known
 	} else if target, err = m.target(r, entries, err); err != nil {
 		return refuse(loading.NoEntry, "%w", err)
 	}

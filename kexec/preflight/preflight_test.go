@@ -329,6 +329,49 @@ func TestNamesOfChecks(t *testing.T) {
 	}
 }
 
+// What the digest vouches for is taken from the earlier report, and nothing else is.
+func TestWhatIsKnownOfTheSameFilesIsNotFoundOutAnew(t *testing.T) {
+	w := newWorld(t)
+	w.initrd(gzipped(archive("init")))
+	first := w.run()
+	for i := range first.Results {
+		first.Results[i].Reason = "as before"
+	}
+	taken := func(r Report) []string {
+		var names []string
+		for _, c := range r.Results {
+			if c.Reason == "as before" {
+				names = append(names, c.Name)
+			}
+		}
+		return names
+	}
+	w.options = Options{Digest: first.Digest, Known: first.Results}
+	again := w.run()
+	if got := taken(again); !slices.Equal(got, []string{"kernel-image", "kernel-config", "handover-format", "initrd"}) {
+		t.Errorf("taken over: %q", got)
+	}
+	if again.Release != first.Release || again.Digest != first.Digest || len(again.Refused(nil)) != 0 {
+		t.Errorf("%+v", again)
+	}
+	// Other files are looked into, and so is what was not in order.
+	w.initrd(gzipped(archive("init", "more")))
+	if got := taken(w.run()); got != nil {
+		t.Errorf("of other files were taken over: %q", got)
+	}
+	w.initrd(gzipped(archive("init")))
+	for i := range w.options.Known {
+		w.options.Known[i].Verdict = Fail
+	}
+	if got := taken(w.run()); got != nil {
+		t.Errorf("of what had failed were taken over: %q", got)
+	}
+	w.options.Digest = ""
+	if got := taken(w.run()); got != nil {
+		t.Errorf("without a digest were taken over: %q", got)
+	}
+}
+
 func TestARunLeavesNoFileOpen(t *testing.T) {
 	count := func() int {
 		entries, err := os.ReadDir("/proc/self/fd")

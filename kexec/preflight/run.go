@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/liveupdate/luod/kexec"
@@ -13,26 +14,31 @@ type Options struct {
 	// Digest is what an earlier report said of the same target; empty if there
 	// was none.
 	Digest string
+	// Known are that report's results, if it was made in this boot. Those that the
+	// digest vouches for are not found out anew: unpacking a kernel takes longest.
+	Known []Result
 }
 
-// checks are all checks, in the order of a report.
+// checks are all checks, in the order of a report. What is lasting depends on the
+// files that have the digest, and on nothing else that changes in one boot.
 var checks = []struct {
-	name string
-	run  func(*job) Result
+	name    string
+	lasting bool
+	run     func(*job) Result
 }{
-	{"live-update-enabled", (*job).liveUpdateEnabled},
-	{"kexec-allowed", (*job).kexecAllowed},
-	{"kernel-image", (*job).kernelImage},
-	{"kernel-config", (*job).kernelConfig},
-	{"handover-format", (*job).handoverFormat},
-	{"command-line", (*job).commandLine},
-	{"initrd", (*job).initrd},
-	{"modules", (*job).modules},
-	{"signature", (*job).signature},
-	{"memory", (*job).memory},
-	{"root-device", (*job).rootDevice},
-	{"luod-after-jump", (*job).luodAfterJump},
-	{"unchanged", (*job).unchanged},
+	{"live-update-enabled", false, (*job).liveUpdateEnabled},
+	{"kexec-allowed", false, (*job).kexecAllowed},
+	{"kernel-image", true, (*job).kernelImage},
+	{"kernel-config", true, (*job).kernelConfig},
+	{"handover-format", true, (*job).handoverFormat},
+	{"command-line", false, (*job).commandLine},
+	{"initrd", true, (*job).initrd},
+	{"modules", false, (*job).modules},
+	{"signature", false, (*job).signature},
+	{"memory", false, (*job).memory},
+	{"root-device", false, (*job).rootDevice},
+	{"luod-after-jump", false, (*job).luodAfterJump},
+	{"unchanged", false, (*job).unchanged},
 }
 
 // Run runs all checks in parallel. The report says everything; what can't be read
@@ -50,6 +56,14 @@ func Run(system System, target kexec.Target, options Options) (Report, *kexec.So
 	var wait sync.WaitGroup
 	for i, c := range checks {
 		wait.Go(func() {
+			known := -1
+			if c.lasting {
+				known = j.known(c.name)
+			}
+			if known >= 0 {
+				report.Results[i] = j.options.Known[known]
+				return
+			}
 			report.Results[i] = c.run(j)
 			report.Results[i].Name = c.name
 		})
@@ -73,6 +87,19 @@ type job struct {
 	running   func() (image.Facts, error)
 	digest    func() (string, error)
 	contents  func() (initrd.Contents, error)
+}
+
+// known is the index of an earlier result of the same files, or -1. A warning is
+// looked into again: what was missing then may be there now.
+func (j *job) known(name string) int {
+	at := slices.IndexFunc(j.options.Known, func(r Result) bool { return r.Name == name && r.Verdict == OK })
+	if at < 0 || j.sources == nil || j.options.Digest == "" {
+		return -1
+	}
+	if digest, err := j.digest(); err != nil || digest != j.options.Digest {
+		return -1
+	}
+	return at
 }
 
 // unread is the verdict of what depends on an image that can't be read.

@@ -39,10 +39,12 @@ type Request struct {
 	Again *Again `json:"again,omitempty"`
 }
 
-// Again names a target and its digest.
+// Again names a target, its digest, and what was found out in this boot about what
+// has that digest.
 type Again struct {
-	Target kexec.Target `json:"target"`
-	Digest string       `json:"digest"`
+	Target kexec.Target       `json:"target"`
+	Digest string             `json:"digest"`
+	Known  []preflight.Result `json:"known,omitempty"`
 }
 
 // Entry is something to boot.

@@ -59,7 +59,7 @@ func (c *Coordinator) again(verb loading.Verb, override []string) loading.Reques
 	l := c.rec.Loaded
 	return loading.Request{
 		Verb: verb, Generation: l.Generation, Override: append(override, l.Overridden...),
-		Again: &loading.Again{Target: l.Target, Digest: l.Digest},
+		Again: &loading.Again{Target: l.Target, Digest: l.Digest, Known: l.Known},
 	}
 }
 
@@ -129,7 +129,7 @@ func (c *Coordinator) Load(ctx context.Context, r Request) (Loaded, preflight.Re
 		}
 		c.rec.Loaded = &Loaded{
 			Target: report.Target, Release: report.Release, Digest: report.Digest,
-			Generation: request.Generation, Overridden: r.Override,
+			Generation: request.Generation, Overridden: r.Override, Known: report.Results,
 		}
 		c.Log.Info("loaded a kernel", "kernel", report.Target.Kernel, "release", report.Release, "initrds", report.Target.Initrds, "commandLine", report.Target.CommandLine)
 		return *c.rec.Loaded, c.save()

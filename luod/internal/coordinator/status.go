@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/liveupdate/luod/kexec"
+	"github.com/liveupdate/luod/kexec/preflight"
 	"github.com/liveupdate/luod/luod/internal/barrier"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/restorer"
@@ -49,6 +50,8 @@ type Loaded struct {
 	Generation uint64 `json:"generation"`
 	// Overridden are the checks that were allowed to fail.
 	Overridden []string `json:"overridden,omitempty"`
+	// Known are the results of the checks when it was loaded.
+	Known []preflight.Result `json:"known,omitempty"`
 }
 
 // Held is one descriptor as an admin sees it.
