@@ -4,8 +4,9 @@
 //
 //	BENCH name ours=V baseline=V ratio=R
 //
-// The other measure is how long an update takes a service's state away, against
-// systemctl kexec with PID 1's own carrying. Arguments choose: kernels, blackout.
+// The other measures are how long an update takes a service's state away, against
+// systemctl kexec with PID 1's own carrying, and luod's peak memory while it carries
+// 4 GiB. Arguments choose: kernels, blackout, large.
 package main
 
 import (
@@ -43,7 +44,7 @@ func run(ctx context.Context) error {
 	for _, m := range []struct {
 		name string
 		run  func(context.Context, *rig.Parts) error
-	}{{"kernels", kernels}, {"blackout", blackout}} {
+	}{{"kernels", kernels}, {"blackout", blackout}, {"large", large}} {
 		if len(which) > 0 && !slices.Contains(which, m.name) {
 			continue
 		}
