@@ -70,7 +70,7 @@ type world struct {
 }
 
 // Services are those with a unit file in units.
-func (w *world) Services(context.Context) ([]pid1.Service, error) {
+func (w *world) Services(context.Context, string) ([]pid1.Service, error) {
 	var list []pid1.Service
 	for unit, path := range w.units {
 		list = append(list, pid1.Service{Name: unit, Files: []string{path}})

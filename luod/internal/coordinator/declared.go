@@ -17,7 +17,7 @@ const maxUnitFile = 1 << 20
 // declared reads what the services that run say in their unit files. It works
 // outside of the coordinator's goroutine.
 func (c *Coordinator) declared(ctx context.Context) (map[string]*declaration.Declaration, error) {
-	services, err := c.Units.Services(ctx)
+	services, err := c.Units.Services(ctx, declaration.Section)
 	if err != nil {
 		return nil, fault("NoManager", "find the services that declare their part in live updates: %w", err)
 	}

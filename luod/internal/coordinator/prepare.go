@@ -17,8 +17,8 @@ import (
 
 // Units is what PID 1 says of services.
 type Units interface {
-	// Services lists those that run, with their unit files.
-	Services(ctx context.Context) ([]pid1.Service, error)
+	// Services lists those that run and whose unit files contain word, with these.
+	Services(ctx context.Context, word string) ([]pid1.Service, error)
 	// Look tells of each of these whether it runs.
 	Look(ctx context.Context, units []string) (map[string]pid1.Running, error)
 	// Stores tells what is in their fd stores.

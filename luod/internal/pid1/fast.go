@@ -34,11 +34,14 @@ func fastCheck(ctx context.Context, conn *dbus.Conn, version string) error {
 	var holders []string
 	for _, u := range list {
 		// A unit that does not run and still has a store is "dead-resources-pinned".
-		if u.Name == "luod.service" || u.LoadState != "loaded" || u.SubState == "dead" || !preserves(ctx, conn, u.Name) {
-			continue
+		if u.Name != "luod.service" && u.LoadState == "loaded" && u.SubState != "dead" {
+			holders = append(holders, u.Name)
 		}
-		holders = append(holders, u.Name)
 	}
+	if holders, err = mentioning(ctx, conn, "FileDescriptorStorePreserve", holders); err != nil {
+		return err
+	}
+	holders = slices.DeleteFunc(holders, func(unit string) bool { return !preserves(ctx, conn, unit) })
 	stores, err := fdstore.Dump(ctx, holders...)
 	if err != nil {
 		return err

@@ -15,37 +15,42 @@ type Service struct {
 	Files []string
 }
 
-// Services lists the services that run. One that goes away meanwhile is left out.
-func (Units) Services(ctx context.Context) ([]Service, error) {
-	conn, err := dbus.NewSystemdConnectionContext(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("connect to PID 1: %w", err)
-	}
-	defer conn.Close()
-	list, err := conn.ListUnitsByPatternsContext(ctx, []string{"active", "activating", "reloading"}, []string{"*.service"})
-	if err != nil {
-		return nil, fmt.Errorf("list the services: %w", err)
-	}
-	var services []Service
-	for _, u := range list {
-		fragment, err := conn.GetUnitPropertyContext(ctx, u.Name, "FragmentPath")
+// Services lists the services that run and whose unit files or drop-ins contain word.
+// One that goes away meanwhile is left out.
+func (Units) Services(ctx context.Context, word string) (services []Service, err error) {
+	err = connected(ctx, func(conn *dbus.Conn) error {
+		list, err := conn.ListUnitsByPatternsContext(ctx, []string{"active", "activating", "reloading"}, []string{"*.service"})
 		if err != nil {
-			continue
+			return fmt.Errorf("list the services: %w", err)
 		}
-		dropIns, err := conn.GetUnitPropertyContext(ctx, u.Name, "DropInPaths")
-		if err != nil {
-			continue
+		names := make([]string, len(list))
+		for i, u := range list {
+			names[i] = u.Name
 		}
-		s := Service{Name: u.Name}
-		if path, _ := fragment.Value.Value().(string); path != "" {
-			s.Files = append(s.Files, path)
+		if names, err = mentioning(ctx, conn, word, names); err != nil {
+			return err
 		}
-		paths, _ := dropIns.Value.Value().([]string)
-		s.Files = append(s.Files, paths...)
-		services = append(services, s)
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("list the services: %w", err)
-	}
-	return services, nil
+		for _, name := range names {
+			fragment, err := conn.GetUnitPropertyContext(ctx, name, "FragmentPath")
+			if err != nil {
+				continue
+			}
+			dropIns, err := conn.GetUnitPropertyContext(ctx, name, "DropInPaths")
+			if err != nil {
+				continue
+			}
+			s := Service{Name: name}
+			if path, _ := fragment.Value.Value().(string); path != "" {
+				s.Files = append(s.Files, path)
+			}
+			paths, _ := dropIns.Value.Value().([]string)
+			s.Files = append(s.Files, paths...)
+			services = append(services, s)
+		}
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("list the services: %w", err)
+		}
+		return nil
+	})
+	return services, err
 }
