@@ -35,6 +35,9 @@ type adoption struct {
 	skipped map[string]int
 	// directories are the paths that may come packed, by unit.
 	directories map[string][]string
+	// late are the units whose store is taken over when they have stopped, since
+	// PID 1 keeps it and they may still change it.
+	late []string
 }
 
 func (a *adoption) close() {
@@ -90,7 +93,8 @@ func (c *Coordinator) stores(ctx context.Context, declared map[string]*declarati
 	return stores, without, nil
 }
 
-// adopt takes over what is in the fd stores, when everybody is ready.
+// adopt takes over what is in the fd stores, when everybody is ready; but for those
+// that PID 1 keeps while their unit is stopped, which come then.
 //
 // Killed meanwhile: the copies go with luod, and PID 1 has the originals.
 func (c *Coordinator) adopt(u *update) error {
@@ -98,28 +102,70 @@ func (c *Coordinator) adopt(u *update) error {
 	if err != nil {
 		return err
 	}
-	a := &adoption{
-		caller: fmt.Sprintf("luod-adopt-%d.service", u.generation), units: map[string]bool{},
-		files: map[string][]*vault.File{}, skipped: map[string]int{}, directories: map[string][]string{},
+	a := &adoption{files: map[string][]*vault.File{}, skipped: map[string]int{}, units: map[string]bool{}, directories: map[string][]string{}}
+	for _, unit := range slices.Sorted(maps.Keys(stores)) {
+		if stores[unit].Kept {
+			a.late = append(a.late, unit)
+			delete(stores, unit)
+		}
 	}
+	if err := c.inside(u, func() error { u.adoption, u.without = a, without; return nil }); err != nil {
+		return err
+	}
+	return c.takeOver(u, stores, "luod-adopt")
+}
+
+// adoptLate takes over the stores of those that were stopped for it.
+func (c *Coordinator) adoptLate(u *update) error {
+	late := map[string]*declaration.Declaration{}
+	for _, unit := range u.adoption.late {
+		late[unit] = u.declared[unit]
+	}
+	stores, without, err := c.stores(u.ctx, late, u.options)
+	if err != nil {
+		return err
+	}
+	if err := c.inside(u, func() error {
+		u.without = slices.DeleteFunc(u.without, func(l manifest.LeftBehind) bool { return late[l.Unit] != nil })
+		u.without = append(u.without, without...)
+		return nil
+	}); err != nil {
+		return err
+	}
+	return c.takeOver(u, stores, "luod-adopt-late")
+}
+
+// takeOver has the memfds in stores copied by a program that runs as a unit of name.
+func (c *Coordinator) takeOver(u *update, stores map[string]pid1.Store, name string) error {
 	argv := []string{adoptProgram}
 	for _, unit := range slices.Sorted(maps.Keys(stores)) {
 		if slices.ContainsFunc(stores[unit].Entries, fdstore.IsMemfd) {
-			a.units[unit] = true
 			argv = append(argv, unit)
 		}
 	}
-	if err := c.inside(u, func() error { u.adoption, u.without = a, without; return nil }); err != nil || len(a.units) == 0 {
+	units := argv[1:]
+	if len(units) == 0 {
+		return nil
+	}
+	caller := fmt.Sprintf("%s-%d.service", name, u.generation)
+	a := u.adoption
+	if err := c.inside(u, func() error {
+		a.caller = caller
+		for _, unit := range units {
+			a.units[unit] = true
+		}
+		return nil
+	}); err != nil {
 		return err
 	}
-	err = c.Units.Run(u.ctx, pid1.Program{
-		Unit: a.caller, Description: fmt.Sprintf("Take Over File Descriptor Stores for Live Update %d", u.generation), Argv: argv, Timeout: adoptTimeout,
+	err := c.Units.Run(u.ctx, pid1.Program{
+		Unit: caller, Description: fmt.Sprintf("Take Over File Descriptor Stores for Live Update %d", u.generation), Argv: argv, Timeout: adoptTimeout,
 	})
 	if err != nil {
 		return fault("AdoptFailed", "take over the fd stores: %w", err)
 	}
 	return c.inside(u, func() error {
-		for unit := range a.units {
+		for _, unit := range units {
 			want := 0
 			for _, e := range stores[unit].Entries {
 				if e.Memfd {

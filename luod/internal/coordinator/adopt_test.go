@@ -218,3 +218,90 @@ func TestOnlyTheProgramMayHandStoresOver(t *testing.T) {
 		t.Error("a service may use luod's names")
 	}
 }
+
+// What PID 1 keeps for a stopped unit is taken when it has stopped, with what the
+// unit stored at the very end.
+func TestWhatAUnitStoresWhileItStopsComesAlong(t *testing.T) {
+	kept := func(w *world) {
+		w.declare(a, "Preserve=fdstore\n")
+		w.keeps(a, 2)
+		s := w.stores[a]
+		s.Kept = true
+		w.stores[a] = s
+		w.active = []string{a, d}
+		good := w.adopting
+		w.adopting = func(caller string, units []string) error {
+			if slices.Contains(w.active, a) {
+				return errors.New("it runs still")
+			}
+			return good(caller, units)
+		}
+	}
+	for _, fast := range []bool{false, true} {
+		w := newWorld(t)
+		kept(w)
+		w.load()
+		if _, err := w.c.LiveUpdate(ctx, Options{Fast: fast}); err != nil {
+			t.Fatal(err)
+		}
+		w.until(Committed)
+		if !slices.Equal(slices.Compact(w.halted), []string{a}) {
+			t.Errorf("stopped %q", w.halted)
+		}
+		w.reboot()
+		if got := w.names(a); !slices.Equal(got, []string{"store:0:stored", "store:1:stored"}) {
+			t.Fatalf("got %q", got)
+		}
+	}
+	for name, spoil := range map[string]func(w *world){
+		"it stores a socket at the end": func(w *world) {
+			s := w.stores[a]
+			s.Entries = append(slices.Clone(s.Entries), fdstore.Stored{Name: "listen", Path: "socket:[7]"})
+			w.stopped = func() { w.stores = map[string]pid1.Store{a: s} }
+		},
+		"it does not stop": func(w *world) { w.stopErr = errors.New("it hangs") },
+		"the jump fails":   func(w *world) { w.jumpErr = errors.New("no") },
+		"luod is killed with the unit stopped": func(w *world) {
+			w.adopting = func(string, []string) error {
+				w.kill()
+				w.start()
+				return errors.New("luod is gone")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			kept(w)
+			spoil(w)
+			w.load()
+			if _, err := w.c.LiveUpdate(ctx, Options{}); err == nil {
+				t.Fatal("it went through")
+			}
+			w.until(Idle)
+			w.runsAgain(a, d)
+			if got := w.names(a); len(got) != 0 {
+				t.Errorf("PID 1 has its store, and luod %q", got)
+			}
+			if out := w.kernel.Outgoing(); len(out) != 0 {
+				t.Errorf("still preserved: %v", out)
+			}
+		})
+	}
+}
+
+// A fast jump stops those whose store was taken over, too: they shall not be cut off
+// in the middle of a write.
+func TestAFastJumpStopsWhoseStoreComesAlong(t *testing.T) {
+	w := newWorld(t)
+	w.declare(a, "Preserve=fdstore\n")
+	w.keeps(a, 1)
+	w.active = []string{a, d}
+	w.load()
+	if _, err := w.c.LiveUpdate(ctx, Options{Fast: true}); err != nil {
+		t.Fatal(err)
+	}
+	w.until(Committed)
+	if !slices.Equal(w.halted, []string{a}) {
+		t.Errorf("stopped %q", w.halted)
+	}
+}

@@ -61,6 +61,7 @@ type world struct {
 	active   []string // what runs
 	stopErr  error
 	halted   []string // what was stopped
+	stopped  func()   // what happens then
 	hooks    bool
 	stores   map[string]pid1.Store
 	adopting func(caller string, units []string) error
@@ -127,6 +128,9 @@ func (w *world) Stop(_ context.Context, units []string) error {
 	defer w.mu.Unlock()
 	w.halted = append(w.halted, units...)
 	w.active = slices.DeleteFunc(w.active, func(u string) bool { return slices.Contains(units, u) })
+	if w.stopped != nil {
+		w.stopped()
+	}
 	return w.stopErr
 }
 

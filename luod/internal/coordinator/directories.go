@@ -11,41 +11,43 @@ import (
 	"github.com/liveupdate/luod/luod/wire"
 )
 
-// directories stops the units whose directories come along (Directories=), when
-// everybody is ready, and has the directories packed. What PID 1 kept for these
-// units goes when they stop, so the vault takes it first.
+// stopFirst stops the units whose directories come along (Directories=), and those
+// whose fd store PID 1 keeps while they are stopped, when everybody is ready, and
+// takes what is there then. What PID 1 drops when the others stop, the vault takes
+// first.
 //
 // Killed before the units are stopped: the vault has more than it needs, and a start
-// of the unit gets it. Killed after: the next start of luod starts them again, and
-// the directories are where they were.
-func (c *Coordinator) directories(u *update) error {
+// of the unit gets it. Killed after: the next start of luod starts them again, PID 1
+// has the stores, and the directories are where they were.
+func (c *Coordinator) stopFirst(u *update) error {
 	concerned := map[string][]string{}
 	for unit, d := range u.declared {
 		if len(d.Directories) > 0 {
 			concerned[unit] = d.Directories
 		}
 	}
-	if len(concerned) == 0 {
+	units := slices.Sorted(maps.Keys(concerned))
+	for _, unit := range u.adoption.late {
+		if concerned[unit] == nil {
+			units = append(units, unit)
+		}
+	}
+	if len(units) == 0 {
 		return nil
 	}
-	units := slices.Sorted(maps.Keys(concerned))
 	ctx, cancel := context.WithTimeout(u.ctx, c.Settings.StopTimeout)
 	defer cancel()
 	before, err := c.Units.Active(ctx)
 	if err != nil {
 		return fault("NoManager", "find out what runs: %w", err)
 	}
-	caller := fmt.Sprintf("luod-adopt-directories-%d.service", u.generation)
 	if err := c.inside(u, func() error {
-		a := u.adoption
-		a.caller, a.directories = caller, concerned
 		for _, unit := range units {
-			a.units[unit] = true
-			if err := c.hold(unit, a); err != nil {
+			if err := c.hold(unit, u.adoption); err != nil {
 				return err
 			}
-			u.halted = append(u.halted, unit)
 		}
+		u.halted = append(u.halted, units...)
 		c.rec.Stopped = slices.Compact(slices.Sorted(slices.Values(slices.Concat(before, units))))
 		if err := c.save(); err != nil {
 			c.rec.Stopped = nil
@@ -56,10 +58,32 @@ func (c *Coordinator) directories(u *update) error {
 		return err
 	}
 	if err := c.Units.Stop(ctx, units); err != nil {
-		return fault("StopFailed", "stop the services whose directories come along: %w", err)
+		return fault("StopFailed", "stop the services whose directories or fd stores come along: %w", err)
+	}
+	if err := c.adoptLate(u); err != nil {
+		return err
+	}
+	return c.packDirectories(u, concerned)
+}
+
+// packDirectories has the directories of units that have stopped packed.
+func (c *Coordinator) packDirectories(u *update, concerned map[string][]string) error {
+	if len(concerned) == 0 {
+		return nil
+	}
+	caller := fmt.Sprintf("luod-adopt-directories-%d.service", u.generation)
+	if err := c.inside(u, func() error {
+		a := u.adoption
+		a.caller, a.directories = caller, concerned
+		for unit := range concerned {
+			a.units[unit] = true
+		}
+		return nil
+	}); err != nil {
+		return err
 	}
 	argv := []string{adoptProgram, "--directories"}
-	for _, unit := range units {
+	for _, unit := range slices.Sorted(maps.Keys(concerned)) {
 		for _, path := range concerned[unit] {
 			argv = append(argv, unit+"="+path)
 		}
@@ -71,8 +95,8 @@ func (c *Coordinator) directories(u *update) error {
 	}
 	return c.inside(u, func() error {
 		u.adoption.caller = ""
-		for _, unit := range units {
-			for _, path := range concerned[unit] {
+		for unit, paths := range concerned {
+			for _, path := range paths {
 				if !slices.Contains(u.adoptedNames(unit), wire.DirectoryName(path)) {
 					return fault("AdoptFailed", "pack the directory %s of %s: it did not come", path, unit)
 				}

@@ -12,7 +12,7 @@ import (
 )
 
 // halt stops those that have something at stake before a fast jump: who
-// registered, was asked, or handed something over. The others run until the
+// registered, was asked, or handed something over, and whose fd store comes along. The others run until the
 // kernel jumps.
 //
 // Killed meanwhile: the record says what ran before, and the next start starts
@@ -50,7 +50,7 @@ func (c *Coordinator) halt(u *update, result *packer.Packed) error {
 }
 
 func (c *Coordinator) concerned(u *update) []string {
-	units := slices.Concat(c.vault.Units(), c.sessionUnits(), slices.Collect(maps.Keys(c.rec.Registered)), slices.Collect(maps.Keys(u.members)))
+	units := slices.Concat(c.vault.Units(), c.sessionUnits(), slices.Collect(maps.Keys(c.rec.Registered)), slices.Collect(maps.Keys(u.members)), slices.Collect(maps.Keys(u.adoption.units)))
 	slices.Sort(units)
 	return slices.Compact(units)
 }

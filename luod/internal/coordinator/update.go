@@ -84,7 +84,8 @@ type update struct {
 	// adoption is what PID 1 kept for units, and without what of it stays behind.
 	adoption *adoption
 	without  []manifest.LeftBehind
-	// halted are those that were stopped already, so that their directories keep.
+	// halted are those that were stopped already, so that their directories and fd
+	// stores keep.
 	halted []string
 	// stopTimer stops the wait for the next deadline.
 	stopTimer func() bool
@@ -224,7 +225,7 @@ func (c *Coordinator) advance(u *update) error {
 	if err := c.adopt(u); err != nil {
 		return err
 	}
-	if err := c.directories(u); err != nil {
+	if err := c.stopFirst(u); err != nil {
 		return err
 	}
 	var cargo packer.Cargo

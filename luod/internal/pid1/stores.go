@@ -16,6 +16,9 @@ type Store struct {
 	// Native says that PID 1 carries it over a kexec itself: systemd 261 and newer,
 	// with FileDescriptorStorePreserve=.
 	Native bool
+	// Kept says that PID 1 keeps it while the unit is stopped
+	// (FileDescriptorStorePreserve=yes), so that what the unit stores then counts.
+	Kept bool
 }
 
 // Stores returns what is in the fd stores of units; those with an empty one are
@@ -42,7 +45,14 @@ func (Units) Stores(ctx context.Context, units []string) (map[string]Store, erro
 			}
 			full = append(full, unit)
 			how, err := conn.GetServicePropertyContext(ctx, unit, "FileDescriptorStorePreserve")
-			stores[unit] = Store{Native: carries && err == nil && slices.Contains([]any{"yes", "on-success"}, how.Value.Value())}
+			if err != nil {
+				stores[unit] = Store{} // systemd 253 and older
+				continue
+			}
+			stores[unit] = Store{
+				Native: carries && slices.Contains([]any{"yes", "on-success"}, how.Value.Value()),
+				Kept:   how.Value.Value() == "yes",
+			}
 		}
 		entries, err := fdstore.Dump(ctx, full...)
 		if err != nil {
