@@ -42,6 +42,7 @@ type unitFacts struct {
 type participation struct {
 	preserve, timeout, onFailure, verify string
 	after, before, memfds, directories   []string
+	aliases                              []string
 	early                                bool
 }
 
@@ -83,6 +84,7 @@ func enableCommand(o *options) *cobra.Command {
 	f.StringVar(&p.verify, "verify", "", "compare checksums of what is sealed against writing: `none` or sha256")
 	f.StringSliceVar(&p.after, "after", nil, "prepare it after these `UNITS`")
 	f.StringSliceVar(&p.before, "before", nil, "prepare it before these `UNITS`")
+	f.StringSliceVar(&p.aliases, "alias", nil, "give it what luod has of these `UNITS`, which it was called before")
 	f.StringArrayVar(&p.memfds, "memfd", nil, "with fdstore: make a memfd `NAME:SIZE` unless it came through an update")
 	f.StringArrayVar(&p.directories, "directory", nil, "with fdstore: bring this `DIRECTORY` of a tmpfs along, such as /run/foo")
 	f.BoolVar(&p.early, "early", false, "start it before everything else after an update")
@@ -243,7 +245,7 @@ func (p participation) dropIn(unit string, facts unitFacts) (string, error) {
 	b.WriteString("\n[X-LiveUpdate]\n")
 	for _, line := range [][2]string{
 		{"Preserve", p.preserve}, {"TimeoutSec", p.timeout}, {"OnFailure", p.onFailure}, {"Verify", p.verify},
-		{"Directories", strings.Join(p.directories, " ")}, {"After", strings.Join(p.after, " ")}, {"Before", strings.Join(p.before, " ")},
+		{"Directories", strings.Join(p.directories, " ")}, {"Aliases", strings.Join(p.aliases, " ")}, {"After", strings.Join(p.after, " ")}, {"Before", strings.Join(p.before, " ")},
 	} {
 		if line[1] != "" {
 			fmt.Fprintf(&b, "%s=%s\n", line[0], line[1])

@@ -40,6 +40,9 @@ type Declaration struct {
 	// Verify has the SHA-256 of what is sealed against writing compared
 	// (Verify=sha256).
 	Verify bool
+	// Aliases are what the unit was called before: what luod has of a unit of that
+	// name which is no longer there is this one's (Aliases=).
+	Aliases []string
 	// After and Before name units that are prepared earlier or later.
 	After, Before []string
 }
@@ -172,6 +175,8 @@ func (d *Declaration) set(name, key, value string) (known bool, err error) {
 			return true, errors.New("it is none or sha256")
 		}
 		d.Verify = value == "sha256"
+	case "Aliases":
+		d.Aliases, err = list(name, d.Aliases, value)
 	case "After":
 		d.After, err = list(name, d.After, value)
 	case "Before":
@@ -192,7 +197,7 @@ func list(name string, have []string, value string) ([]string, error) {
 		case !ValidUnit(one):
 			return have, fmt.Errorf("%q is no name of a service", one)
 		case one == name:
-			return have, errors.New("a unit can't come before or after itself")
+			return have, errors.New("that is the unit itself")
 		case !slices.Contains(have, one):
 			have = append(have, one)
 		}

@@ -32,6 +32,8 @@ func TestParse(t *testing.T) {
 			&Declaration{Answers: true, Timeout: 500 * time.Millisecond, After: []string{"b.service", "c.service"}}},
 		"directories": {[]string{"[X-LiveUpdate]\nDirectories=/run/a /run/b\n", "[X-LiveUpdate]\nDirectories=/run/a /dev/shm/c\n"},
 			&Declaration{Directories: []string{"/run/a", "/run/b", "/dev/shm/c"}}},
+		"aliases": {[]string{"[X-LiveUpdate]\nAliases=b.service\n", "[X-LiveUpdate]\nAliases=c@1.service b.service\n"},
+			&Declaration{Aliases: []string{"b.service", "c@1.service"}}},
 		"comments and long lines": {[]string{"[X-LiveUpdate]\n# Preserve=nonsense\nAfter=b.service \\\n  c.service\n; x\nTimeoutSec=2\n"},
 			&Declaration{Timeout: 2 * time.Second, After: []string{"b.service", "c.service"}}},
 	} {
@@ -56,6 +58,7 @@ func TestWhatIsWrongIsSaidWithItsLine(t *testing.T) {
 		"[Service]\nAfter=x\n[X-LiveUpdate]\n# x\nBefore=a.service\n":     "/f1:5: ",
 		"[X-LiveUpdate]\nDirectories=run/x\n":                             "/f1:2: ",
 		"[X-LiveUpdate]\nDirectories=/run/x/../y\n":                       "/f1:2: ",
+		"[X-LiveUpdate]\nAliases=a.service\n":                           "/f1:2: ",
 		"[X-LiveUpdate]\nDirectories=/\n":                                 "/f1:2: ",
 		"[X-LiveUpdate]\nAfter=b.target\n":                                "/f1:2: ",
 	} {

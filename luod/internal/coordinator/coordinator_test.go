@@ -79,6 +79,15 @@ func (w *world) Services(context.Context, string) ([]pid1.Service, error) {
 	return list, nil
 }
 
+// Known knows those with a unit file, the others not.
+func (w *world) Known(_ context.Context, unit string) (pid1.Known, error) {
+	k := pid1.Known{Service: pid1.Service{Name: unit}}
+	if path := w.units[unit]; path != "" {
+		k.Files, k.Loaded, k.Names = []string{path}, true, []string{unit}
+	}
+	return k, nil
+}
+
 // Look tells of running, and of everybody else that it has always run.
 func (w *world) Look(_ context.Context, units []string) (map[string]pid1.Running, error) {
 	running := map[string]pid1.Running{}

@@ -76,6 +76,9 @@ type Fetch struct {
 // there are none. The unit keeps them preserved. Call Fetched once the unit has
 // them.
 func (c *Coordinator) Retrieve(ctx context.Context, unit string, names []string) (Fetch, error) {
+	if err := c.claim(ctx, unit); err != nil {
+		return Fetch{}, err
+	}
 	return do(ctx, c, func() (Fetch, error) {
 		files, err := c.vault.Select(unit, names)
 		if err != nil {
@@ -147,6 +150,11 @@ func (c *Coordinator) fetched(unit string, names []string) {
 	}
 	c.finish(unit, a)
 	c.rec.Fetched = append(c.rec.Fetched, unit)
+	for before, now := range c.rec.Renamed {
+		if now == unit {
+			c.rec.Fetched = append(c.rec.Fetched, before)
+		}
+	}
 	c.mark("fetched "+unit, c.Clock.Now())
 	c.Log.Info("the unit has everything that came through the live update", "unit", unit)
 	if c.allFetched() {

@@ -19,6 +19,8 @@ import (
 type Units interface {
 	// Services lists those that run and whose unit files contain word, with these.
 	Services(ctx context.Context, word string) ([]pid1.Service, error)
+	// Known tells of a unit, which may not exist.
+	Known(ctx context.Context, unit string) (pid1.Known, error)
 	// Look tells of each of these whether it runs.
 	Look(ctx context.Context, units []string) (map[string]pid1.Running, error)
 	// Stores tells what is in their fd stores.

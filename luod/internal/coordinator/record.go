@@ -26,10 +26,14 @@ type record struct {
 	Fetched    []string `json:"fetched"`
 	// Released are files that units gave up before they had fetched all, by unit:
 	// they are still in their sessions and must not come back from there.
-	Released  map[string][]string `json:"released,omitempty"`
-	Lost      []restorer.Loss     `json:"lost"`
-	TimeLine  []manifest.Mark     `json:"timeLine"`
-	LastError string              `json:"lastError"`
+	Released map[string][]string `json:"released,omitempty"`
+	// Renamed says what units of the manifest are called now, and Moving whose files
+	// are on their way from one to another.
+	Renamed   map[string]string `json:"renamed,omitempty"`
+	Moving    map[string]string `json:"moving,omitempty"`
+	Lost      []restorer.Loss   `json:"lost"`
+	TimeLine  []manifest.Mark   `json:"timeLine"`
+	LastError string            `json:"lastError"`
 	// Registered are the services that take part, and Asked those that were told
 	// of the update under way; nil means that nobody was told anything.
 	Registered map[string]Registration `json:"registered,omitempty"`

@@ -86,6 +86,7 @@ func Start(ctx context.Context, config Config, entries []fdstore.Entry) (*Coordi
 	}
 	if old != nil {
 		c.reclaim(delegated)
+		c.reunite()
 	} else {
 		maps.Copy(incoming, delegated) // PID 1 carried them
 	}
@@ -217,10 +218,10 @@ func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session,
 		return
 	}
 	have := func(unit, name string) bool {
-		if again && len(c.rec.TimeLine) > 0 && slices.Contains(c.rec.Fetched, unit) || slices.Contains(c.rec.Released[unit], name) {
+		if again && len(c.rec.TimeLine) > 0 && slices.Contains(c.rec.Fetched, unit) || c.released(unit, name) {
 			return true
 		}
-		files, err := c.vault.Select(unit, []string{name})
+		files, err := c.vault.Select(c.called(unit), []string{name})
 		return err == nil && len(files) == 1
 	}
 	// A record that tells of a restored handover tells of all delegated sessions.
@@ -251,7 +252,11 @@ func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session,
 		c.mark("luod started", started)
 	}
 	c.rec.Phase = Restoring
+	for i := range r.Files {
+		r.Files[i].Unit = c.called(r.Files[i].Unit)
+	}
 	for _, l := range r.Lost {
+		l.Unit = c.called(l.Unit)
 		if c.lost(l.Unit, l.Name) {
 			continue // known since before luod was restarted
 		}
@@ -264,23 +269,27 @@ func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session,
 		if slices.Contains(c.rec.Fetched, u.Name) {
 			continue
 		}
-		a := &arrival{sessions: map[string]*luo.Session{}, names: map[string]bool{}}
+		unit := c.called(u.Name)
+		a := c.incoming[unit]
+		if a == nil {
+			a = &arrival{sessions: map[string]*luo.Session{}, names: map[string]bool{}}
+		}
 		for _, f := range u.Files {
 			s := r.Sessions[f.Session]
 			if s != nil {
 				a.sessions[f.Session] = s
 			}
-			if slices.Contains(c.rec.Released[u.Name], f.Name) {
+			if c.released(u.Name, f.Name) {
 				continue
 			}
 			// One that came back otherwise than it went stays in its session,
 			// which therefore is never finished.
-			if have(u.Name, f.Name) || s != nil && c.lost(u.Name, f.Name) {
+			if have(u.Name, f.Name) || s != nil && c.lost(unit, f.Name) {
 				a.names[f.Name] = true
 			}
 		}
 		if len(a.names) > 0 {
-			c.incoming[u.Name] = a
+			c.incoming[unit] = a
 		}
 	}
 	if !again {
@@ -292,6 +301,11 @@ func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session,
 	if c.allFetched() {
 		c.arrived()
 	}
+}
+
+// released says whether a file of a unit of the manifest was given up.
+func (c *Coordinator) released(unit, name string) bool {
+	return slices.Contains(c.rec.Released[unit], name) || slices.Contains(c.rec.Released[c.called(unit)], name)
 }
 
 func (c *Coordinator) lost(unit, name string) bool {

@@ -31,21 +31,9 @@ func (Units) Services(ctx context.Context, word string) (services []Service, err
 			return err
 		}
 		for _, name := range names {
-			fragment, err := conn.GetUnitPropertyContext(ctx, name, "FragmentPath")
-			if err != nil {
-				continue
+			if s, err := filesOf(ctx, conn, name); err == nil {
+				services = append(services, s)
 			}
-			dropIns, err := conn.GetUnitPropertyContext(ctx, name, "DropInPaths")
-			if err != nil {
-				continue
-			}
-			s := Service{Name: name}
-			if path, _ := fragment.Value.Value().(string); path != "" {
-				s.Files = append(s.Files, path)
-			}
-			paths, _ := dropIns.Value.Value().([]string)
-			s.Files = append(s.Files, paths...)
-			services = append(services, s)
 		}
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("list the services: %w", err)
@@ -53,4 +41,55 @@ func (Units) Services(ctx context.Context, word string) (services []Service, err
 		return nil
 	})
 	return services, err
+}
+
+func filesOf(ctx context.Context, conn *dbus.Conn, unit string) (Service, error) {
+	s := Service{Name: unit}
+	fragment, err := conn.GetUnitPropertyContext(ctx, unit, "FragmentPath")
+	if err != nil {
+		return s, fmt.Errorf("ask PID 1 for the unit file of %s: %w", unit, err)
+	}
+	dropIns, err := conn.GetUnitPropertyContext(ctx, unit, "DropInPaths")
+	if err != nil {
+		return s, fmt.Errorf("ask PID 1 for the drop-ins of %s: %w", unit, err)
+	}
+	if path, _ := fragment.Value.Value().(string); path != "" {
+		s.Files = append(s.Files, path)
+	}
+	paths, _ := dropIns.Value.Value().([]string)
+	s.Files = append(s.Files, paths...)
+	return s, nil
+}
+
+// Known is a unit as PID 1 knows it; Name is the one by which it is known.
+type Known struct {
+	Service
+	// Loaded says that there is such a unit.
+	Loaded bool
+	// Names are all its names.
+	Names []string
+}
+
+// Known tells of a unit, which may not exist.
+func (Units) Known(ctx context.Context, unit string) (known Known, err error) {
+	err = connected(ctx, func(conn *dbus.Conn) error {
+		list, err := conn.ListUnitsByNamesContext(ctx, []string{unit})
+		if err != nil || len(list) != 1 {
+			return fmt.Errorf("ask PID 1 about %s: it tells of %d units: %w", unit, len(list), err)
+		}
+		known.Name, known.Loaded = list[0].Name, list[0].LoadState == "loaded"
+		if !known.Loaded {
+			return nil
+		}
+		if known.Service, err = filesOf(ctx, conn, known.Name); err != nil {
+			return err
+		}
+		names, err := conn.GetUnitPropertyContext(ctx, known.Name, "Names")
+		if err != nil {
+			return fmt.Errorf("ask PID 1 for the names of %s: %w", unit, err)
+		}
+		known.Names, _ = names.Value.Value().([]string)
+		return nil
+	})
+	return known, err
 }

@@ -209,6 +209,45 @@ func (v *Vault) Remove(ctx context.Context, unit string, names []string) error {
 	return nil
 }
 
+// Move gives all files of one unit to another that has none of their names. They are
+// written to the other's bundle before they are dropped from the one's.
+//
+// Killed in between: they are in both, and the next start's Move finds those that the
+// other has already, and drops them.
+func (v *Vault) Move(ctx context.Context, from, to string) error {
+	h := v.units[from]
+	var moved []*File
+	for _, f := range h.files {
+		if v.find(to, f.Name) == nil {
+			moved = append(moved, &File{Unit: to, Name: f.Name, Serial: f.Serial, F: f.F, inode: f.inode})
+		}
+	}
+	if len(moved) > 0 {
+		if err := v.save(ctx, to, moved); err != nil {
+			return err
+		}
+	}
+	if h.writer != nil {
+		h.writer.Close()
+	}
+	var failed []error
+	for _, name := range h.entries {
+		failed = append(failed, v.store.Remove(name))
+	}
+	delete(v.units, from)
+	for _, f := range h.files {
+		delete(v.names, key{from, f.Name})
+		if has := v.find(to, f.Name); has != nil {
+			v.inodes[has.inode] = has
+			f.F.Close()
+		}
+	}
+	for _, f := range moved {
+		v.put(f)
+	}
+	return errors.Join(failed...)
+}
+
 // save puts files into the unit's bundle, opening new ones as they fill up, and
 // returns when PID 1 has taken every new one: a message that PID 1 reads after
 // its sender died is dropped, since it can't tell whose it was.

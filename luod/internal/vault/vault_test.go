@@ -199,3 +199,53 @@ func TestAFailingStorePromisesNothing(t *testing.T) {
 		t.Fatalf("after a failed removal a.service has %v", got)
 	}
 }
+
+func TestMovedFilesAreTheOthersAlsoAfterAKill(t *testing.T) {
+	memfd(t, 0).Close()
+	before := openFDs(t)
+	ctx, store := context.Background(), fakestore.New()
+	limits := Limits{Files: 100, Bytes: 1 << 60}
+	v := New(store, limits)
+	if err := v.Add(ctx, "old.service", []string{"a", "b"}, []*os.File{memfd(t, 0), memfd(t, 0)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Add(ctx, "other.service", []string{"a"}, []*os.File{memfd(t, 0)}); err != nil {
+		t.Fatal(err)
+	}
+	check := func() {
+		t.Helper()
+		if got := names(v, "new.service"); !slices.Equal(got, []string{"a", "b"}) {
+			t.Fatalf("the new has %q", got)
+		}
+		if got := v.Units(); !slices.Equal(got, []string{"new.service", "other.service"}) {
+			t.Fatalf("units are %q", got)
+		}
+	}
+	// The kill comes after the other's bundle was written: both are in the store.
+	full := store.Listen()
+	if err := v.Move(ctx, "old.service", "new.service"); err != nil {
+		t.Fatal(err)
+	}
+	check()
+	v.Close()
+	v = New(store, limits)
+	if err := v.Adopt(append(full, store.Listen()...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Move(ctx, "old.service", "new.service"); err != nil {
+		t.Fatal(err)
+	}
+	check()
+	f := v.Files("new.service")[0].F
+	if !v.Holds(f) {
+		t.Error("a moved file is not known any more")
+	}
+	if err := v.Remove(ctx, "new.service", nil); err != nil {
+		t.Fatal(err)
+	}
+	v.Close()
+	store.Close()
+	if after := openFDs(t); after != before {
+		t.Errorf("%d file descriptors before, %d after", before, after)
+	}
+}

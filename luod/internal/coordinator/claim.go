@@ -1,0 +1,122 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/liveupdate/luod/luod/declaration"
+)
+
+// called is what a unit of the manifest is called now.
+func (c *Coordinator) called(unit string) string {
+	if now := c.rec.Renamed[unit]; now != "" {
+		return now
+	}
+	return unit
+}
+
+// claim gives unit what luod has of those that it was called before: systemd's other
+// names for it, and Aliases= of its unit file. A unit that is still there keeps its
+// own, whoever claims it. It works outside of the coordinator's goroutine, and asks
+// nobody unless unit has nothing here and somebody else has.
+func (c *Coordinator) claim(ctx context.Context, unit string) error {
+	others, err := do(ctx, c, func() ([]string, error) { return c.owners(), nil })
+	if err != nil || len(others) == 0 || slices.Contains(others, unit) {
+		return err
+	}
+	ask, cancel := context.WithTimeout(ctx, briefly)
+	defer cancel()
+	known, err := c.Units.Known(ask, unit)
+	if err != nil {
+		return fault("NoManager", "find out what %s was called before: %w", unit, err)
+	}
+	files, err := read(known.Service)
+	if err != nil {
+		return err
+	}
+	d, _, err := declaration.Parse(unit, files)
+	if err != nil {
+		return fault("BadDeclaration", "%w", err)
+	}
+	names := known.Names
+	if d != nil {
+		names = slices.Concat(names, d.Aliases)
+	}
+	for _, old := range names {
+		if !slices.Contains(others, old) {
+			continue
+		}
+		is, err := c.Units.Known(ask, old)
+		if err != nil {
+			return fault("NoManager", "find out whether %s is still there: %w", old, err)
+		}
+		if is.Loaded && is.Name != unit {
+			c.Log.Warn("a unit claims what belongs to another that is still there", "unit", unit, "other", old)
+			continue
+		}
+		if _, err := do(ctx, c, func() (any, error) { return nil, c.rename(old, unit) }); err != nil {
+			return fmt.Errorf("give %s what was %s's: %w", unit, old, err)
+		}
+	}
+	return nil
+}
+
+// owners are the units of which something is here; some may be listed twice.
+func (c *Coordinator) owners() []string {
+	return slices.Concat(c.vault.Units(), slices.Collect(maps.Keys(c.incoming)), c.sessionUnits())
+}
+
+// rename gives everything of old to unit.
+//
+// Killed before the record says so: nothing has changed. Killed after: the next start
+// finds in the record who it belongs to, and moves what was not moved yet.
+func (c *Coordinator) rename(old, unit string) error {
+	if err := c.steady("give a unit what it had under another name"); err != nil {
+		return err
+	}
+	if slices.Contains(c.owners(), unit) {
+		return nil // it has got something meanwhile, which stays its own
+	}
+	was := c.rec
+	c.rec.Renamed = map[string]string{old: unit}
+	for before, now := range was.Renamed {
+		if now == old {
+			now = unit
+		}
+		c.rec.Renamed[before] = now
+	}
+	c.rec.Moving = map[string]string{old: unit}
+	c.rec.Sessions = slices.Clone(was.Sessions)
+	for i, d := range c.rec.Sessions {
+		if d.Unit == old {
+			c.rec.Sessions[i].Unit = unit
+		}
+	}
+	if err := c.save(); err != nil {
+		c.rec = was
+		return err
+	}
+	if err := c.vault.Move(c.brief(), old, unit); err != nil {
+		return err
+	}
+	if from := c.incoming[old]; from != nil {
+		delete(c.incoming, old)
+		c.incoming[unit] = from
+	}
+	c.rec.Moving = nil
+	c.Log.Info("a unit has what it had under another name", "unit", unit, "before", old)
+	return c.save()
+}
+
+// reunite ends the move of a killed luod.
+func (c *Coordinator) reunite() {
+	for old, unit := range c.rec.Moving {
+		if err := c.vault.Move(c.brief(), old, unit); err != nil {
+			c.Log.Error("could not give a unit what it had under another name", "unit", unit, "before", old, "error", err)
+			return
+		}
+	}
+	c.rec.Moving = nil
+}

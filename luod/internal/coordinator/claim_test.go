@@ -1,0 +1,78 @@
+package coordinator
+
+import (
+	"slices"
+	"testing"
+)
+
+const renamed = "renamed.service"
+
+// A unit that was renamed gets what it had under its old name, also when luod is
+// killed meanwhile, and nobody else does.
+func TestARenamedUnitGetsWhatWasItsOwn(t *testing.T) {
+	w := newWorld(t)
+	w.preserve(a, 3)
+	w.preserve(b, 1)
+	w.update()
+	w.reboot()
+	w.expect(Restoring, 1, a, b)
+	// One that says nothing gets nothing, nor one that claims what is there still.
+	w.declare(renamed, "Preserve=fdstore\n")
+	if fetch, err := w.c.Retrieve(ctx, renamed, nil); err != nil || len(fetch.Names) != 0 {
+		t.Fatalf("%q, %v", fetch.Names, err)
+	}
+	w.declare(b, "Preserve=fdstore\n")
+	w.declare(renamed, "Preserve=fdstore\nAliases="+b+"\n")
+	if fetch, err := w.c.Retrieve(ctx, renamed, nil); err != nil || len(fetch.Names) != 0 {
+		t.Fatalf("%q, %v", fetch.Names, err)
+	}
+	w.declare(renamed, "Preserve=fdstore\nAliases="+b+" "+a+"\n")
+	var names []string
+	for range 2 {
+		fetch, err := w.c.Retrieve(ctx, renamed, nil)
+		if err != nil || len(fetch.Names) != 3 {
+			t.Fatalf("%q, %v", fetch.Names, err)
+		}
+		names = fetch.Names
+		fetch.Close()
+		w.expect(Restoring, 1, b, renamed)
+		w.kill()
+		w.start()
+		w.expect(Restoring, 1, b, renamed)
+	}
+	if got := w.names(renamed); !slices.Equal(got, names) || len(w.names(a)) != 0 {
+		t.Fatalf("it has %q, and the old one %q", got, w.names(a))
+	}
+	// Another unit of the old name has nothing to do with it.
+	w.preserve(a, 1)
+	if err := w.c.Fetched(ctx, renamed, names); err != nil {
+		t.Fatal(err)
+	}
+	w.kill()
+	w.start()
+	w.expect(Restoring, 1, b)
+	w.fetch(b, 1)
+	if len(w.names(a)) != 1 || len(w.names(renamed)) != 3 {
+		t.Fatalf("the old one has %q, the renamed %q", w.names(a), w.names(renamed))
+	}
+	w.expect(Idle, 1)
+	w.update()
+	w.reboot()
+	w.expect(Restoring, 2, a, b, renamed)
+}
+
+// A luod that is killed in the middle of the move ends it.
+func TestAMoveThatWasInterruptedIsEnded(t *testing.T) {
+	w := newWorld(t)
+	w.preserve(a, 2)
+	w.declare(renamed, "Aliases="+a+"\n")
+	w.c.rec.Renamed, w.c.rec.Moving = map[string]string{a: renamed}, map[string]string{a: renamed}
+	if err := w.c.rec.write(w.c.Record); err != nil {
+		t.Fatal(err)
+	}
+	w.kill()
+	w.start()
+	if len(w.names(a)) != 0 || len(w.names(renamed)) != 2 {
+		t.Fatalf("the old one has %q, the renamed %q", w.names(a), w.names(renamed))
+	}
+}
