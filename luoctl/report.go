@@ -33,6 +33,7 @@ type reportFile struct {
 	Reason   string `json:"reason,omitempty"`
 	Verified bool   `json:"verified"`
 	Session  bool   `json:"session,omitempty"`
+	Carrier  string `json:"carrier,omitempty"`
 }
 
 func readReport(cmd *cobra.Command, o *options, args []string) (report, error) {
@@ -110,13 +111,18 @@ func printReport(w io.Writer, r report) error {
 		if f.Session {
 			much = "session"
 		}
+		outcome := f.Outcome
+		if f.Carrier != "" {
+			much = "-"
+			outcome += " by " + f.Carrier
+		}
 		if f.Verified {
 			sum = "equal"
 		}
 		if m, is := fetched[f.Unit]; is && len(r.TimeLine) > 0 && f.Outcome == "preserved" {
 			when = fmt.Sprintf("%+.3f s", since(r.TimeLine, m))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", f.Unit, f.Name, much, f.Outcome+because(f.Reason), sum, when)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", f.Unit, f.Name, much, outcome+because(f.Reason), sum, when)
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -14,6 +14,7 @@ func TestReportsAsPeopleReadThem(t *testing.T) {
 		Files: []reportFile{
 			{Unit: "a.service", Name: "table", Size: 1 << 20, Outcome: "preserved", Verified: true},
 			{Unit: "a.service", Name: "own", Outcome: "preserved", Session: true},
+			{Unit: "a.service", Name: "kept", Outcome: "preserved", Carrier: "PID 1"},
 			{Unit: "b<&>.service", Name: "x", Size: 12, Outcome: "lost", Reason: "its SHA-256 is different"},
 		},
 		LeftBehind: []leftBehind{{"c.service", "it did not say Ready within 4s"}},

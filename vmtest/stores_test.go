@@ -1,6 +1,7 @@
 package vmtest
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -50,6 +51,12 @@ func unmodified(t *testing.T, r *rig.Rig) {
 		r.Sh(t, `for i in $(seq 100); do [ "$(luoctl list --json | tr -d ' \n')" = '[]' ] && break; sleep 0.1; done; luoctl list | grep -q '^No file'
 [ "$(systemctl show -P NFileDescriptorStore store-c)$(systemctl show -P NFileDescriptorStore store-python)$(systemctl show -P NFileDescriptorStore store-shell)$(systemctl show -P NFileDescriptorStore store-sandbox)" = 1211 ]`)
 		settled(t, r, uint64(i+1))
+		// What PID 1 carries is accounted for, too.
+		report := r.Sh(t, "luoctl report")
+		native, _ := strconv.Atoi(strings.SplitN(r.Boot.Systemd, ".", 2)[0])
+		if byPID1 := strings.Count(report, "preserved by PID 1"); strings.Contains(report, "lost:") || byPID1 != map[bool]int{true: 1}[native >= 261] {
+			t.Errorf("the report says:\n%s", report)
+		}
 	}
 	// A start that fails costs nothing: the next one gets the memory. PID 1 turns the
 	// order of each store around when it reads its files again, so it does so twice.

@@ -58,7 +58,7 @@ func TestWhatIsWrongIsSaidWithItsLine(t *testing.T) {
 		"[Service]\nAfter=x\n[X-LiveUpdate]\n# x\nBefore=a.service\n":     "/f1:5: ",
 		"[X-LiveUpdate]\nDirectories=run/x\n":                             "/f1:2: ",
 		"[X-LiveUpdate]\nDirectories=/run/x/../y\n":                       "/f1:2: ",
-		"[X-LiveUpdate]\nAliases=a.service\n":                           "/f1:2: ",
+		"[X-LiveUpdate]\nAliases=a.service\n":                             "/f1:2: ",
 		"[X-LiveUpdate]\nDirectories=/\n":                                 "/f1:2: ",
 		"[X-LiveUpdate]\nAfter=b.target\n":                                "/f1:2: ",
 	} {

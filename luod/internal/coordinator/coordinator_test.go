@@ -34,40 +34,41 @@ import (
 
 // world is a machine around a coordinator, with all that outlives a killed luod.
 type world struct {
-	t        *testing.T
-	kernel   *luofake.Kernel
-	store    *fakestore.Store
-	record   string
-	history  string
-	settings settings.Settings
-	asked    []loading.Request
-	asking   func()
-	answer   loading.Answer
-	askError error
-	line     string
-	loaded   bool
-	survive  error
-	jumpErr  error
-	results  chan error
-	jumping  bool
-	c        *Coordinator
-	clock    *fakeClock
-	signals  []Signal
-	running  map[string]pid1.Running
-	units    map[string]string // paths of unit files
-	mu       sync.Mutex        // of what follows
-	locks    []inhibitors.Inhibitor
-	way      pid1.Way
-	active   []string // what runs
-	stopErr  error
-	halted   []string // what was stopped
-	stopped  func()   // what happens then
-	hooks    bool
-	stores   map[string]pid1.Store
-	adopting func(caller string, units []string) error
-	ran      []string // the hooks that were run
-	veto     error
-	walls    []string
+	t         *testing.T
+	kernel    *luofake.Kernel
+	store     *fakestore.Store
+	record    string
+	history   string
+	settings  settings.Settings
+	asked     []loading.Request
+	asking    func()
+	answer    loading.Answer
+	askError  error
+	line      string
+	loaded    bool
+	survive   error
+	jumpErr   error
+	results   chan error
+	jumping   bool
+	c         *Coordinator
+	clock     *fakeClock
+	signals   []Signal
+	running   map[string]pid1.Running
+	units     map[string]string // paths of unit files
+	mu        sync.Mutex        // of what follows
+	locks     []inhibitors.Inhibitor
+	way       pid1.Way
+	active    []string // what runs
+	stopErr   error
+	halted    []string // what was stopped
+	stopped   func()   // what happens then
+	hooks     bool
+	stores    map[string]pid1.Store
+	storesErr error
+	adopting  func(caller string, units []string) error
+	ran       []string // the hooks that were run
+	veto      error
+	walls     []string
 }
 
 // Services are those with a unit file in units.
@@ -116,7 +117,12 @@ func (w *world) Run(_ context.Context, p pid1.Program) error {
 	return nil
 }
 
+var errTest = errors.New("a test wants it")
+
 func (w *world) Stores(_ context.Context, units []string) (map[string]pid1.Store, error) {
+	if w.storesErr != nil {
+		return nil, w.storesErr
+	}
 	stores := map[string]pid1.Store{}
 	for _, unit := range units {
 		if s, is := w.stores[unit]; is {

@@ -43,6 +43,8 @@ type ReportFile struct {
 	Verified bool `json:"verified"`
 	// Session says that it is a whole session of the unit's own.
 	Session bool `json:"session,omitempty"`
+	// Carrier is empty for what luod carried, or "PID 1"; then the size is unknown.
+	Carrier string `json:"carrier,omitempty"`
 }
 
 // compose makes the report of what the restorer found.
@@ -56,6 +58,11 @@ func compose(m *manifest.Manifest, kernel string, lost []restorer.Loss) *Report 
 			r.Files = append(r.Files, ReportFile{Unit: u.Name, Name: s.Name, Outcome: "preserved", Session: true})
 		}
 	}
+	for _, n := range m.Native {
+		for _, name := range n.Names {
+			r.Files = append(r.Files, ReportFile{Unit: n.Unit, Name: name, Outcome: unaccounted, Carrier: byPID1})
+		}
+	}
 	for i, f := range r.Files {
 		if at := slices.IndexFunc(lost, func(l restorer.Loss) bool { return l.Unit == f.Unit && l.Name == f.Name }); at >= 0 {
 			r.Files[i].Outcome, r.Files[i].Reason, r.Files[i].Verified = "lost", lost[at].Reason, false
@@ -67,6 +74,7 @@ func compose(m *manifest.Manifest, kernel string, lost []restorer.Loss) *Report 
 // report adds what the record knows of the last update.
 func (c *Coordinator) report(r *Report) *Report {
 	full := *r
+	full.Files = slices.Clone(r.Files)
 	full.Complete = c.allFetched()
 	full.LeftBehind = append([]manifest.LeftBehind{}, c.rec.LeftBehind...)
 	full.TimeLine = slices.Clone(c.rec.TimeLine)

@@ -108,6 +108,7 @@ func Start(ctx context.Context, config Config, entries []fdstore.Entry) (*Coordi
 			c.settled(unit)
 		}
 	}
+	c.account()
 	go c.run()
 	return c, nil
 }

@@ -84,6 +84,8 @@ type update struct {
 	// adoption is what PID 1 kept for units, and without what of it stays behind.
 	adoption *adoption
 	without  []manifest.LeftBehind
+	// native is what PID 1 carries.
+	native []manifest.Native
 	// halted are those that were stopped already, so that their directories and fd
 	// stores keep.
 	halted []string
@@ -228,6 +230,9 @@ func (c *Coordinator) advance(u *update) error {
 	if err := c.stopFirst(u); err != nil {
 		return err
 	}
+	if u.native, err = c.natives(u); err != nil {
+		return err
+	}
 	var cargo packer.Cargo
 	if err := c.inside(u, func() (err error) { cargo, err = c.begin(u); return err }); err != nil {
 		return err
@@ -293,7 +298,7 @@ func (c *Coordinator) begin(u *update) (packer.Cargo, error) {
 	cargo := packer.Cargo{
 		Verify: u.options.Verify, Now: c.Clock.Now,
 		Manifest: manifest.Manifest{
-			Generation: u.generation, OldKernel: c.Machine.Release, OldBootID: c.Machine.BootID,
+			Generation: u.generation, OldKernel: c.Machine.Release, OldBootID: c.Machine.BootID, Native: u.native,
 		},
 	}
 	for _, s := range u.barrier.Standings() {

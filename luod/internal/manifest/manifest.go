@@ -25,6 +25,14 @@ type Manifest struct {
 	Units      []Unit `json:"units"`
 	// LeftBehind are the services that the update went on without.
 	LeftBehind []LeftBehind `json:"leftBehind,omitempty"`
+	// Native is what PID 1 carries by itself: only to be accounted for.
+	Native []Native `json:"native,omitempty"`
+}
+
+// Native is what is in a unit's fd store, by name; some may have the same.
+type Native struct {
+	Unit  string   `json:"unit"`
+	Names []string `json:"names"`
 }
 
 // LeftBehind is a service that was not ready and may be left out.

@@ -1,0 +1,109 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/liveupdate/luod/luod/internal/manifest"
+	"github.com/liveupdate/luod/luod/internal/restorer"
+)
+
+// byPID1 is the carrier of what PID 1 carries itself.
+const byPID1 = "PID 1"
+
+// unaccounted is the outcome of what PID 1 carries until it was looked for.
+const unaccounted = "unknown"
+
+// natives lists what PID 1 carries by itself of the stores that come along, so that
+// the next kernel's luod can account for it. It works outside of the coordinator's
+// goroutine.
+func (c *Coordinator) natives(u *update) ([]manifest.Native, error) {
+	var units []string
+	for unit, d := range u.declared {
+		if d.Store {
+			units = append(units, unit)
+		}
+	}
+	if len(units) == 0 || u.options.Fast {
+		return nil, nil
+	}
+	slices.Sort(units)
+	ctx, cancel := context.WithTimeout(u.ctx, askTimeout)
+	defer cancel()
+	stores, err := c.Units.Stores(ctx, units)
+	if err != nil {
+		return nil, fault("NoManager", "look into the fd stores that PID 1 carries: %w", err)
+	}
+	var list []manifest.Native
+	for _, unit := range slices.Sorted(maps.Keys(stores)) {
+		if !stores[unit].Native {
+			continue
+		}
+		n := manifest.Native{Unit: unit}
+		for _, e := range stores[unit].Entries {
+			if e.Carried() {
+				n.Names = append(n.Names, e.Name)
+			}
+		}
+		if len(n.Names) > 0 {
+			list = append(list, n)
+		}
+	}
+	return list, nil
+}
+
+// account looks whether PID 1 has brought back what it carried. Units that have
+// started by then may have taken something out of their stores themselves, so it looks
+// at once; PID 1 had everything before it started luod.
+//
+// Killed before it has looked: the report says "unknown", and the next start looks.
+func (c *Coordinator) account() {
+	if c.recent == nil {
+		return
+	}
+	units := map[string]bool{}
+	for _, f := range c.recent.Files {
+		if f.Outcome == unaccounted {
+			units[f.Unit] = true
+		}
+	}
+	if len(units) == 0 {
+		return
+	}
+	c.background.Go(func() {
+		stores, err := c.Units.Stores(c.brief(), slices.Sorted(maps.Keys(units)))
+		_, _ = do(context.Background(), c, func() (any, error) {
+			if err != nil {
+				c.Log.Error("could not find out whether PID 1 has brought back what it carries", "error", err)
+				return nil, nil
+			}
+			back := map[string][]string{}
+			for unit, s := range stores {
+				for _, e := range s.Entries {
+					back[unit] = append(back[unit], e.Name)
+				}
+			}
+			for i, f := range c.recent.Files {
+				if f.Outcome != unaccounted {
+					continue
+				}
+				if at := slices.Index(back[f.Unit], f.Name); at >= 0 {
+					back[f.Unit] = slices.Delete(back[f.Unit], at, at+1)
+					c.recent.Files[i].Outcome = "preserved"
+					continue
+				}
+				l := restorer.Loss{Unit: f.Unit, Name: f.Name, Reason: fmt.Sprintf("%s carried it and did not bring it back into the fd store", byPID1)}
+				c.recent.Files[i].Outcome, c.recent.Files[i].Reason = "lost", l.Reason
+				c.rec.Lost = append(c.rec.Lost, l)
+				c.Log.Error("a file descriptor did not come through the live update", "unit", l.Unit, "name", l.Name, "reason", l.Reason, messageID, idLost)
+			}
+			c.noteReport(c.recent)
+			if c.rec.Phase == Idle {
+				c.archive()
+			}
+			return nil, c.save()
+		})
+	})
+}
