@@ -64,6 +64,16 @@ func TestFastWherePID1CarriesStores(t *testing.T) {
 systemd-run -q --unit native -p FileDescriptorStoreMax=8 -p FileDescriptorStorePreserve=yes -p NotifyAccess=all -p ExecStartPre='+/usr/lib/luod/luod-reissue --optional --memfd=x:4K' sleep infinity
 systemctl show -P NFileDescriptorStore native | grep -qx 1`)
 	refusedUpdate(t, r, "luoctl live-update --fast", "would otherwise carry the fd stores of native.service")
+	// luod carries that of a unit that takes part, with what it stored last.
+	r.Sh(t, `systemctl stop native; systemctl clean --what=fdstore native || true; luoctl enable store-c
+printf '[Service]\nFileDescriptorStorePreserve=yes\n' > /etc/systemd/system/store-c.service.d/60-keep.conf; systemctl daemon-reload; systemctl enable -q --now store-c`)
+	const state = "for i in $(seq 100); do systemctl is-active -q store-c && break; sleep 0.1; done; systemctl is-active -q store-c; cat /run/store-c/state"
+	want := r.Sh(t, state)
+	check(t, r.Load(t.Context(), r.Parts.Older))
+	check(t, r.Jump(t.Context(), r.Parts.Older, "luoctl live-update --fast"))
+	if now := r.Sh(t, state); now != want {
+		t.Errorf("it has %q, and had %q", now, want)
+	}
 }
 
 func fast(t *testing.T, suite lab.Suite) *rig.Rig {

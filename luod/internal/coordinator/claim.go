@@ -32,9 +32,9 @@ func (c *Coordinator) claim(ctx context.Context, unit string) error {
 	if err != nil {
 		return fault("NoManager", "find out what %s was called before: %w", unit, err)
 	}
-	files, err := read(known.Service)
+	files, err := declaration.Read(known.Files)
 	if err != nil {
-		return err
+		return fmt.Errorf("find out what %s was called before: %w", unit, err)
 	}
 	d, _, err := declaration.Parse(unit, files)
 	if err != nil {

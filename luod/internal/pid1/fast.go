@@ -8,6 +8,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/dbus"
 
+	"github.com/liveupdate/luod/luod/declaration"
 	"github.com/liveupdate/luod/luod/fdstore"
 )
 
@@ -48,7 +49,7 @@ func fastCheck(ctx context.Context, conn *dbus.Conn, version string) error {
 	}
 	var losers []string
 	for _, unit := range holders {
-		if slices.ContainsFunc(stores[unit], fdstore.Stored.Carried) {
+		if slices.ContainsFunc(stores[unit], fdstore.Stored.Carried) && !adopted(ctx, conn, unit) {
 			losers = append(losers, unit)
 		}
 	}
@@ -56,6 +57,20 @@ func fastCheck(ctx context.Context, conn *dbus.Conn, version string) error {
 		return fmt.Errorf("PID 1 takes no part in a fast update, and would otherwise carry the fd stores of %s; update without --fast, or have them hand their file descriptors to luod", strings.Join(losers, ", "))
 	}
 	return nil
+}
+
+// adopted says whether luod takes a unit's fd store over for a fast jump.
+func adopted(ctx context.Context, conn *dbus.Conn, unit string) bool {
+	s, err := filesOf(ctx, conn, unit)
+	if err != nil {
+		return false
+	}
+	files, err := declaration.Read(s.Files)
+	if err != nil {
+		return false
+	}
+	d, _, err := declaration.Parse(unit, files)
+	return err == nil && d != nil && d.Store
 }
 
 // preserves says whether there is something in a unit's fd store that is to be

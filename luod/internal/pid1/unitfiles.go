@@ -12,10 +12,9 @@ import (
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/dbus"
-)
 
-// maxUnitFile bounds what is read of a unit file, in bytes.
-const maxUnitFile = 1 << 20
+	"github.com/liveupdate/luod/luod/declaration"
+)
 
 // mentioning picks the services whose unit files or drop-ins contain word. PID 1 is
 // asked for nothing but where they lie: to ask it about each service takes a second
@@ -95,7 +94,7 @@ func contains(path, word string) bool {
 		return false
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxUnitFile))
+	data, err := io.ReadAll(io.LimitReader(f, declaration.MaxFile))
 	return err == nil && bytes.Contains(data, []byte(word))
 }
 
