@@ -13,6 +13,9 @@ var plainProgram []byte
 //go:embed services/store.py
 var storePython []byte
 
+//go:embed services/late.py
+var latePython []byte
+
 //go:embed services/store.sh
 var storeShell []byte
 
@@ -92,6 +95,9 @@ func serviceFiles() []lab.File {
 		{Path: "/etc/systemd/system/keeper@.service", Mode: 0o644, Data: []byte(keeperUnit)},
 		{Path: "/etc/systemd/system/plain.service", Mode: 0o644, Data: []byte(plainUnit)},
 		{Path: "/usr/lib/luod-lab/store.py", Mode: 0o755, Data: storePython},
+		{Path: "/usr/lib/luod-lab/late.py", Mode: 0o755, Data: latePython},
+		storeService("late", "/usr/bin/python3 /usr/lib/luod-lab/late.py"),
+		{Path: "/etc/systemd/system/late.service.d/20-keep.conf", Mode: 0o644, Data: []byte("[Service]\nFileDescriptorStorePreserve=yes\n")},
 		{Path: "/usr/lib/luod-lab/store.sh", Mode: 0o755, Data: storeShell},
 		storeService("store-c", "/usr/lib/luod-lab/store"),
 		storeService("store-python", "/usr/bin/python3 /usr/lib/luod-lab/store.py"),
