@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -45,6 +46,12 @@ func earlyUnits(dir string) bool {
 	return err == nil && len(entries) > 0
 }
 
+// found is what a search for boot entries finds.
+type found struct {
+	entries []bootentry.Entry
+	skipped []bootentry.Skipped
+}
+
 func refuse(kind loading.Kind, format string, args ...any) loading.Answer {
 	return loading.Answer{Kind: kind, Error: fmt.Errorf(format, args...).Error()}
 }
@@ -53,12 +60,17 @@ func answer(m machine, r loading.Request) loading.Answer {
 	if err := preflight.ValidNames(r.Override); err != nil {
 		return refuse(loading.BadRequest, "override a check: %w", err)
 	}
-	entries, skipped, err := m.entries.Find()
+	// What was found before needs no search, unless the running kernel is sought too.
+	find := sync.OnceValues(func() (found, error) {
+		entries, skipped, err := m.entries.Find()
+		return found{entries, skipped}, err
+	})
 	if r.Verb == loading.Entries {
+		f, err := find()
 		if err != nil {
 			return refuse(loading.NoEntry, "look for boot entries: %w", err)
 		}
-		return list(entries, skipped)
+		return list(f.entries, f.skipped)
 	}
 	if r.Verb != loading.Check && r.Verb != loading.Load {
 		return refuse(loading.BadRequest, "there is no verb %q", r.Verb)
@@ -67,14 +79,22 @@ func answer(m machine, r loading.Request) loading.Answer {
 	var target kexec.Target
 	if r.Again != nil {
 		target, options.Digest, options.Known = r.Again.Target, r.Again.Digest, r.Again.Known
-	} else if target, err = m.target(r, entries, err); err != nil {
-		return refuse(loading.NoEntry, "%w", err)
+	} else {
+		f, err := find()
+		if target, err = m.target(r, f.entries, err); err != nil {
+			return refuse(loading.NoEntry, "%w", err)
+		}
 	}
 	// The running kernel may lie in a boot entry of another name.
-	for _, e := range entries {
-		if e.Version == m.system.Release || e.Release == m.system.Release {
-			m.system.RunningImages = append(m.system.RunningImages, e.Kernel)
+	m.system.RunningImages = func() []string {
+		f, _ := find()
+		var images []string
+		for _, e := range f.entries {
+			if e.Version == m.system.Release || e.Release == m.system.Release {
+				images = append(images, e.Kernel)
+			}
 		}
+		return images
 	}
 	report, sources := preflight.Run(m.system, target, options)
 	if sources != nil {

@@ -168,7 +168,7 @@ func TestAGoodTargetPassesEveryCheck(t *testing.T) {
 			if err := os.Rename(w.path("boot/vmlinuz-7.2.0-running"), w.path("boot/other")); err != nil {
 				w.t.Fatal(err)
 			}
-			w.system.RunningImages = []string{"/nonexistent", w.path("boot/other")}
+			w.system.RunningImages = func() []string { return []string{"/nonexistent", w.path("boot/other")} }
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

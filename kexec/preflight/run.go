@@ -49,6 +49,7 @@ func Run(system System, target kexec.Target, options Options) (Report, *kexec.So
 	j := &job{System: system, target: target, options: options}
 	j.sources, j.openError = kexec.Open(target)
 	j.running = sync.OnceValues(j.readRunning)
+	j.runningConfig = sync.OnceValue(j.readRunningConfig)
 	j.facts = sync.OnceValues(func() (image.Facts, error) { return j.sources.Image.Facts() })
 	j.digest = sync.OnceValues(func() (string, error) { return j.sources.Digest() })
 	j.contents = sync.OnceValues(j.readInitrds)
@@ -87,6 +88,8 @@ type job struct {
 	running   func() (image.Facts, error)
 	digest    func() (string, error)
 	contents  func() (initrd.Contents, error)
+	// runningConfig is the running kernel's configuration, or nil if nobody tells.
+	runningConfig func() image.Config
 }
 
 // known is the index of an earlier result of the same files, or -1. A warning is

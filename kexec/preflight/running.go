@@ -64,8 +64,8 @@ func (j *job) kexecAllowed() Result {
 	return Result{Verdict: Warn, Reason: "luod's capabilities can't be read from /proc/self/status", Remedy: "mount /proc"}
 }
 
-// runningConfig is the running kernel's configuration, or nil if nobody tells.
-func (j *job) runningConfig() image.Config {
+// readRunningConfig reads the running kernel's configuration, or nil if nobody tells.
+func (j *job) readRunningConfig() image.Config {
 	f, err := os.Open(j.path("proc/config.gz"))
 	if err == nil {
 		defer f.Close()
@@ -113,10 +113,13 @@ func (j *job) readRunning() (image.Facts, error) {
 			return facts, nil
 		}
 	}
-	candidates := slices.Concat([]string{
+	candidates := []string{
 		j.path("boot/vmlinuz-" + j.Release), j.path("usr/lib/modules", j.Release, "vmlinuz"),
 		j.path("lib/modules", j.Release, "vmlinuz"), j.path("boot/Image-" + j.Release),
-	}, j.RunningImages)
+	}
+	if j.RunningImages != nil {
+		candidates = append(candidates, j.RunningImages()...)
+	}
 	for _, path := range candidates {
 		sources, err := kexec.Open(kexec.Target{Kernel: path})
 		if err != nil {

@@ -13,9 +13,9 @@ type System struct {
 	Root string
 	// Arch is GOARCH's name of this machine's architecture, Release its uname -r.
 	Arch, Release string
-	// RunningImages are files that may hold the running kernel, besides those
-	// that /boot and its modules directory have under its release.
-	RunningImages []string
+	// RunningImages returns files that may hold the running kernel, besides those
+	// that /boot and its modules directory have under its release; nil knows none.
+	RunningImages func() []string
 	// DeviceNumber returns the number of the block device at a path, and of the
 	// file system's at "/". Nil asks the kernel.
 	DeviceNumber func(path string) (uint64, error)
