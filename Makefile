@@ -100,7 +100,7 @@ lint:
 
 FUZZTIME ?= 5m
 fuzz:
-	@set -e; for t in ./hooks/internal/treearchive:FuzzUnpack ./luod/internal/settings:FuzzRead ./luod/declaration:FuzzParse ./luoctl:FuzzParseWhen ./luod/internal/manifest:FuzzDecode ./luod/internal/callers:FuzzUnitOfCgroup ./kexec:FuzzCommandLine \
+	@set -e; for t in ./hooks/internal/treearchive:FuzzUnpack ./luod/internal/settings:FuzzRead ./luod/declaration:FuzzParse ./luod/description:FuzzDecode ./luoctl:FuzzParseWhen ./luod/internal/manifest:FuzzDecode ./luod/internal/callers:FuzzUnitOfCgroup ./kexec:FuzzCommandLine \
 		./kexec/image:FuzzRead ./kexec/image:FuzzScan ./kexec/initrd:FuzzRead ./kexec/compression:FuzzReader ./kexec/pe:FuzzSections \
 		./kexec/uki:FuzzRead ./kexec/bootentry:FuzzType1 ./kexec/bootentry:FuzzUKI ./kexec/preflight:FuzzSigners; do \
 		echo "$$t"; $(GO) test -run '^$$' -fuzz "^$${t#*:}\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x "$${t%:*}"; done

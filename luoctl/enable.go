@@ -40,10 +40,10 @@ type unitFacts struct {
 
 // participation is what is to be written.
 type participation struct {
-	preserve, timeout, onFailure, verify string
-	after, before, memfds, directories   []string
-	aliases                              []string
-	early                                bool
+	preserve, timeout, onFailure, verify         string
+	after, before, memfds, directories, recreate []string
+	aliases                                      []string
+	early                                        bool
 }
 
 // outcome is what enable and disable did, or would do.
@@ -87,6 +87,7 @@ func enableCommand(o *options) *cobra.Command {
 	f.StringSliceVar(&p.aliases, "alias", nil, "give it what luod has of these `UNITS`, which it was called before")
 	f.StringArrayVar(&p.memfds, "memfd", nil, "with fdstore: make a memfd `NAME:SIZE` unless it came through an update")
 	f.StringArrayVar(&p.directories, "directory", nil, "with fdstore: bring this `DIRECTORY` of a tmpfs along, such as /run/foo")
+	f.StringSliceVar(&p.recreate, "recreate", nil, "with fdstore: have `KINDS` of what no kernel carries made anew: files, sockets")
 	f.BoolVar(&p.early, "early", false, "start it before everything else after an update")
 	f.BoolVar(&dryRun, "dry-run", false, "show what would be written, and write nothing")
 	f.StringVar(&root, "root", "/", "work on the system in this `DIR`")
@@ -223,12 +224,12 @@ func factsOf(ctx context.Context, conn *systemd.Conn, unit string) (unitFacts, e
 func (p participation) dropIn(unit string, facts unitFacts) (string, error) {
 	if p.preserve == "" {
 		p.preserve = "dbus"
-		if facts.StoreMax > 0 || len(p.memfds)+len(p.directories) > 0 {
+		if facts.StoreMax > 0 || len(p.memfds)+len(p.directories)+len(p.recreate) > 0 {
 			p.preserve = "fdstore"
 		}
 	}
-	if len(p.memfds)+len(p.directories) > 0 && p.preserve != "fdstore" {
-		return "", fmt.Errorf("--memfd and --directory are for --preserve=fdstore: a service that speaks D-Bus makes its own")
+	if len(p.memfds)+len(p.directories)+len(p.recreate) > 0 && p.preserve != "fdstore" {
+		return "", fmt.Errorf("--memfd, --directory and --recreate are for --preserve=fdstore: a service that speaks D-Bus makes its own")
 	}
 	var b strings.Builder
 	b.WriteString(dropInHead)
@@ -245,7 +246,8 @@ func (p participation) dropIn(unit string, facts unitFacts) (string, error) {
 	b.WriteString("\n[X-LiveUpdate]\n")
 	for _, line := range [][2]string{
 		{"Preserve", p.preserve}, {"TimeoutSec", p.timeout}, {"OnFailure", p.onFailure}, {"Verify", p.verify},
-		{"Directories", strings.Join(p.directories, " ")}, {"Aliases", strings.Join(p.aliases, " ")}, {"After", strings.Join(p.after, " ")}, {"Before", strings.Join(p.before, " ")},
+		{"Directories", strings.Join(p.directories, " ")}, {"Recreate", strings.Join(p.recreate, " ")}, {"Aliases", strings.Join(p.aliases, " ")},
+		{"After", strings.Join(p.after, " ")}, {"Before", strings.Join(p.before, " ")},
 	} {
 		if line[1] != "" {
 			fmt.Fprintf(&b, "%s=%s\n", line[0], line[1])

@@ -12,6 +12,7 @@ func TestEnableAndDisable(t *testing.T) {
 		"dbus":      {"a"},
 		"fdstore":   {"a.service", "--memfd=table:1M", "--memfd=index:4K", "--verify=sha256"},
 		"directory": {"a.service", "--directory=/run/a", "--directory=/dev/shm/a"},
+		"recreate":  {"a.service", "--recreate=files,sockets"},
 		"early":     {"a.service", "--preserve=fdstore", "--early"},
 		"all":       {"a", "--preserve=session", "--timeout=1min 30s", "--on-failure=ignore", "--after=b.service,c.service", "--before=d.service", "--alias=old.service,older.service"},
 	} {
@@ -72,6 +73,7 @@ func TestEnableRefusesWhatIsWrong(t *testing.T) {
 	for _, args := range []string{
 		"enable", "disable", "enable a.socket", "enable a/b", "enable a --preserve=magic", "enable a --timeout=soon", "enable a --on-failure=explode",
 		"enable a --verify=md5", "enable a --alias=a.service", "enable a --alias=b.socket", "enable a --after=a.service", "enable a --preserve=dbus --early", "enable a --preserve=dbus --memfd=x:1", "enable a --memfd=x;y:1", "enable a --directory=run/x", "enable a --preserve=dbus --directory=/run/x",
+		"enable a --recreate=pipes", "enable a --preserve=dbus --recreate=files",
 		"enable b", "disable b", "enable a b", "disable a b",
 	} {
 		cmd := root()

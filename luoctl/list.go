@@ -9,11 +9,14 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/liveupdate/luod/luod/wire"
 )
 
 // held is one descriptor.
 type held struct {
 	Unit string `json:"unit"`
+	// Name is luod's, see package wire.
 	Name string `json:"name"`
 	// Size is in bytes, Seals are F_SEAL_* bits of fcntl(2).
 	Size  uint64 `json:"size"`
@@ -52,7 +55,14 @@ func printList(w io.Writer, list []held) error {
 	var bytes uint64
 	units := map[string]bool{}
 	for _, h := range list {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", h.Unit, h.Name, size(h.Size), seals(h.Seals), h.State)
+		much := size(h.Size)
+		switch {
+		case wire.Recreated(h.Name):
+			much = "re-created"
+		case wire.Same(h.Name):
+			much = "shared"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", h.Unit, wire.PlainName(h.Name), much, seals(h.Seals), h.State)
 		bytes += h.Size
 		units[h.Unit] = true
 	}

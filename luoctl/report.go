@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/liveupdate/luod/luod/wire"
 )
 
 // report is what became of everything in one update.
@@ -34,6 +36,7 @@ type reportFile struct {
 	Verified bool   `json:"verified"`
 	Session  bool   `json:"session,omitempty"`
 	Carrier  string `json:"carrier,omitempty"`
+	Shared   bool   `json:"shared,omitempty"`
 }
 
 func readReport(cmd *cobra.Command, o *options, args []string) (report, error) {
@@ -108,8 +111,13 @@ func printReport(w io.Writer, r report) error {
 	for _, f := range r.Files {
 		counts[f.Outcome]++
 		much, sum, when := size(f.Size), "-", "-"
-		if f.Session {
+		switch {
+		case f.Session:
 			much = "session"
+		case f.Shared:
+			much = "shared"
+		case wire.Recreated(f.Name):
+			much = "-"
 		}
 		outcome := f.Outcome
 		if f.Carrier != "" {
@@ -119,10 +127,10 @@ func printReport(w io.Writer, r report) error {
 		if f.Verified {
 			sum = "equal"
 		}
-		if m, is := fetched[f.Unit]; is && len(r.TimeLine) > 0 && f.Outcome == "preserved" {
+		if m, is := fetched[f.Unit]; is && len(r.TimeLine) > 0 && (f.Outcome == "preserved" || f.Outcome == "re-created") {
 			when = fmt.Sprintf("%+.3f s", since(r.TimeLine, m))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", f.Unit, f.Name, much, outcome+because(f.Reason), sum, when)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", f.Unit, wire.PlainName(f.Name), much, outcome+because(f.Reason), sum, when)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -130,7 +138,13 @@ func printReport(w io.Writer, r report) error {
 	for _, l := range r.LeftBehind {
 		fmt.Fprintf(w, "\nLeft behind: %s%s\n", l.Unit, because(l.Reason))
 	}
-	_, err := fmt.Fprintf(w, "\n%d preserved, %d lost, %d left behind.\n", counts["preserved"], counts["lost"], len(r.LeftBehind))
+	anew := ""
+	for _, outcome := range []string{"re-created", "to be re-created"} {
+		if n := counts[outcome]; n > 0 {
+			anew += fmt.Sprintf(" %d %s,", n, outcome)
+		}
+	}
+	_, err := fmt.Fprintf(w, "\n%d preserved,%s %d lost, %d left behind.\n", counts["preserved"], anew, counts["lost"], len(r.LeftBehind))
 	return err
 }
 

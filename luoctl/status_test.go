@@ -63,6 +63,7 @@ func TestListAsPeopleReadIt(t *testing.T) {
 	var out bytes.Buffer
 	if err := printList(&out, []held{
 		{"a.service", "table", 1 << 20, 0, "held"}, {"a.service", "index", 1, 0xf, "waiting"}, {"long-name.service", "x", 0, 0x10, "fetched"},
+		{"s.service", "store:0:table", 4096, 0, "waiting"}, {"s.service", "recreate:1:listen", 0, 0, "waiting"}, {"s.service", "same:2:table", 0, 0, "waiting"},
 	}); err != nil {
 		t.Fatal(err)
 	}

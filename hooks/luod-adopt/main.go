@@ -5,21 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"reflect"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/hooks/internal/recreation"
+	"github.com/liveupdate/luod/hooks/internal/storecopy"
 	"github.com/liveupdate/luod/luod/fdstore"
 	"github.com/liveupdate/luod/luod/wire"
 )
 
-// attempts is how often a store that changes is copied anew.
-const attempts = 5
-
 func main() {
 	if len(os.Args) < 2 || os.Args[1] == "--help" {
-		fmt.Fprintln(os.Stderr, "Usage: luod-adopt UNIT...\n       luod-adopt --directories UNIT=PATH...\n\nCopies what PID 1 keeps for units, or packs directories of theirs; luod starts it, see luod(8).")
+		fmt.Fprintln(os.Stderr, "Usage: luod-adopt UNIT[=KIND,...]...\n       luod-adopt --directories UNIT=PATH...\n\nCopies what PID 1 keeps for units, or packs directories of theirs; luod starts it, see luod(8).")
 		os.Exit(2)
 	}
 	do := run
@@ -40,62 +38,58 @@ func say(err error) {
 	_ = fdstore.Say(ctx, err.Error())
 }
 
-func run(units []string) error {
+func run(args []string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	pidfd, err := unix.PidfdOpen(1, 0)
-	if err != nil {
-		return fmt.Errorf("open PID 1: %w", err)
-	}
-	defer unix.Close(pidfd)
 	luod, err := wire.Dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer luod.Close()
-	for _, unit := range units {
-		names, files, err := adopt(ctx, pidfd, unit)
-		if err == nil {
-			err = handOver(luod, unit, names, files)
-		}
-		wire.Close(files)
+	for _, arg := range args {
+		t, err := parseTaking(arg)
 		if err != nil {
-			return fmt.Errorf("take over the fd store of %s: %w", unit, err)
+			return fmt.Errorf("read the argument %q: %w", arg, err)
+		}
+		list, err := storecopy.Of(ctx, t.unit, t.wants)
+		if err == nil {
+			err = handOver(luod, t.unit, list)
+		}
+		storecopy.Close(list)
+		if err != nil {
+			return fmt.Errorf("take over the fd store of %s: %w", t.unit, err)
 		}
 	}
 	return nil
 }
 
-// adopt copies a unit's store as it is at one moment.
-func adopt(ctx context.Context, pidfd int, unit string) (names []string, files []*os.File, err error) {
-	for range attempts {
-		before, err := fdstore.Dump(ctx, unit)
+// handOver gives luod the memfds, and descriptions of what is made anew. What can't
+// be is said first: luod then refuses, or lets it be.
+func handOver(luod *wire.Conversation, unit string, list []storecopy.Copy) error {
+	var names, without, reasons []string
+	var files, made []*os.File
+	defer func() { wire.Close(made) }()
+	for i, c := range list {
+		if c.Memfd {
+			names, files = append(names, c.Name), append(files, c.F)
+			continue
+		}
+		f, err := describe(c)
 		if err != nil {
-			return nil, nil, err
+			without = append(without, c.Name)
+			reasons = append(reasons, fmt.Sprintf("%s: %v", c.Path, err))
+			continue
 		}
-		open, err := descriptors(1)
-		if err != nil {
-			return nil, nil, err
-		}
-		names, files, err := copyStore(pidfd, open, before[unit])
-		if err != nil && !errors.Is(err, errMoved) {
-			return nil, nil, err
-		}
-		if err == nil {
-			after, err := fdstore.Dump(ctx, unit)
-			if err == nil && reflect.DeepEqual(before, after) {
-				return names, files, nil
-			}
-			wire.Close(files)
-			if err != nil {
-				return nil, nil, err
-			}
-		}
+		made = append(made, f)
+		names, files = append(names, wire.RecreateName(i, c.Name)), append(files, f)
 	}
-	return nil, nil, fmt.Errorf("%w, %d times in a row", errMoved, attempts)
-}
-
-func handOver(luod *wire.Conversation, unit string, names []string, files []*os.File) error {
+	for len(without) > 0 {
+		n := min(len(without), maxReasons)
+		if err := luod.Tell(wire.Message{Request: wire.Forgo, Unit: unit, Names: without[:n], Reasons: reasons[:n]}, nil); err != nil {
+			return err
+		}
+		without, reasons = without[n:], reasons[n:]
+	}
 	for len(names) > 0 {
 		n := min(len(names), wire.MaxFiles)
 		if err := luod.Tell(wire.Message{Request: wire.Adopt, Unit: unit, Names: names[:n]}, files[:n]); err != nil {
@@ -104,4 +98,19 @@ func handOver(luod *wire.Conversation, unit string, names []string, files []*os.
 		names, files = names[n:], files[n:]
 	}
 	return nil
+}
+
+// maxReasons is how many fit into a message, with paths of 4 KiB in them.
+const maxReasons = 10
+
+// describe returns the description of an entry in a memfd, which the caller owns.
+func describe(c storecopy.Copy) (*os.File, error) {
+	if c.Type == unix.S_IFSOCK && c.Others > 0 {
+		return nil, errors.New("PID 1 has this socket for something else as well, such as a .socket unit, which makes it anew itself")
+	}
+	d, err := recreation.Host{Init: "/proc/1"}.Describe(c.F)
+	if err != nil {
+		return nil, err
+	}
+	return d.Memfd()
 }

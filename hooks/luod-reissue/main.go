@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -13,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/hooks/internal/treearchive"
+	"github.com/liveupdate/luod/hooks/internal/recreation"
 	"github.com/liveupdate/luod/luod/fdstore"
 	"github.com/liveupdate/luod/luod/wire"
 )
@@ -88,16 +87,10 @@ func run(args []string) error {
 	if err != nil {
 		return fmt.Errorf("fetch the unit's file descriptors from luod: %w", err)
 	}
-	for i, f := range files {
-		if path, is := wire.Directory(names[i]); is {
-			if err := unpack(f, path); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := store.Push(wire.PlainName(names[i]), f); err != nil {
-			return err
-		}
+	host := recreation.Host{Init: "/proc/1"}
+	present := func() (*known, error) { return look(ctx, luod.Unit, host) }
+	if err := putBack(store, host, names, files, present); err != nil {
+		return err
 	}
 	if err := store.Barrier(ctx); err != nil {
 		return err
@@ -108,15 +101,6 @@ func run(args []string) error {
 		}
 	}
 	return makeAll(ctx, store, luod, slices.DeleteFunc(create, func(m memfd) bool { return slices.Contains(names, m.name) }))
-}
-
-// unpack puts a directory back as it was.
-func unpack(f *os.File, path string) error {
-	info, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("put the directory %s back: %w", path, err)
-	}
-	return treearchive.Unpack(io.NewSectionReader(f, 0, info.Size()), path)
 }
 
 // makeAll makes the missing memfds, hands them to luod if there is one, and

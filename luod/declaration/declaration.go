@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/unit"
+
+	"github.com/liveupdate/luod/luod/fdstore"
 )
 
 // Section is the section's name.
@@ -33,6 +35,9 @@ type Declaration struct {
 	// Directories are packed when the unit has stopped, and put back before it starts
 	// (Directories=).
 	Directories []string
+	// Recreate are the kinds of what no kernel carries that are made anew
+	// (Recreate=): fdstore.Files and fdstore.Sockets.
+	Recreate []string
 	// Timeout is 0 where the unit leaves it to luod (TimeoutSec=).
 	Timeout time.Duration
 	// Optional lets an update go on without the unit (OnFailure=ignore).
@@ -168,6 +173,18 @@ func (d *Declaration) set(name, key, value string) (known bool, err error) {
 			}
 			if !slices.Contains(d.Directories, path) {
 				d.Directories = append(d.Directories, path)
+			}
+		}
+	case "Recreate":
+		if value == "" {
+			d.Recreate = nil
+		}
+		for _, one := range strings.Fields(value) {
+			if one != fdstore.Files && one != fdstore.Sockets {
+				return true, fmt.Errorf("%q is none of files and sockets", one)
+			}
+			if !slices.Contains(d.Recreate, one) {
+				d.Recreate = append(d.Recreate, one)
 			}
 		}
 	case "Verify":

@@ -34,6 +34,9 @@ func TestParse(t *testing.T) {
 			&Declaration{Directories: []string{"/run/a", "/run/b", "/dev/shm/c"}}},
 		"aliases": {[]string{"[X-LiveUpdate]\nAliases=b.service\n", "[X-LiveUpdate]\nAliases=c@1.service b.service\n"},
 			&Declaration{Aliases: []string{"b.service", "c@1.service"}}},
+		"recreate": {[]string{"[X-LiveUpdate]\nPreserve=fdstore\nRecreate=files\n", "[X-LiveUpdate]\nRecreate=sockets files\n"},
+			&Declaration{Store: true, Recreate: []string{"files", "sockets"}}},
+		"recreate nothing": {[]string{"[X-LiveUpdate]\nRecreate=files sockets\n", "[X-LiveUpdate]\nRecreate=\n"}, &Declaration{}},
 		"comments and long lines": {[]string{"[X-LiveUpdate]\n# Preserve=nonsense\nAfter=b.service \\\n  c.service\n; x\nTimeoutSec=2\n"},
 			&Declaration{Timeout: 2 * time.Second, After: []string{"b.service", "c.service"}}},
 	} {
@@ -60,6 +63,7 @@ func TestWhatIsWrongIsSaidWithItsLine(t *testing.T) {
 		"[X-LiveUpdate]\nDirectories=/run/x/../y\n":                       "/f1:2: ",
 		"[X-LiveUpdate]\nAliases=a.service\n":                             "/f1:2: ",
 		"[X-LiveUpdate]\nDirectories=/\n":                                 "/f1:2: ",
+		"[X-LiveUpdate]\nRecreate=files pipes\n":                          "/f1:2: Recreate=files pipes: ",
 		"[X-LiveUpdate]\nAfter=b.target\n":                                "/f1:2: ",
 	} {
 		_, _, err := parse(head, text)

@@ -12,6 +12,9 @@ import (
 
 // Conversation is a connection to luod's socket.
 type Conversation struct {
+	// Unit is the caller's, as luod said at Retrieve.
+	Unit string
+
 	f *os.File
 }
 
@@ -96,6 +99,7 @@ func (c *Conversation) Retrieve() (names []string, files []*os.File, err error) 
 			return nil, files, fmt.Errorf("luod named %d file descriptors and sent %d", len(m.Names), len(fs))
 		}
 		names = append(names, m.Names...)
+		c.Unit = m.Unit
 		if !m.More {
 			return names, files, nil
 		}

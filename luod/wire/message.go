@@ -27,6 +27,9 @@ const (
 	// Adopt hands over what was taken out of the fd store of Unit. Only the program
 	// that luod had PID 1 start for that may say it.
 	Adopt = "adopt"
+	// Forgo says that the entries Names of Unit's fd store can't be made anew, each
+	// for its reason in Reasons. It is refused unless the update may go on without.
+	Forgo = "forgo"
 	// Preserve hands the attached descriptors over under Names.
 	Preserve = "preserve"
 )
@@ -35,7 +38,9 @@ const (
 type Message struct {
 	Request string   `json:"request,omitempty"`
 	Names   []string `json:"names,omitempty"`
+	// Unit is whose fd store it is about; in an answer to Retrieve, who asked.
 	Unit    string   `json:"unit,omitempty"`
+	Reasons []string `json:"reasons,omitempty"`
 	// More says that the list goes on in the next message.
 	More  bool   `json:"more,omitempty"`
 	Error string `json:"error,omitempty"`

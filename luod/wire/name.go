@@ -24,10 +24,33 @@ func Directory(name string) (path string, is bool) {
 	return strings.CutPrefix(name, directoryPrefix)
 }
 
+// recreatePrefix and samePrefix begin the names of files that hold a description
+// (package description) in place of an entry of a fd store: of what is made anew,
+// and of one more open file description of a memfd that is carried.
+const (
+	recreatePrefix = "recreate:"
+	samePrefix     = "same:"
+)
+
+// RecreateName is what luod calls the description of the i-th entry of a unit's fd
+// store, which is made anew.
+func RecreateName(i int, name string) string { return fmt.Sprintf("%s%d:%s", recreatePrefix, i, name) }
+
+// SameName is what luod calls the description of the i-th entry of a unit's fd
+// store, which shares its memfd with another.
+func SameName(i int, name string) string { return fmt.Sprintf("%s%d:%s", samePrefix, i, name) }
+
+// Recreated says whether the file of this name describes what is made anew.
+func Recreated(name string) bool { return strings.HasPrefix(name, recreatePrefix) }
+
+// Same says whether the file of this name describes an entry that shares its memfd
+// with another.
+func Same(name string) bool { return strings.HasPrefix(name, samePrefix) }
+
 // Adopted says whether name is of a file that luod took over itself, from a fd store
 // or of a directory, and that goes back there.
 func Adopted(name string) bool {
-	return strings.HasPrefix(name, storePrefix) || strings.HasPrefix(name, directoryPrefix)
+	return strings.HasPrefix(name, storePrefix) || strings.HasPrefix(name, directoryPrefix) || Recreated(name) || Same(name)
 }
 
 // PlainName is what the file was called in the store, or the directory's path, or
@@ -39,6 +62,6 @@ func PlainName(name string) string {
 	if !Adopted(name) {
 		return name
 	}
-	_, plain, _ := strings.Cut(strings.TrimPrefix(name, storePrefix), ":")
-	return plain
+	parts := strings.SplitN(name, ":", 3)
+	return parts[len(parts)-1]
 }

@@ -16,6 +16,9 @@ var storePython []byte
 //go:embed services/late.py
 var latePython []byte
 
+//go:embed services/recreate.py
+var recreatePython []byte
+
 //go:embed services/store.sh
 var storeShell []byte
 
@@ -99,6 +102,8 @@ func serviceFiles() []lab.File {
 		storeService("late", "/usr/bin/python3 /usr/lib/luod-lab/late.py"),
 		{Path: "/etc/systemd/system/late.service.d/20-keep.conf", Mode: 0o644, Data: []byte("[Service]\nFileDescriptorStorePreserve=yes\n")},
 		{Path: "/usr/lib/luod-lab/store.sh", Mode: 0o755, Data: storeShell},
+		{Path: "/usr/lib/luod-lab/recreate.py", Mode: 0o755, Data: recreatePython},
+		storeService("recreate", "/usr/bin/python3 /usr/lib/luod-lab/recreate.py"),
 		storeService("store-c", "/usr/lib/luod-lab/store"),
 		storeService("store-python", "/usr/bin/python3 /usr/lib/luod-lab/store.py"),
 		storeService("store-sandbox", "/usr/lib/luod-lab/store"),

@@ -4,13 +4,10 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/liveupdate/luod/luod/declaration"
-	"github.com/liveupdate/luod/luod/fdstore"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/vault"
@@ -31,8 +28,12 @@ type adoption struct {
 	caller string
 	units  map[string]bool
 	files  map[string][]*vault.File
-	// skipped counts what the vault holds already.
+	// skipped counts what the vault holds already, and what is left behind.
 	skipped map[string]int
+	// seen are the names of memfds that came, or for which the vault's stands, by unit;
+	// and matched those of the vault's descriptions that stand for what came.
+	seen    map[string]map[fileID]string
+	matched map[*vault.File]bool
 	// directories are the paths that may come packed, by unit.
 	directories map[string][]string
 	// late are the units whose store is taken over when they have stopped, since
@@ -50,47 +51,6 @@ func (a *adoption) close() {
 		}
 	}
 	a.files = nil
-}
-
-// stores asks PID 1 for the fd stores that are to come along, and refuses what no
-// kernel can carry, unless its unit lets the update go on without. It works outside
-// of the coordinator's goroutine.
-func (c *Coordinator) stores(ctx context.Context, declared map[string]*declaration.Declaration, options Options) (map[string]pid1.Store, []manifest.LeftBehind, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	var units []string
-	for unit, d := range declared {
-		if d.Store {
-			units = append(units, unit)
-		}
-	}
-	slices.Sort(units)
-	stores, err := c.Units.Stores(ctx, units)
-	if err != nil {
-		return nil, nil, fault("NoManager", "look into the fd stores: %w", err)
-	}
-	var without []manifest.LeftBehind
-	for _, unit := range slices.Sorted(maps.Keys(stores)) {
-		s := stores[unit]
-		if s.Native && !options.Fast {
-			delete(stores, unit) // the same file can't be preserved twice
-			continue
-		}
-		var lost []string
-		for _, e := range s.Entries {
-			if !e.Memfd {
-				lost = append(lost, fmt.Sprintf("%q (%s)", e.Name, e.Path))
-			}
-		}
-		if len(lost) == 0 {
-			continue
-		}
-		if !declared[unit].Optional {
-			return nil, nil, fault("WouldNotSurvive", "no live update is possible: the fd store of %s holds what no kernel carries: %s; with OnFailure=ignore in its unit file an update goes on without", unit, strings.Join(lost, ", "))
-		}
-		without = append(without, manifest.LeftBehind{Unit: unit, Reason: "of its fd store, without what no kernel carries: " + strings.Join(lost, ", ")})
-	}
-	return stores, without, nil
 }
 
 // adopt takes over what is in the fd stores, when everybody is ready; but for those
@@ -139,19 +99,16 @@ func (c *Coordinator) adoptLate(u *update) error {
 func (c *Coordinator) takeOver(u *update, stores map[string]pid1.Store, name string) error {
 	argv := []string{adoptProgram}
 	for _, unit := range slices.Sorted(maps.Keys(stores)) {
-		if slices.ContainsFunc(stores[unit].Entries, fdstore.IsMemfd) {
-			argv = append(argv, unit)
-		}
+		argv = append(argv, argument(unit, stores[unit]))
 	}
-	units := argv[1:]
-	if len(units) == 0 {
+	if len(stores) == 0 {
 		return nil
 	}
 	caller := fmt.Sprintf("%s-%d.service", name, u.generation)
 	a := u.adoption
 	if err := c.inside(u, func() error {
 		a.caller = caller
-		for _, unit := range units {
+		for unit := range stores {
 			a.units[unit] = true
 		}
 		return nil
@@ -165,67 +122,14 @@ func (c *Coordinator) takeOver(u *update, stores map[string]pid1.Store, name str
 		return fault("AdoptFailed", "take over the fd stores: %w", err)
 	}
 	return c.inside(u, func() error {
-		for _, unit := range units {
-			want := 0
-			for _, e := range stores[unit].Entries {
-				if e.Memfd {
-					want++
-				}
-			}
-			if got := len(a.files[unit]) + a.skipped[unit]; got < want {
-				return fault("AdoptFailed", "take over the fd store of %s: it has %d memfds, and %d came", unit, want, got)
+		for unit, s := range stores {
+			if want, got := len(s.Entries), len(a.files[unit])+a.skipped[unit]; got < want {
+				return fault("AdoptFailed", "take over the fd store of %s: it has %d entries, and %d came", unit, want, got)
 			}
 		}
 		a.caller = ""
 		return nil
 	})
-}
-
-// Adopt takes files over that were copied out of unit's fd store, in the order in
-// which they are to be pushed again. On success the coordinator owns them; on an
-// error the caller does.
-func (c *Coordinator) Adopt(ctx context.Context, caller, unit string, names []string, files []*os.File) error {
-	_, err := do(ctx, c, func() (any, error) {
-		u := c.update
-		if u == nil || u.adoption == nil || caller == "" || u.adoption.caller != caller || !u.adoption.units[unit] || u.ctx.Err() != nil {
-			return nil, fault("NotPreparing", "%s may not hand over what belongs to %s", caller, unit)
-		}
-		if len(names) != len(files) {
-			return nil, fault("BadRequest", "%d names were given for %d file descriptors", len(names), len(files))
-		}
-		a := u.adoption
-		for i, f := range files {
-			if _, err := vault.Look(f); err != nil {
-				return nil, fmt.Errorf("take over %q of %s: %w", names[i], unit, err)
-			}
-		}
-		for _, name := range names {
-			if path, is := wire.Directory(name); is && !slices.Contains(a.directories[unit], path) {
-				return nil, fault("NotPreparing", "%s may not hand over the directory %s of %s", caller, path, unit)
-			}
-		}
-		for i, f := range files {
-			_, packed := wire.Directory(names[i])
-			switch {
-			case packed:
-				a.files[unit] = append(a.files[unit], &vault.File{Unit: unit, Name: names[i], F: f})
-			case c.vault.Holds(f):
-				a.skipped[unit]++
-				f.Close()
-			default:
-				name := ""
-				for n := len(a.files[unit]); ; n++ {
-					name = wire.StoreName(n, names[i])
-					if _, err := c.vault.Select(unit, []string{name}); err != nil && !slices.ContainsFunc(a.files[unit], func(o *vault.File) bool { return o.Name == name }) {
-						break
-					}
-				}
-				a.files[unit] = append(a.files[unit], &vault.File{Unit: unit, Name: name, F: f})
-			}
-		}
-		return nil, nil
-	})
-	return err
 }
 
 // adopted are a unit's files for the cargo.

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/liveupdate/luod/luod/fdstore"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 )
@@ -24,7 +26,7 @@ func (w *world) keeps(unit string, n int) {
 	for i := range files {
 		files[i] = memfd(w.t, fmt.Sprintf("%s/stored-%d", unit, i))
 		w.t.Cleanup(func() { files[i].Close() })
-		s.Entries = append(s.Entries, fdstore.Stored{Name: "stored", Memfd: true})
+		s.Entries = append(s.Entries, stored(w.t, "stored", files[i]))
 	}
 	w.stores = map[string]pid1.Store{unit: s}
 	w.adopting = func(caller string, units []string) error {
@@ -43,6 +45,16 @@ func (w *world) keeps(unit string, n int) {
 		}
 		return nil
 	}
+}
+
+// stored is how PID 1 tells of f.
+func stored(t *testing.T, name string, f *os.File) fdstore.Stored {
+	t.Helper()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		t.Fatal(err)
+	}
+	return fdstore.Stored{Name: name, Device: st.Dev, Inode: st.Ino, Memfd: true, Type: unix.S_IFREG}
 }
 
 func TestFdStoresComeAlong(t *testing.T) {
@@ -123,7 +135,7 @@ func TestWhatKeepsAFdStoreFromComingAlong(t *testing.T) {
 			s := w.stores[a]
 			s.Entries = append(s.Entries, s.Entries[0])
 			w.stores[a] = s
-		}, "it has 3 memfds, and 2 came"},
+		}, "it has 3 entries, and 2 came"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

@@ -3,6 +3,9 @@ package coordinator
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/liveupdate/luod/kexec/preflight"
 )
@@ -30,8 +33,18 @@ func (c *Coordinator) checkServices(ctx context.Context) []preflight.Result {
 		return results
 	}
 	n := 0
-	for _, s := range stores {
-		n += len(s.Entries)
+	var anew []string
+	for _, unit := range slices.Sorted(maps.Keys(stores)) {
+		n += len(stores[unit].Entries)
+		for _, e := range stores[unit].Entries {
+			if !e.Memfd {
+				anew = append(anew, fmt.Sprintf("%q of %s (%s)", e.Name, unit, e.Path))
+			}
+		}
 	}
-	return append(results, preflight.Result{Name: "fd-stores", Verdict: preflight.OK, Reason: fmt.Sprintf("%d entries of %d units come along", n, len(stores))})
+	reason := fmt.Sprintf("%d entries of %d units come along", n, len(stores))
+	if len(anew) > 0 {
+		reason += fmt.Sprintf("; re-created: %s, unless an update finds that one can't be, and is taken back before anything is stopped", strings.Join(anew, ", "))
+	}
+	return append(results, preflight.Result{Name: "fd-stores", Verdict: preflight.OK, Reason: reason})
 }

@@ -5,12 +5,14 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/liveupdate/luod/kexec/preflight"
 	"github.com/liveupdate/luod/luod/fdstore"
 )
 
 func TestTheChecksTellOfServicesToo(t *testing.T) {
-	socket := fdstore.Stored{Name: "listen", Path: "socket:[7]"}
+	socket := fdstore.Stored{Name: "listen", Path: "socket:[7]", Type: unix.S_IFSOCK}
 	for name, c := range map[string]struct {
 		declare  string
 		more     []fdstore.Stored
@@ -19,6 +21,8 @@ func TestTheChecksTellOfServicesToo(t *testing.T) {
 	}{
 		"all is well":        {"Preserve=fdstore\n", nil, []preflight.Verdict{preflight.OK, preflight.OK}, "2 entries of 1 units come along"},
 		"a socket":           {"Preserve=fdstore\n", []fdstore.Stored{socket}, []preflight.Verdict{preflight.OK, preflight.Fail}, "socket:[7]"},
+		"made anew":          {"Preserve=fdstore\nRecreate=sockets\n", []fdstore.Stored{socket}, []preflight.Verdict{preflight.OK, preflight.OK}, `3 entries of 1 units come along; re-created: "listen" of a.service (socket:[7])`},
+		"could be made anew": {"Preserve=fdstore\n", []fdstore.Stored{socket}, []preflight.Verdict{preflight.OK, preflight.Fail}, "with Recreate=sockets in its unit file"},
 		"an optional socket": {"Preserve=fdstore\nOnFailure=ignore\n", []fdstore.Stored{socket}, []preflight.Verdict{preflight.OK, preflight.Warn}, "socket:[7]"},
 		"a wrong unit file":  {"TimeoutSec=soon\n", nil, []preflight.Verdict{preflight.Fail}, "TimeoutSec=soon"},
 	} {

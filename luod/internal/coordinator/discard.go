@@ -3,9 +3,12 @@ package coordinator
 import (
 	"context"
 	"slices"
+
+	"github.com/liveupdate/luod/luod/wire"
 )
 
-// Discard gives up what a unit has here, or of it what has these names: what it
+// Discard gives up what a unit has here, or of it what has these names, which may be
+// luod's or those that the unit's fd store knows: what it
 // handed over, what came through an update, also what came back otherwise than it
 // went, and sessions of its own that came. It is for what no unit will ever fetch.
 //
@@ -15,7 +18,9 @@ func (c *Coordinator) Discard(ctx context.Context, unit string, names []string) 
 		if err := c.steady("discard file descriptors"); err != nil {
 			return nil, err
 		}
-		meant := func(name string) bool { return len(names) == 0 || slices.Contains(names, name) }
+		meant := func(name string) bool {
+			return len(names) == 0 || slices.Contains(names, name) || slices.Contains(names, wire.PlainName(name))
+		}
 		var held []string
 		for _, f := range c.vault.Files(unit) {
 			if meant(f.Name) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/liveupdate/luod/luod/fdstore"
 	"github.com/liveupdate/luod/luod/internal/vault"
+	"github.com/liveupdate/luod/luod/wire"
 )
 
 // Preserve takes files over for unit under names, all or none. On success the
@@ -228,7 +229,9 @@ func (c *Coordinator) held(unit string) []Held {
 	var list []Held
 	for _, f := range c.vault.Files(unit) {
 		h := Held{Unit: unit, Name: f.Name, State: "held"}
-		if facts, err := vault.Look(f.F); err == nil {
+		if wire.Recreated(f.Name) || wire.Same(f.Name) {
+			// What luod has is a description, whose size and seals are nobody's.
+		} else if facts, err := vault.Look(f.F); err == nil {
 			h.Size, h.Seals = uint64(facts.Size), uint32(facts.Seals)
 		}
 		if a := c.incoming[unit]; a != nil && a.names[f.Name] {

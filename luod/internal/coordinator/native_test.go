@@ -9,9 +9,9 @@ import (
 	"github.com/liveupdate/luod/luod/internal/pid1"
 )
 
-// outcomes waits until nothing is unaccounted for, and returns the report's outcomes
+// accounts waits until nothing is unaccounted for, and returns the report's outcomes
 // by name.
-func (w *world) outcomes() map[string]string {
+func (w *world) accounts() map[string]string {
 	w.t.Helper()
 	for range 100 {
 		text, err := w.c.Report(ctx, 0)
@@ -52,7 +52,7 @@ func TestWhatPID1CarriesIsAccountedFor(t *testing.T) {
 	w.kill()
 	w.stores, w.storesErr = next, nil
 	w.start()
-	got := w.outcomes()
+	got := w.accounts()
 	want := map[string]string{"fd-0": "preserved ;", "x": "preserved PID 1;lost PID 1;", "y": "lost PID 1;", "z": "preserved PID 1;"}
 	for name, outcome := range want {
 		if got[name] != outcome {

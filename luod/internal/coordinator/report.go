@@ -14,6 +14,7 @@ import (
 
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/restorer"
+	"github.com/liveupdate/luod/luod/wire"
 )
 
 // maxHistory is how many reports are kept.
@@ -36,7 +37,8 @@ type ReportFile struct {
 	Unit string `json:"unit"`
 	Name string `json:"name"`
 	Size int64  `json:"size"`
-	// Outcome is "preserved", or "lost" for a Reason.
+	// Outcome is "preserved", "re-created" for what no kernel carries and luod-reissue
+	// has made anew, "to be re-created" until its unit has it, or "lost" for a Reason.
 	Outcome string `json:"outcome"`
 	Reason  string `json:"reason,omitempty"`
 	// Verified says that its SHA-256 was compared.
@@ -45,14 +47,31 @@ type ReportFile struct {
 	Session bool `json:"session,omitempty"`
 	// Carrier is empty for what luod carried, or "PID 1"; then the size is unknown.
 	Carrier string `json:"carrier,omitempty"`
+	// Shared says that it is one more open file description of a memfd that is
+	// another of the unit's files.
+	Shared bool `json:"shared,omitempty"`
 }
+
+// recreated is an outcome, and becoming what it is until it is true.
+const (
+	recreated = "re-created"
+	becoming  = "to be re-created"
+)
 
 // compose makes the report of what the restorer found.
 func compose(m *manifest.Manifest, kernel string, lost []restorer.Loss) *Report {
 	r := &Report{Generation: m.Generation, OldKernel: m.OldKernel, Kernel: kernel, Files: []ReportFile{}}
 	for _, u := range m.Units {
 		for _, f := range u.Files {
-			r.Files = append(r.Files, ReportFile{Unit: u.Name, Name: f.Name, Size: f.Size, Verified: f.SHA256 != "", Outcome: "preserved"})
+			file := ReportFile{Unit: u.Name, Name: f.Name, Size: f.Size, Verified: f.SHA256 != "", Outcome: "preserved"}
+			// The size is the description's, which is nobody's.
+			switch {
+			case wire.Recreated(f.Name):
+				file.Size, file.Verified, file.Outcome = 0, false, recreated
+			case wire.Same(f.Name):
+				file.Size, file.Verified, file.Shared = 0, false, true
+			}
+			r.Files = append(r.Files, file)
 		}
 		for _, s := range u.Sessions {
 			r.Files = append(r.Files, ReportFile{Unit: u.Name, Name: s.Name, Outcome: "preserved", Session: true})
@@ -78,6 +97,12 @@ func (c *Coordinator) report(r *Report) *Report {
 	full.Complete = c.allFetched()
 	full.LeftBehind = append([]manifest.LeftBehind{}, c.rec.LeftBehind...)
 	full.TimeLine = slices.Clone(c.rec.TimeLine)
+	full.Files = slices.Clone(r.Files)
+	for i, f := range full.Files {
+		if f.Outcome == recreated && (!slices.Contains(c.rec.Fetched, f.Unit) || slices.Contains(c.rec.Released[f.Unit], f.Name)) {
+			full.Files[i].Outcome = becoming
+		}
+	}
 	return &full
 }
 

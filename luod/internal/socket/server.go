@@ -24,6 +24,7 @@ import (
 type Registry interface {
 	Preserve(ctx context.Context, unit string, names []string, files []*os.File) error
 	Adopt(ctx context.Context, caller, unit string, names []string, files []*os.File) error
+	Forgo(ctx context.Context, caller, unit string, names, reasons []string) error
 	Retrieve(ctx context.Context, unit string, names []string) (coordinator.Fetch, error)
 	Fetched(ctx context.Context, unit string, names []string) error
 }
@@ -152,6 +153,12 @@ func (s *Server) answer(ctx context.Context, fd int, unit string, m wire.Message
 			return s.refuse(fd, err)
 		}
 		return wire.Send(fd, wire.Message{}, nil)
+	case wire.Forgo:
+		wire.Close(files)
+		if err := s.Registry.Forgo(ctx, unit, m.Unit, m.Names, m.Reasons); err != nil {
+			return s.refuse(fd, err)
+		}
+		return wire.Send(fd, wire.Message{}, nil)
 	case wire.Preserve:
 		if err := s.Registry.Preserve(ctx, unit, m.Names, files); err != nil {
 			wire.Close(files)
@@ -172,7 +179,7 @@ func (s *Server) retrieve(ctx context.Context, fd int, unit string) error {
 	names, files := fetch.Names, fetch.Files
 	for {
 		n := min(len(names), wire.MaxFiles)
-		m := wire.Message{Names: names[:n], More: n < len(names)}
+		m := wire.Message{Names: names[:n], Unit: unit, More: n < len(names)}
 		if err := wire.Send(fd, m, files[:n]); err != nil {
 			return err
 		}

@@ -45,6 +45,10 @@ func (r *registry) Adopt(ctx context.Context, caller, unit string, names []strin
 	return r.Preserve(ctx, caller, names, files)
 }
 
+func (r *registry) Forgo(_ context.Context, caller, unit string, names, reasons []string) error {
+	return fmt.Errorf("%s forgoes %q of %s: %q", caller, names, unit, reasons)
+}
+
 func (r *registry) Retrieve(context.Context, string, []string) (coordinator.Fetch, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -135,6 +139,9 @@ func TestManyDescriptorsComeInSeveralMessages(t *testing.T) {
 		}
 		names, files = append(names, m.Names...), append(files, more...)
 	}
+	if m.Unit != "test.service" {
+		t.Errorf("the caller is %q", m.Unit)
+	}
 	if len(names) != 450 || len(files) != 450 {
 		t.Fatalf("%d names and %d files", len(names), len(files))
 	}
@@ -180,6 +187,9 @@ func TestARefusedOrStrangeRequestLeavesNoDescriptor(t *testing.T) {
 		if m, _ := ask(t, fd, wire.Message{Request: "explode"}, files); !strings.Contains(m.Error, "explode") {
 			t.Fatalf("%+v", m)
 		}
+	}
+	if m, _ := ask(t, fd, wire.Message{Request: wire.Forgo, Unit: "other.service", Names: names, Reasons: []string{"it is a pipe"}}, files); m.Error != `test.service forgoes ["fd-0" "fd-1" "fd-2"] of other.service: ["it is a pipe"]` {
+		t.Fatalf("%+v", m)
 	}
 	// Fewer is an earlier test's, closed by the garbage collector.
 	if after := count(); after > before {

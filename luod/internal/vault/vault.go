@@ -59,11 +59,9 @@ func New(store Store, limits Limits) *Vault {
 	return &Vault{store: store, limits: limits, units: map[string]holding{}, names: map[key]*File{}, inodes: map[inode]*File{}, bundle: 1}
 }
 
-// Holds says whether f's file is held already, for whatever unit. It borrows f.
-func (v *Vault) Holds(f *os.File) bool {
-	facts, err := Look(f)
-	return err == nil && v.inodes[facts.inode] != nil
-}
+// Holder returns the file of that st_dev and st_ino that is held, for whatever unit,
+// or nil.
+func (v *Vault) Holder(device, number uint64) *File { return v.inodes[inode{device, number}] }
 
 // IsEntry says whether a name in the fd store is of a vault's making.
 func IsEntry(name string) bool { return strings.HasPrefix(name, bundlePrefix) }

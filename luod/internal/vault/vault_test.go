@@ -244,8 +244,9 @@ func TestMovedFilesAreTheOthersAlsoAfterAKill(t *testing.T) {
 	}
 	check()
 	f := v.Files("new.service")[0].F
-	if !v.Holds(f) {
-		t.Error("a moved file is not known any more")
+	facts, err := Look(f)
+	if holder := v.Holder(facts.inode.dev, facts.inode.ino); err != nil || holder == nil || holder.Unit != "new.service" {
+		t.Errorf("a moved file is not known any more: %v, %v", holder, err)
 	}
 	if err := v.Remove(ctx, "new.service", nil); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,177 @@
+package storecopy
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/luod/fdstore"
+)
+
+// file is what tells one file from another.
+type file struct{ device, inode uint64 }
+
+// errMoved says that a store changed while it was copied.
+var errMoved = errors.New("the fd store changed meanwhile")
+
+// descriptor is one of a process, with its O_* flags of fcntl(2).
+type descriptor struct {
+	number int
+	flags  uint32
+}
+
+// descriptors maps the files that a process has open to its descriptors of each,
+// by their numbers. What it closes meanwhile is left out.
+func descriptors(pid int) (map[file][]descriptor, error) {
+	dir := filepath.Join("/proc", strconv.Itoa(pid), "fd")
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("list the file descriptors of process %d: %w", pid, err)
+	}
+	open := map[file][]descriptor{}
+	for _, e := range entries {
+		var st unix.Stat_t
+		n, err := strconv.Atoi(e.Name())
+		if err != nil || unix.Stat(filepath.Join(dir, e.Name()), &st) != nil {
+			continue
+		}
+		f := file{st.Dev, st.Ino}
+		open[f] = append(open[f], descriptor{n, flagsOf(pid, n)})
+	}
+	for _, list := range open {
+		slices.SortFunc(list, func(a, b descriptor) int { return a.number - b.number })
+	}
+	return open, nil
+}
+
+// flagsOf reads the flags of a process's descriptor (proc_pid_fdinfo(5)); they are 0
+// where that can't be had, and then no worse a guess than any.
+func flagsOf(pid, fd int) uint32 {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/fdinfo/%d", pid, fd))
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	var flags uint32
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if n, _ := fmt.Sscanf(lines.Text(), "flags: %o", &flags); n == 1 {
+			return flags &^ unix.O_CLOEXEC // it is of the descriptor, and no flag of F_GETFL
+		}
+	}
+	return 0
+}
+
+// claim takes the descriptor out of those of a file that an entry is most likely of:
+// the first with the entry's flags, or else the first.
+func claim(list []descriptor, flags uint32) (descriptor, []descriptor) {
+	at := max(0, slices.IndexFunc(list, func(d descriptor) bool { return d.flags == flags }))
+	return list[at], slices.Delete(slices.Clone(list), at, at+1)
+}
+
+// Copy is a copy of an entry's descriptor; whoever has it owns F.
+type Copy struct {
+	fdstore.Stored
+	F *os.File
+	// Others counts further descriptors that PID 1 has of the file.
+	Others int
+}
+
+// Close closes the copies.
+func Close(list []Copy) {
+	for _, c := range list {
+		c.F.Close()
+	}
+}
+
+// attempts is how often a store that changes is copied anew.
+const attempts = 5
+
+// Of copies those entries of a unit's store that are wanted, as it is at one moment,
+// in the order in which they were pushed. The caller owns the copies.
+func Of(ctx context.Context, unit string, wanted func(fdstore.Stored) bool) ([]Copy, error) {
+	pidfd, err := unix.PidfdOpen(1, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open PID 1: %w", err)
+	}
+	defer unix.Close(pidfd)
+	for range attempts {
+		before, err := fdstore.Dump(ctx, unit)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(before[unit], wanted) {
+			return nil, nil
+		}
+		open, err := descriptors(1)
+		if err != nil {
+			return nil, err
+		}
+		list, err := copyStore(pidfd, open, before[unit], wanted)
+		if err != nil && !errors.Is(err, errMoved) {
+			return nil, err
+		}
+		if err == nil {
+			after, err := fdstore.Dump(ctx, unit)
+			if err == nil && reflect.DeepEqual(before, after) {
+				return list, nil
+			}
+			Close(list)
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	return nil, fmt.Errorf("%w, %d times in a row", errMoved, attempts)
+}
+
+// copyStore copies those of entries that are wanted from the process behind pidfd,
+// in the order in which they were pushed; the caller owns the files. The error wraps
+// errMoved if an entry is no longer there. One file may be in a store several times,
+// each time through an open file description of its own.
+func copyStore(pidfd int, open map[file][]descriptor, entries []fdstore.Stored, wanted func(fdstore.Stored) bool) (list []Copy, err error) {
+	defer func() {
+		if err != nil {
+			Close(list)
+			list = nil
+		}
+	}()
+	left := map[file][]descriptor{}
+	// Each push of the same puts it in front, so the last is pushed first.
+	for _, e := range slices.Backward(entries) {
+		if !wanted(e) {
+			continue
+		}
+		want := file{e.Device, e.Inode}
+		if _, seen := left[want]; !seen {
+			left[want] = open[want]
+		}
+		if len(left[want]) == 0 {
+			return list, fmt.Errorf("find %q: %w", e.Name, errMoved)
+		}
+		var d descriptor
+		d, left[want] = claim(left[want], e.Flags)
+		fd, err := unix.PidfdGetfd(pidfd, d.number, 0)
+		if errors.Is(err, unix.EBADF) {
+			return list, fmt.Errorf("copy %q: %w", e.Name, errMoved)
+		}
+		if err != nil {
+			return list, fmt.Errorf("copy %q from PID 1: %w (a security module or kernel.yama.ptrace_scope=3 may forbid it)", e.Name, err)
+		}
+		f := os.NewFile(uintptr(fd), e.Name)
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil || (file{st.Dev, st.Ino}) != want {
+			f.Close()
+			return list, fmt.Errorf("copy %q: %w", e.Name, errMoved)
+		}
+		list = append(list, Copy{Stored: e, F: f, Others: len(open[want]) - 1})
+	}
+	return list, nil
+}

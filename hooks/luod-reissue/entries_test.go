@@ -1,0 +1,182 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/luod/description"
+)
+
+// unitStore plays the unit's store, and makes things anew as memfds.
+type unitStore struct {
+	t      *testing.T
+	pushed []string
+	made   int
+	fail   error
+}
+
+// Push notes the name, the contents, the access mode and the position.
+func (s *unitStore) Push(name string, files ...*os.File) error {
+	for _, f := range files {
+		text := make([]byte, 100)
+		n, _ := unix.Pread(int(f.Fd()), text, 0)
+		flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		at, err := f.Seek(0, 1)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.pushed = append(s.pushed, fmt.Sprintf("%s=%s/%d/%d", name, text[:n], flags&unix.O_ACCMODE, at))
+	}
+	return nil
+}
+
+func (s *unitStore) Make(d description.Description) (*os.File, error) {
+	s.made++
+	if s.fail != nil && s.made > 1 {
+		return nil, s.fail
+	}
+	return filled(s.t, d.String()), nil
+}
+
+func filled(t *testing.T, text string) *os.File {
+	t.Helper()
+	fd, err := unix.MemfdCreate("x", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fd), text)
+	if _, err := f.WriteAt([]byte(text), 0); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func described(t *testing.T, d description.Description) *os.File {
+	t.Helper()
+	f, err := d.Memfd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func abstract(name string) description.Description {
+	return description.Description{Socket: &description.Socket{Family: unix.AF_UNIX, Type: unix.SOCK_STREAM, Abstract: []byte(name), Backlog: 1}}
+}
+
+func sharing(of string, flags int, offset int64) description.Description {
+	return description.Description{Same: &description.Same{Of: of, Flags: flags, Offset: offset}}
+}
+
+func countFDs(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+func TestEntriesArePutBackInOrder(t *testing.T) {
+	table := filled(t, "table")
+	names := []string{"own", "store:0:table", "recreate:1:listen", "same:2:table", "same:3:reader", "recreate:4:listen"}
+	files := []*os.File{
+		filled(t, "mine"), table, described(t, abstract("one")), described(t, sharing("store:0:table", os.O_RDWR, 3)),
+		described(t, sharing("store:0:table", os.O_RDONLY, 5)), described(t, abstract("two")),
+	}
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(table.Fd()), &st); err != nil {
+		t.Fatal(err)
+	}
+	of := func(name string, n int) map[memfdName]int { return map[memfdName]int{{name, st.Dev, st.Ino}: n} }
+	mine, one, again, reader, two := "own=mine/2/0", "listen=stream socket @one/2/0", "table=table/2/3", "reader=table/0/5", "listen=stream socket @two/2/0"
+	base := "table=table/2/0"
+	for name, c := range map[string]struct {
+		there known
+		want  []string
+	}{
+		"nothing is there":           {known{}, []string{mine, base, one, again, reader, two}},
+		"all is there":               {known{[]named{{"listen", abstract("two")}, {"listen", abstract("one")}}, map[memfdName]int{{"table", st.Dev, st.Ino}: 2, {"reader", st.Dev, st.Ino}: 1}}, []string{mine, base}},
+		"one socket is there":        {known{[]named{{"listen", abstract("two")}}, nil}, []string{mine, base, one, again, reader}},
+		"of another name":            {known{[]named{{"other", abstract("two")}}, nil}, []string{mine, base, one, again, reader, two}},
+		"the memfd alone is there":   {known{nil, of("table", 1)}, []string{mine, base, one, again, reader, two}},
+		"the memfd is there twice":   {known{nil, of("table", 2)}, []string{mine, base, one, reader, two}},
+		"the reader's is there":      {known{nil, of("reader", 1)}, []string{mine, base, one, again, two}},
+		"another memfd of that name": {known{nil, map[memfdName]int{{"reader", st.Dev, st.Ino + 1}: 1}}, []string{mine, base, one, again, reader, two}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := countFDs(t)
+			s := &unitStore{t: t}
+			if err := putBack(s, s, names, files, func() (*known, error) { return &c.there, nil }); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(s.pushed, c.want) {
+				t.Errorf("pushed\n%q and not\n%q", s.pushed, c.want)
+			}
+			if after := countFDs(t); after != before {
+				t.Errorf("%d file descriptors before, %d after", before, after)
+			}
+		})
+	}
+}
+
+func TestAFailureLeavesTheStoreAsItWas(t *testing.T) {
+	for name, c := range map[string]struct {
+		name string
+		f    *os.File
+		s    unitStore
+		look error
+		why  string
+	}{
+		"it can't be made":       {"recreate:1:listen", described(t, abstract("one")), unitStore{fail: errors.New("bind it: address already in use")}, nil, `put "listen" back: bind it: address already in use; luod keeps`},
+		"no description":         {"recreate:1:listen", filled(t, "junk"), unitStore{}, nil, "sealed"},
+		"a socket as memfd":      {"same:1:listen", described(t, abstract("one")), unitStore{}, nil, "is described as"},
+		"a memfd as socket":      {"recreate:1:x", described(t, sharing("store:0:table", 0, 0)), unitStore{}, nil, "is described as"},
+		"its memfd did not come": {"same:1:x", described(t, sharing("store:9:table", 0, 0)), unitStore{}, nil, "store:9:table, did not come"},
+		"PID 1 is silent":        {"recreate:1:listen", described(t, abstract("one")), unitStore{}, errors.New("ptrace_scope"), "ptrace_scope"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.s.t = t
+			table := filled(t, "table")
+			defer table.Close()
+			defer c.f.Close()
+			last := described(t, abstract("last"))
+			defer last.Close()
+			before := countFDs(t)
+			err := putBack(&c.s, &c.s, []string{"recreate:7:first", "store:0:table", c.name}, []*os.File{last, table, c.f}, func() (*known, error) { return &known{}, c.look })
+			if err == nil || !strings.Contains(err.Error(), c.why) {
+				t.Errorf("got %v", err)
+			}
+			if len(c.s.pushed) > 0 {
+				t.Errorf("pushed %q", c.s.pushed)
+			}
+			if after := countFDs(t); after != before {
+				t.Errorf("%d file descriptors before, %d after", before, after)
+			}
+		})
+	}
+}
+
+// Who has nothing that is made anew doesn't have PID 1 looked into.
+func TestMemfdsAloneNeedNoLook(t *testing.T) {
+	f := filled(t, "x")
+	defer f.Close()
+	s := &unitStore{t: t}
+	if err := putBack(s, s, []string{"store:0:x"}, []*os.File{f}, nil); err != nil || len(s.pushed) != 1 {
+		t.Errorf("%q, %v", s.pushed, err)
+	}
+}

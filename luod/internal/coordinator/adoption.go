@@ -1,0 +1,258 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/luod/description"
+	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/luod/internal/manifest"
+	"github.com/liveupdate/luod/luod/internal/vault"
+	"github.com/liveupdate/luod/luod/wire"
+)
+
+// adopting refuses whoever is not the program that copies what unit has.
+func (c *Coordinator) adopting(caller, unit string) (*adoption, error) {
+	u := c.update
+	if u == nil || u.adoption == nil || caller == "" || u.adoption.caller != caller || !u.adoption.units[unit] || u.ctx.Err() != nil {
+		return nil, fault("NotPreparing", "%s may not hand over what belongs to %s", caller, unit)
+	}
+	return u.adoption, nil
+}
+
+// Adopt takes files over that were copied out of unit's fd store, in the order in
+// which they are to be pushed again: memfds, and descriptions of what is made anew,
+// which nobody else can hand over. On success the coordinator owns them; on an error
+// the caller does.
+func (c *Coordinator) Adopt(ctx context.Context, caller, unit string, names []string, files []*os.File) error {
+	_, err := do(ctx, c, func() (any, error) {
+		a, err := c.adopting(caller, unit)
+		if err != nil {
+			return nil, err
+		}
+		if len(names) != len(files) {
+			return nil, fault("BadRequest", "%d names were given for %d file descriptors", len(names), len(files))
+		}
+		in := intake{c: c, a: a, unit: unit, seen: maps.Clone(a.seen[unit]), matched: maps.Clone(a.matched)}
+		for i, f := range files {
+			if err := in.take(names[i], f); err != nil {
+				for _, f := range in.made {
+					f.Close()
+				}
+				return nil, fmt.Errorf("take over %q of %s: %w", names[i], unit, err)
+			}
+		}
+		in.commit()
+		return nil, nil
+	})
+	return err
+}
+
+// intake is what one call hands over, until all of it is known to be good.
+type intake struct {
+	c    *Coordinator
+	a    *adoption
+	unit string
+	// taken come along, done are no longer needed, and made are those of taken that
+	// were made here.
+	taken      []*vault.File
+	done, made []*os.File
+	skipped    int
+	seen       map[fileID]string
+	matched    map[*vault.File]bool
+}
+
+// commit makes the coordinator the owner.
+func (in *intake) commit() {
+	a := in.a
+	if a.seen == nil {
+		a.seen = map[string]map[fileID]string{}
+	}
+	a.files[in.unit] = append(a.files[in.unit], in.taken...)
+	a.skipped[in.unit] += in.skipped
+	a.seen[in.unit], a.matched = in.seen, in.matched
+	for _, f := range in.done {
+		f.Close()
+	}
+}
+
+func (in *intake) add(name string, f *os.File) {
+	in.taken = append(in.taken, &vault.File{Unit: in.unit, Name: name, F: f})
+}
+
+// skip lets the vault's stand for f.
+func (in *intake) skip(f *os.File) {
+	in.skipped++
+	in.done = append(in.done, f)
+}
+
+func (in *intake) take(name string, f *os.File) error {
+	if _, err := vault.Look(f); err != nil {
+		return err
+	}
+	path, packed := wire.Directory(name)
+	switch {
+	case packed && !slices.Contains(in.a.directories[in.unit], path):
+		return fault("NotPreparing", "it is no directory that comes along")
+	case packed:
+		in.add(name, f)
+		return nil
+	case wire.Recreated(name):
+		return in.takeDescription(wire.PlainName(name), f)
+	}
+	if err := fdstore.CheckName(name); err != nil {
+		return fault("BadRequest", "%w", err)
+	}
+	return in.takeMemfd(name, f)
+}
+
+// takeDescription takes the description of what is made anew. What the vault holds
+// the like of is in the unit's store because luod had it put there, for the start
+// that the unit has only just made; or luod was killed after it had taken the store
+// over for directories.
+func (in *intake) takeDescription(plain string, f *os.File) error {
+	if err := fdstore.CheckName(plain); err != nil {
+		return fault("BadRequest", "%w", err)
+	}
+	d, err := description.Read(f)
+	if err != nil {
+		return fault("BadRequest", "%w", err)
+	}
+	kind := fdstore.Files
+	switch {
+	case d.Same != nil:
+		return fault("BadRequest", "only luod itself describes what shares a memfd")
+	case d.Socket != nil:
+		kind = fdstore.Sockets
+	}
+	if declared := in.c.update.declared[in.unit]; declared == nil || !slices.Contains(declared.Recreate, kind) {
+		return fault("NotPreparing", "%s has no Recreate=%s", in.unit, kind)
+	}
+	if in.matches(wire.Recreated, plain, d) {
+		in.skip(f)
+		return nil
+	}
+	in.add(in.free(wire.RecreateName, plain), f)
+	return nil
+}
+
+// takeMemfd takes a memfd, and of one that came already only what is different of
+// this open file description.
+func (in *intake) takeMemfd(plain string, f *os.File) error {
+	id, err := idOf(f)
+	if err != nil {
+		return err
+	}
+	if in.seen == nil {
+		in.seen = map[fileID]string{}
+	}
+	if of, is := in.seen[id]; is {
+		return in.share(plain, of, f)
+	}
+	if holder := in.c.vault.Holder(id.device, id.inode); holder != nil {
+		if holder.Unit != in.unit {
+			return fault("FileInUse", "%s has the same memfd preserved, and the kernel preserves it once", holder.Unit)
+		}
+		in.seen[id] = holder.Name
+		in.skip(f)
+		return nil
+	}
+	for unit, seen := range in.a.seen {
+		if _, is := seen[id]; is && unit != in.unit {
+			return fault("FileInUse", "the fd store of %s has the same memfd, and the kernel preserves it once", unit)
+		}
+	}
+	name := in.free(wire.StoreName, plain)
+	in.seen[id] = name
+	in.add(name, f)
+	return nil
+}
+
+// share describes f in place of taking it.
+func (in *intake) share(plain, of string, f *os.File) error {
+	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
+	if err != nil {
+		return fmt.Errorf("read its flags: %w", err)
+	}
+	offset, err := unix.Seek(int(f.Fd()), 0, unix.SEEK_CUR)
+	if err != nil {
+		return fmt.Errorf("read its position: %w", err)
+	}
+	d := description.Description{Same: &description.Same{Of: of, Flags: flags & description.SameFlags, Offset: offset}}
+	if in.matches(wire.Same, plain, d) {
+		in.skip(f)
+		return nil
+	}
+	memfd, err := d.Memfd()
+	if err != nil {
+		return err
+	}
+	in.made, in.done = append(in.made, memfd), append(in.done, f)
+	in.add(in.free(wire.SameName, plain), memfd)
+	return nil
+}
+
+// matches looks for a description of the like of d in the vault; each stands for one.
+func (in *intake) matches(kind func(name string) bool, plain string, d description.Description) bool {
+	for _, held := range in.c.vault.Files(in.unit) {
+		if !kind(held.Name) || wire.PlainName(held.Name) != plain || in.matched[held] {
+			continue
+		}
+		if other, err := description.Read(held.F); err == nil && other.Alike(d) {
+			if in.matched == nil {
+				in.matched = map[*vault.File]bool{}
+			}
+			in.matched[held] = true
+			return true
+		}
+	}
+	return false
+}
+
+// free is the name that the next one gets: its place in the order is in it, and
+// nothing that the vault still has is called so.
+func (in *intake) free(name func(i int, plain string) string, plain string) string {
+	for n := len(in.a.files[in.unit]) + len(in.taken); ; n++ {
+		full := name(n, plain)
+		taken := func(f *vault.File) bool { return f.Name == full }
+		if _, err := in.c.vault.Select(in.unit, []string{full}); err != nil && !slices.ContainsFunc(in.a.files[in.unit], taken) && !slices.ContainsFunc(in.taken, taken) {
+			return full
+		}
+	}
+}
+
+// Forgo says that entries of unit's fd store can't be made anew, each for its
+// reason. It is refused unless the unit lets an update go on without.
+func (c *Coordinator) Forgo(ctx context.Context, caller, unit string, names, reasons []string) error {
+	_, err := do(ctx, c, func() (any, error) {
+		a, err := c.adopting(caller, unit)
+		if err != nil {
+			return nil, err
+		}
+		if len(names) != len(reasons) || len(names) == 0 {
+			return nil, fault("BadRequest", "%d names were given for %d reasons", len(names), len(reasons))
+		}
+		text := ""
+		for i, name := range names {
+			if i > 0 {
+				text += ", "
+			}
+			text += fmt.Sprintf("%q (%s)", name, reasons[i])
+		}
+		d := c.update.declared[unit]
+		if d == nil || !d.Optional {
+			why := fault("WouldNotSurvive", "no live update is possible: the fd store of %s holds what can't be made anew: %s; with OnFailure=ignore in its unit file an update goes on without", unit, text)
+			c.update.cancel(why) // rather than what the program makes of it
+			return nil, why
+		}
+		a.skipped[unit] += len(names)
+		c.update.without = append(c.update.without, manifest.LeftBehind{Unit: unit, Reason: forgoing + text})
+		return nil, nil
+	})
+	return err
+}

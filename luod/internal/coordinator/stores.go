@@ -1,0 +1,165 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/luod/declaration"
+	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/luod/internal/manifest"
+	"github.com/liveupdate/luod/luod/internal/pid1"
+)
+
+// stores asks PID 1 for the fd stores that are to come along, and refuses what no
+// kernel can carry and nobody makes anew, unless its unit lets the update go on
+// without. The stores have only the entries that luod takes over: not those that are
+// left behind, nor what PID 1 carries by itself. It works outside of the
+// coordinator's goroutine.
+func (c *Coordinator) stores(ctx context.Context, declared map[string]*declaration.Declaration, options Options) (map[string]pid1.Store, []manifest.LeftBehind, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var units []string
+	for unit, d := range declared {
+		if d.Store {
+			units = append(units, unit)
+		}
+	}
+	slices.Sort(units)
+	stores, err := c.Units.Stores(ctx, units)
+	if err != nil {
+		return nil, nil, fault("NoManager", "look into the fd stores: %w", err)
+	}
+	if err := c.shared(ctx, stores); err != nil {
+		return nil, nil, err
+	}
+	var without []manifest.LeftBehind
+	for _, unit := range slices.Sorted(maps.Keys(stores)) {
+		s := stores[unit]
+		s.Native = s.Native && !options.Fast // a fast jump leaves PID 1 out
+		sorted := sortEntries(s, declared[unit].Recreate)
+		s.Entries = sorted.taken
+		stores[unit] = s
+		if len(s.Entries) == 0 {
+			delete(stores, unit)
+		}
+		if len(sorted.lost) == 0 {
+			continue
+		}
+		lost := strings.Join(sorted.lost, ", ")
+		if !declared[unit].Optional {
+			hint := ""
+			if len(sorted.help) > 0 {
+				hint = fmt.Sprintf("; with Recreate=%s in its unit file they are made anew, see luod(8)", strings.Join(sorted.help, " "))
+			}
+			return nil, nil, fault("WouldNotSurvive", "no live update is possible: the fd store of %s holds what no kernel carries: %s%s; with OnFailure=ignore in its unit file an update goes on without", unit, lost, hint)
+		}
+		without = append(without, manifest.LeftBehind{Unit: unit, Reason: forgoing + lost})
+	}
+	return stores, without, nil
+}
+
+// forgoing begins the reason why a part of a store is left behind.
+const forgoing = "of its fd store, without what no kernel carries: "
+
+// sortedEntries are the entries of a store by what becomes of them.
+type sortedEntries struct {
+	taken []fdstore.Stored
+	// lost names those that stay behind, and help is what Recreate= would need more to
+	// have some of them made anew.
+	lost, help []string
+}
+
+func sortEntries(s pid1.Store, recreate []string) sortedEntries {
+	var sorted sortedEntries
+	for _, e := range s.Entries {
+		if s.Native && e.Carried() {
+			continue // the same file can't be preserved twice
+		}
+		if e.Memfd {
+			sorted.taken = append(sorted.taken, e)
+			continue
+		}
+		kind, err := e.Recreatable()
+		if err == nil && slices.Contains(recreate, kind) {
+			sorted.taken = append(sorted.taken, e)
+			continue
+		}
+		text := fmt.Sprintf("%q (%s)", e.Name, e.Path)
+		if err != nil && len(recreate) > 0 {
+			text = fmt.Sprintf("%q (%s: %v)", e.Name, e.Path, err)
+		}
+		sorted.lost = append(sorted.lost, text)
+		if err == nil && !slices.Contains(sorted.help, kind) {
+			sorted.help = append(sorted.help, kind)
+		}
+	}
+	slices.Sort(sorted.help)
+	if len(sorted.help) > 0 {
+		// The key takes a list, and what is there already has to be in it.
+		sorted.help = slices.Compact(slices.Sorted(slices.Values(slices.Concat(recreate, sorted.help))))
+	}
+	return sorted
+}
+
+// fileID is what tells a file from others: st_dev and st_ino.
+type fileID struct{ device, inode uint64 }
+
+// shared refuses a memfd that is in the stores of two units, or in one's and in the
+// vault for another: the kernel preserves a file once, and it would be given to one
+// of them alone.
+func (c *Coordinator) shared(ctx context.Context, stores map[string]pid1.Store) error {
+	type holder struct{ unit, name string }
+	first := map[fileID]holder{}
+	for _, unit := range slices.Sorted(maps.Keys(stores)) {
+		for _, e := range stores[unit].Entries {
+			id := fileID{e.Device, e.Inode}
+			h, is := first[id]
+			switch {
+			case !e.Memfd:
+			case !is:
+				first[id] = holder{unit, e.Name}
+			case h.unit != unit:
+				return fault("FileInUse", "no live update is possible: %q in the fd store of %s and %q in that of %s are the same memfd, which the kernel preserves once; one of them has to be without it", h.name, h.unit, e.Name, unit)
+			}
+		}
+	}
+	_, err := do(ctx, c, func() (any, error) {
+		for id, h := range first {
+			if f := c.vault.Holder(id.device, id.inode); f != nil && f.Unit != h.unit {
+				return nil, fault("FileInUse", "no live update is possible: %q in the fd store of %s and %q of %s, which luod holds, are the same memfd, which the kernel preserves once; one of them has to be without it", h.name, h.unit, f.Name, f.Unit)
+			}
+		}
+		return nil, nil
+	})
+	return err
+}
+
+func idOf(f *os.File) (fileID, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return fileID{}, fmt.Errorf("look at a file descriptor: %w", err)
+	}
+	return fileID{st.Dev, st.Ino}, nil
+}
+
+// argument is what luod-adopt is told of a unit's store.
+func argument(unit string, s pid1.Store) string {
+	kinds := map[string]bool{}
+	for _, e := range s.Entries {
+		kind := "memfds"
+		if !e.Memfd {
+			kind, _ = e.Recreatable()
+		}
+		kinds[kind] = true
+	}
+	if len(kinds) == 1 && kinds["memfds"] {
+		return unit
+	}
+	return unit + "=" + strings.Join(slices.Sorted(maps.Keys(kinds)), ",")
+}

@@ -1,0 +1,63 @@
+package vmtest
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/liveupdate/luod/vmtest/lab"
+	"github.com/liveupdate/luod/vmtest/rig"
+)
+
+// recreateState is what the service found in its fd store when it started.
+func recreateState(t *testing.T, r *rig.Rig) string {
+	t.Helper()
+	return r.Sh(t, "for i in $(seq 100); do systemctl is-active -q recreate && break; sleep 0.1; done; systemctl is-active -q recreate || { journalctl -b --no-pager -u recreate -u luod | tail -30 >&2; exit 1; }; cat /run/recreate/state")
+}
+
+// connect has both sockets answer.
+const connect = `exec 3<>/dev/tcp/127.0.0.1/7007; grep -q 'hello from' <&3; exec 3>&-
+python3 -c "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/recreate.sock'); assert s.recv(99).startswith(b'hello from')"`
+
+// A service that keeps a log file and listening sockets in its fd store, and one
+// memfd twice, has them all after two updates, in their order, when its unit file asks
+// for that; and without that nothing is begun.
+func TestFilesAndSocketsAreMadeAnew(t *testing.T) {
+	r := start(t, lab.Trixie, false, 0)
+	r.Sh(t, "luoctl enable recreate; systemctl start recreate")
+	check(t, r.Load(t.Context(), r.Parts.Newer))
+	pid := r.Sh(t, "systemctl show -P MainPID recreate")
+	for _, command := range []string{"luoctl live-update", "luoctl live-update --dry-run", "luoctl check"} {
+		out := r.Sh(t, command+" 2>&1 && exit 1 || true")
+		for _, want := range []string{`"listen" (socket:[`, `"log" (/var/log/recreate.log)`, "Recreate=files sockets"} {
+			if !strings.Contains(out, want) {
+				t.Fatalf("%s says %q, and not %q", command, out, want)
+			}
+		}
+	}
+	if now := r.Sh(t, "systemctl show -P MainPID recreate"); now != pid {
+		t.Fatalf("the service was stopped: it is process %s, and was %s", now, pid)
+	}
+	r.Sh(t, "luoctl enable recreate --recreate=files,sockets; systemctl enable -q recreate; systemctl restart recreate")
+	before := recreateState(t, r)
+	if strings.Count(before, "\n") != 6 {
+		t.Fatalf("the service says %q", before)
+	}
+	r.Sh(t, connect)
+	for i, kernel := range []lab.Kernel{r.Parts.Newer, r.Parts.Older} {
+		check(t, r.Update(t.Context(), kernel))
+		if now := recreateState(t, r); now != before {
+			t.Fatalf("after update %d:\n%s\nand before\n%s", i+1, now, before)
+		}
+		settled(t, r, uint64(i+1))
+		r.Sh(t, connect)
+		out := r.Sh(t, `for i in $(seq 100); do [ "$(luoctl list --json | tr -d ' \n')" = '[]' ] && break; sleep 0.1; done; luoctl list; luoctl report`)
+		if !strings.Contains(out, "No file descriptors are held") || strings.Count(out, "re-created  ") != 3 || !strings.Contains(out, "3 preserved, 3 re-created, 0 lost") {
+			t.Errorf("after update %d: %s", i+1, out)
+		}
+	}
+	// Each start goes on where the one before ended, which was after everybody was ready.
+	want := "begin end connection connection end connection connection end connection connection"
+	if log := strings.Join(strings.Fields(r.Sh(t, "cat /var/log/recreate.log")), " "); log != want {
+		t.Errorf("the log is %q and not %q", log, want)
+	}
+}
