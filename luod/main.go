@@ -94,13 +94,14 @@ func run(log *slog.Logger) error {
 	}
 	defer locks.Close()
 	door.Locks = locks
+	status := &teller{notify: store.Notify}
 	c, err := coordinator.Start(ctx, coordinator.Config{
 		Kernel: luo.New(), Store: store, Loader: loader.Loader{Program: loader.Program}, Jumper: pid1.Jumper{},
 		Units: pid1.Units{}, Hooks: hooksdir.Any, Wall: wall(log), Clock: coordinator.SystemClock{}, Announce: door.Announce, Inhibitors: door.Inhibitors, Machine: machine, Settings: values,
 		Record: filepath.Join(dir, "record.json"), History: "/var/lib/luod/history", Log: log,
 		Changed: func(s coordinator.Status) {
 			door.Changed(s)
-			_ = store.Notify("STATUS=" + oneLine(s))
+			status.Set(oneLine(s))
 		},
 	}, entries)
 	if err != nil {
@@ -114,7 +115,7 @@ func run(log *slog.Logger) error {
 	go server.Serve()
 	door.Registry = c
 	go door.Serve(ctx)
-	if err := store.Notify("READY=1"); err != nil {
+	if err := status.Ready(); err != nil {
 		return err
 	}
 	return wait(ctx, c, log, exhausted)

@@ -14,6 +14,7 @@ import (
 	"github.com/liveupdate/luod/kexec/bootentry"
 	"github.com/liveupdate/luod/kexec/preflight"
 	"github.com/liveupdate/luod/kexec/uki"
+	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luod/loading"
 )
 
@@ -57,7 +58,7 @@ func refuse(kind loading.Kind, format string, args ...any) loading.Answer {
 }
 
 func answer(m machine, r loading.Request) loading.Answer {
-	if err := preflight.ValidNames(r.Override); err != nil {
+	if err := verdict.ValidNames(r.Override); err != nil {
 		return refuse(loading.BadRequest, "override a check: %w", err)
 	}
 	// What was found before needs no search, unless the running kernel is sought too.

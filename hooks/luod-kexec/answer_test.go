@@ -15,6 +15,7 @@ import (
 	"github.com/liveupdate/luod/kexec/image/imagetest"
 	"github.com/liveupdate/luod/kexec/pe/petest"
 	"github.com/liveupdate/luod/kexec/preflight"
+	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luod/loading"
 )
 
@@ -55,7 +56,7 @@ func newWorld(t *testing.T) *world {
 }
 
 // every overrides all checks: these tests are about what is done then.
-var every = preflight.Names()
+var every = verdict.Names()
 
 func TestATargetIsMadeOfEntryAndRequest(t *testing.T) {
 	w := newWorld(t)

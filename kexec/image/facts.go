@@ -7,6 +7,7 @@ import (
 	"io"
 	"regexp"
 	"slices"
+	"sync"
 
 	"github.com/klauspost/compress/gzip"
 )
@@ -40,10 +41,10 @@ const (
 )
 
 var (
-	bannerPattern = regexp.MustCompile(`Linux version ([!-~]{1,64}) \([ -~]+\n`)
+	bannerPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`Linux version ([!-~]{1,64}) \([ -~]+\n`) })
 	// One pass each over what can begin such a string is quicker than a pattern.
 	handoverKeys = []string{"kho-v", "luo-v", "memfd-v"}
-	digits       = regexp.MustCompile(`^[0-9]{1,4}\x00`)
+	digits       = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9]{1,4}\x00`) })
 
 	// Elf_Nhdr of an NT_GNU_BUILD_ID with its name and 20 bytes to come.
 	buildID = []byte("\x04\x00\x00\x00\x14\x00\x00\x00\x03\x00\x00\x00GNU\x00")
@@ -122,7 +123,7 @@ func scan(r io.Reader) (Facts, error) {
 // in the next.
 func (f *Facts) look(chunk []byte) {
 	if f.Banner == "" && bytes.Contains(chunk, []byte("Linux version ")) {
-		if m := bannerPattern.FindSubmatch(chunk); m != nil {
+		if m := bannerPattern().FindSubmatch(chunk); m != nil {
 			f.Banner, f.Release = string(bytes.TrimSuffix(m[0], []byte("\n"))), string(m[1])
 		}
 	}
@@ -143,7 +144,7 @@ func (f *Facts) look(chunk []byte) {
 			if at > 0 && chunk[at-1] > ' ' && chunk[at-1] <= '~' {
 				continue
 			}
-			number := digits.Find(chunk[at+len(key):])
+			number := digits().Find(chunk[at+len(key):])
 			if number == nil || len(f.Handover) >= maxFound {
 				continue
 			}

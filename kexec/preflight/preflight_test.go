@@ -14,6 +14,7 @@ import (
 
 	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/kexec/image/imagetest"
+	"github.com/liveupdate/luod/kexec/verdict"
 )
 
 const release = "7.3.4-test"
@@ -178,8 +179,11 @@ func TestAGoodTargetPassesEveryCheck(t *testing.T) {
 			if report.Release != release || len(report.Digest) != 64 {
 				t.Errorf("release %q, digest %q", report.Release, report.Digest)
 			}
+			if len(report.Results) != len(verdict.Names()) {
+				t.Fatalf("%d results of %d checks", len(report.Results), len(verdict.Names()))
+			}
 			for i, r := range report.Results {
-				if r.Verdict != OK || r.Reason == "" || r.Remedy != "" || r.Name != Names()[i] {
+				if r.Verdict != OK || r.Reason == "" || r.Remedy != "" || r.Name != verdict.Names()[i] {
 					t.Errorf("%+v", r)
 				}
 			}
@@ -272,7 +276,7 @@ func TestEachCheckFailsForItsReason(t *testing.T) {
 			w := newWorld(t)
 			c.spoil(w)
 			report := w.run()
-			i := slices.Index(Names(), c.name)
+			i := slices.Index(verdict.Names(), c.name)
 			if r := report.Results[i]; r.Verdict != c.verdict || !strings.Contains(r.Reason, c.reason) || r.Remedy == "" {
 				t.Errorf("%+v, want %s and %q", r, c.verdict, c.reason)
 			}
@@ -321,10 +325,10 @@ func TestAFutureFormatCanBeDeclaredReadable(t *testing.T) {
 }
 
 func TestNamesOfChecks(t *testing.T) {
-	if err := ValidNames([]string{"memory", "initrd"}); err != nil {
+	if err := verdict.ValidNames([]string{"memory", "initrd"}); err != nil {
 		t.Error(err)
 	}
-	if err := ValidNames([]string{"all"}); err == nil || !strings.Contains(err.Error(), "handover-format") {
+	if err := verdict.ValidNames([]string{"all"}); err == nil || !strings.Contains(err.Error(), "handover-format") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/unit"
@@ -168,7 +169,7 @@ func (d *Declaration) set(name, key, value string) (known bool, err error) {
 			d.Directories = nil
 		}
 		for _, path := range strings.Fields(value) {
-			if !directory.MatchString(path) || path != filepath.Clean(path) {
+			if !directory().MatchString(path) || path != filepath.Clean(path) {
 				return true, fmt.Errorf("%q is no path of a directory such as /run/memcached", path)
 			}
 			if !slices.Contains(d.Directories, path) {
@@ -223,12 +224,15 @@ func list(name string, have []string, value string) ([]string, error) {
 }
 
 // directory is an absolute path of characters that can stand in the name of a file
-// descriptor, too.
-var directory = regexp.MustCompile(`^(/[A-Za-z0-9_.@+,=-]+)+$`)
+// descriptor, too. Few services have one, and luod has to start quickly.
+var directory = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(/[A-Za-z0-9_.@+,=-]+)+$`) })
 
-// serviceName is what systemd takes for the name of a service: at most 255
+// ValidUnit says whether name can be a service's: systemd takes at most 255
 // characters of these (systemd.unit(5)).
-var serviceName = regexp.MustCompile(`^[A-Za-z0-9:_.\\@-]{1,247}\.service$`)
+func ValidUnit(name string) bool {
+	stem, is := strings.CutSuffix(name, ".service")
+	return is && stem != "" && len(name) <= 255 && strings.Trim(stem, unitCharacters) == ""
+}
 
-// ValidUnit says whether name can be a service's.
-func ValidUnit(name string) bool { return serviceName.MatchString(name) }
+// unitCharacters are VALID_CHARS of systemd (src/basic/unit-name.c).
+const unitCharacters = `abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_.\@-`

@@ -112,3 +112,15 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestValidUnit(t *testing.T) {
+	for name, valid := range map[string]bool{
+		"a.service": true, `dev-disk\x2d1@x:y_z.service`: true, strings.Repeat("x", 247) + ".service": true,
+		strings.Repeat("x", 248) + ".service": false, ".service": false, "": false, "a": false, "a.socket": false,
+		"a b.service": false, "a/b.service": false, "a\n.service": false, "ä.service": false, "a.service ": false,
+	} {
+		if ValidUnit(name) != valid {
+			t.Errorf("ValidUnit(%q) = %t", name, !valid)
+		}
+	}
+}

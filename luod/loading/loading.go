@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/liveupdate/luod/kexec"
-	"github.com/liveupdate/luod/kexec/preflight"
+	"github.com/liveupdate/luod/kexec/verdict"
 )
 
 // Verb is what is asked for.
@@ -42,9 +42,9 @@ type Request struct {
 // Again names a target, its digest, and what was found out in this boot about what
 // has that digest.
 type Again struct {
-	Target kexec.Target       `json:"target"`
-	Digest string             `json:"digest"`
-	Known  []preflight.Result `json:"known,omitempty"`
+	Target kexec.Target     `json:"target"`
+	Digest string           `json:"digest"`
+	Known  []verdict.Result `json:"known,omitempty"`
 }
 
 // Entry is something to boot.
@@ -64,8 +64,8 @@ type Entry struct {
 
 // Answer is what came out.
 type Answer struct {
-	Entries []Entry           `json:"entries,omitempty"`
-	Report  *preflight.Report `json:"report,omitempty"`
+	Entries []Entry         `json:"entries,omitempty"`
+	Report  *verdict.Report `json:"report,omitempty"`
 	// Error says why nothing was loaded, and Kind what sort of error it is.
 	Error string `json:"error,omitempty"`
 	Kind  Kind   `json:"kind,omitempty"`
@@ -82,7 +82,7 @@ const (
 )
 
 // Explain makes one text of failed checks.
-func Explain(target kexec.Target, failed []preflight.Result) string {
+func Explain(target kexec.Target, failed []verdict.Result) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s can't take this machine's memory over", target.Kernel)
 	for i, r := range failed {

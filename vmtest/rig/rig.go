@@ -116,6 +116,21 @@ func (p *Parts) StartWith(ctx context.Context, suite lab.Suite, config machine.C
 	return p.start(ctx, spec, config)
 }
 
+// StartWithPrograms is Start with more of this module's commands, by their packages,
+// in /usr/lib/luod-lab.
+func (p *Parts) StartWithPrograms(ctx context.Context, suite lab.Suite, config machine.Config, packages ...string) (*Rig, error) {
+	spec := p.spec(suite)
+	spec.Files = slices.Clip(spec.Files)
+	for _, pkg := range packages {
+		f, err := lab.GuestProgram(ctx, pkg)
+		if err != nil {
+			return nil, err
+		}
+		spec.Files = append(spec.Files, f)
+	}
+	return p.start(ctx, spec, config)
+}
+
 func (p *Parts) spec(suite lab.Suite) lab.Spec {
 	return lab.Spec{Suite: suite, Debs: []string{p.deb}, Kernels: []lab.Kernel{p.Older, p.Newer}, Files: p.guest}
 }

@@ -61,16 +61,16 @@ func identify(ctx context.Context, conn *dbus.Conn, sender string) (credentials,
 }
 
 // unitOf finds the service that sender's process belongs to.
-func (d *Door) unitOf(ctx context.Context, conn *dbus.Conn, sender string) (string, error) {
-	c, err := identify(ctx, conn, sender)
+func (m *methods) unitOf(ctx context.Context, sender string) (string, error) {
+	c, err := m.known.identify(ctx, m.conn, sender)
 	if err != nil {
 		return "", err
 	}
 	defer unix.Close(c.pidfd)
-	unit, err := d.Unit(c.pidfd)
+	unit, err := m.door.Unit(c.pidfd)
 	owner := unit
 	if err != nil {
 		owner = fmt.Sprintf("user %d", c.uid)
 	}
-	return unit, errors.Join(err, d.Meter.Take(owner, time.Now()))
+	return unit, errors.Join(err, m.door.Meter.Take(owner, time.Now()))
 }

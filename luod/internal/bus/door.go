@@ -13,7 +13,7 @@ import (
 	"github.com/godbus/dbus/v5/introspect"
 	"github.com/godbus/dbus/v5/prop"
 
-	"github.com/liveupdate/luod/kexec/preflight"
+	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/quota"
@@ -30,8 +30,8 @@ type Registry interface {
 	List(ctx context.Context) ([]coordinator.Held, error)
 	Status(ctx context.Context) (coordinator.Status, error)
 	Entries(ctx context.Context) ([]loading.Entry, error)
-	Check(ctx context.Context, request coordinator.Request) (preflight.Report, error)
-	Load(ctx context.Context, request coordinator.Request) (coordinator.Loaded, preflight.Report, error)
+	Check(ctx context.Context, request coordinator.Request) (verdict.Report, error)
+	Load(ctx context.Context, request coordinator.Request) (coordinator.Loaded, verdict.Report, error)
 	Unload(ctx context.Context) error
 	LiveUpdate(ctx context.Context, options coordinator.Options) (uint64, error)
 	Cancel(ctx context.Context, reason string) error
@@ -65,9 +65,14 @@ type Door struct {
 	// Meter counts the calls of each unit, or user.
 	Meter quota.Meter
 
-	mu     sync.Mutex
-	props  *prop.Properties
-	conn   *dbus.Conn
+	mu    sync.Mutex
+	props *prop.Properties
+	conn  *dbus.Conn
+	// shown are the properties as they are, unsaid those of which the bus has not
+	// heard yet, and saying the wait until it does.
+	shown, unsaid map[string]any
+	saying        *time.Timer
+
 	strays int
 	// signals wait to be sent, and more says that there are some.
 	signals []coordinator.Signal
@@ -114,11 +119,13 @@ func (d *Door) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	methods := &methods{door: d, conn: conn, ctx: ctx}
+	methods := &methods{door: d, conn: conn, ctx: ctx, known: newKnown()}
+	defer methods.known.close()
 	if err := conn.Export(methods, Path, Interface); err != nil {
 		return fmt.Errorf("export the methods: %w", err)
 	}
-	props, err := prop.Export(conn, Path, prop.Map{Interface: properties(status)})
+	shown := properties(status)
+	props, err := prop.Export(conn, Path, prop.Map{Interface: described(shown, prop.EmitFalse)}) // announce does it
 	if err != nil {
 		return fmt.Errorf("export the properties: %w", err)
 	}
@@ -126,7 +133,7 @@ func (d *Door) open(ctx context.Context) error {
 		Name: Path,
 		Interfaces: []introspect.Interface{
 			introspect.IntrospectData, prop.IntrospectData,
-			{Name: Interface, Methods: describe(), Properties: props.Introspection(Interface), Signals: []introspect.Signal{{Name: "PrepareForLiveUpdate", Args: []introspect.Arg{{Name: "start", Type: "b"}, {Name: "generation", Type: "t"}, {Name: "deadline", Type: "t"}}}}},
+			{Name: Interface, Methods: describe(), Properties: introspection(shown), Signals: []introspect.Signal{{Name: "PrepareForLiveUpdate", Args: []introspect.Arg{{Name: "start", Type: "b"}, {Name: "generation", Type: "t"}, {Name: "deadline", Type: "t"}}}}},
 		},
 	}
 	if err := conn.Export(introspect.NewIntrospectable(node), Path, "org.freedesktop.DBus.Introspectable"); err != nil {
@@ -140,7 +147,7 @@ func (d *Door) open(ctx context.Context) error {
 		return fmt.Errorf("take the name %s: another process owns it", Name)
 	}
 	d.mu.Lock()
-	d.props, d.conn = props, conn
+	d.props, d.conn, d.shown, d.unsaid = props, conn, shown, map[string]any{}
 	d.mu.Unlock()
 	defer func() {
 		d.mu.Lock()
@@ -162,20 +169,5 @@ func (d *Door) open(ctx context.Context) error {
 		return errLost
 	case <-ctx.Done():
 		return ctx.Err()
-	}
-}
-
-// Changed tells the bus of a new status.
-func (d *Door) Changed(s coordinator.Status) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.props == nil {
-		return
-	}
-	for name, p := range properties(s) {
-		if old, err := d.props.Get(Interface, name); err == nil && old.String() == dbus.MakeVariant(p.Value).String() {
-			continue
-		}
-		d.props.SetMust(Interface, name, p.Value)
 	}
 }

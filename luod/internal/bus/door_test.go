@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/kexec"
-	"github.com/liveupdate/luod/kexec/preflight"
+	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
@@ -117,23 +117,23 @@ func (r *registry) List(context.Context) ([]coordinator.Held, error) {
 }
 func (r *registry) Status(context.Context) (coordinator.Status, error) { return r.status, nil }
 
-var report = preflight.Report{
+var report = verdict.Report{
 	Target:  kexec.Target{Kernel: "/k", CommandLine: "x"},
-	Release: "7.3", Digest: "d", Results: []preflight.Result{{Name: "memory", Verdict: preflight.Warn, Reason: "r", Remedy: "m"}},
+	Release: "7.3", Digest: "d", Results: []verdict.Result{{Name: "memory", Verdict: verdict.Warn, Reason: "r", Remedy: "m"}},
 }
 
 func (r *registry) Entries(context.Context) ([]loading.Entry, error) {
 	return []loading.Entry{{ID: "a.conf", Default: true}}, nil
 }
 
-func (r *registry) Check(_ context.Context, request coordinator.Request) (preflight.Report, error) {
+func (r *registry) Check(_ context.Context, request coordinator.Request) (verdict.Report, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.request = request
 	return report, nil
 }
 
-func (r *registry) Load(ctx context.Context, request coordinator.Request) (coordinator.Loaded, preflight.Report, error) {
+func (r *registry) Load(ctx context.Context, request coordinator.Request) (coordinator.Loaded, verdict.Report, error) {
 	_, err := r.Check(ctx, request)
 	return coordinator.Loaded{Release: "7.3"}, report, err
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
-	"github.com/liveupdate/luod/kexec/preflight"
+	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 )
 
@@ -15,7 +15,7 @@ import (
 // "fail".
 type result struct{ Name, Verdict, Reason, Remedy string }
 
-func results(report preflight.Report) []result {
+func results(report verdict.Report) []result {
 	list := []result{}
 	for _, r := range report.Results {
 		list = append(list, result{r.Name, string(r.Verdict), r.Reason, r.Remedy})
@@ -24,7 +24,7 @@ func results(report preflight.Report) []result {
 }
 
 // target is what a report is about, as the bus shows it.
-func target(report preflight.Report) map[string]dbus.Variant {
+func target(report verdict.Report) map[string]dbus.Variant {
 	return map[string]dbus.Variant{
 		"Kernel":      dbus.MakeVariant(report.Target.Kernel),
 		"Initrds":     dbus.MakeVariant(append([]string{}, report.Target.Initrds...)),
@@ -69,7 +69,7 @@ func (m *methods) Check(entry string, options map[string]dbus.Variant, msg dbus.
 	if err == nil {
 		err = m.door.authorize(ctx, m.conn, msg, string(sender), actionCheck)
 	}
-	var report preflight.Report
+	var report verdict.Report
 	if err == nil {
 		report, err = m.door.Registry.Check(ctx, request)
 	}
@@ -84,7 +84,7 @@ func (m *methods) Load(entry string, options map[string]dbus.Variant, msg dbus.M
 	if err == nil {
 		err = m.door.authorize(ctx, m.conn, msg, string(sender), actionLoad)
 	}
-	var report preflight.Report
+	var report verdict.Report
 	if err == nil {
 		_, report, err = m.door.Registry.Load(ctx, request)
 	}

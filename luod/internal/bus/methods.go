@@ -25,6 +25,8 @@ type methods struct {
 	door *Door
 	conn *dbus.Conn
 	ctx  context.Context
+	// known is of conn.
+	known *known
 }
 
 func describe() []introspect.Method {
@@ -133,7 +135,7 @@ func (m *methods) Preserve(fds []named, given map[string]dbus.Variant, sender db
 	}
 	var unit string
 	if err == nil {
-		unit, err = m.door.unitOf(ctx, m.conn, string(sender))
+		unit, err = m.unitOf(ctx, string(sender))
 	}
 	if err == nil {
 		err = m.door.Registry.Preserve(ctx, unit, names, files)
@@ -148,7 +150,7 @@ func (m *methods) Preserve(fds []named, given map[string]dbus.Variant, sender db
 func (m *methods) Release(names []string, sender dbus.Sender) *dbus.Error {
 	ctx, cancel := m.call()
 	defer cancel()
-	unit, err := m.door.unitOf(ctx, m.conn, string(sender))
+	unit, err := m.unitOf(ctx, string(sender))
 	if err == nil {
 		err = m.door.Registry.Release(ctx, unit, names)
 	}
@@ -161,7 +163,7 @@ func (m *methods) Release(names []string, sender dbus.Sender) *dbus.Error {
 func (m *methods) Retrieve(names []string, msg dbus.Message, sender dbus.Sender) ([]named, *dbus.Error) {
 	ctx, cancel := m.call()
 	defer cancel()
-	unit, err := m.door.unitOf(ctx, m.conn, string(sender))
+	unit, err := m.unitOf(ctx, string(sender))
 	if err != nil {
 		return nil, answer(err)
 	}
@@ -216,7 +218,7 @@ func ownReply(msg *dbus.Message) {
 func (m *methods) ListNames(sender dbus.Sender) ([]struct{ Name, State string }, *dbus.Error) {
 	ctx, cancel := m.call()
 	defer cancel()
-	unit, err := m.door.unitOf(ctx, m.conn, string(sender))
+	unit, err := m.unitOf(ctx, string(sender))
 	if err != nil {
 		return nil, answer(err)
 	}

@@ -5,7 +5,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
-	"github.com/liveupdate/luod/kexec/preflight"
+	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 )
 
@@ -25,7 +25,7 @@ func options(given map[string]dbus.Variant, known map[string]any) error {
 			return &coordinator.Fault{Name: "UnknownOption", Err: fmt.Errorf("the option %q must be a %s, not a %s", name, dbus.SignatureOf(to), value.Signature())}
 		}
 		if list, is := to.(*[]string); is && name == "override" {
-			if err := preflight.ValidNames(*list); err != nil {
+			if err := verdict.ValidNames(*list); err != nil {
 				return &coordinator.Fault{Name: "BadRequest", Err: fmt.Errorf("override a check: %w", err)}
 			}
 		}

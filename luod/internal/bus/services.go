@@ -18,7 +18,7 @@ func unitPath(unit string) dbus.ObjectPath {
 func (m *methods) asUnit(sender dbus.Sender, f func(unit string) error) *dbus.Error {
 	ctx, cancel := m.call()
 	defer cancel()
-	unit, err := m.door.unitOf(ctx, m.conn, string(sender))
+	unit, err := m.unitOf(ctx, string(sender))
 	if err == nil {
 		err = f(unit)
 	}

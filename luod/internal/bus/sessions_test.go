@@ -13,6 +13,7 @@ import (
 
 func TestSessionsGoThroughTheDoor(t *testing.T) {
 	_, r, _, conn := open(t)
+	call(conn, "ListNames") // from now on the door knows the caller
 	before := openFDs(t)
 	for method, want := range map[string]string{"CreateSession": "test.service vm", "RetrieveSession": "test.service back vm"} {
 		for range 10 {

@@ -7,28 +7,28 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/liveupdate/luod/kexec/preflight"
+	"github.com/liveupdate/luod/kexec/verdict"
 )
 
 // checkServices adds to the checks of a kernel those of what has to come along:
 // that everybody who takes part can be asked, and that the fd stores hold only what
 // a kernel carries.
-func (c *Coordinator) checkServices(ctx context.Context) []preflight.Result {
+func (c *Coordinator) checkServices(ctx context.Context) []verdict.Result {
 	members, declared, err := c.gather(ctx)
 	if err == nil {
 		_, err = c.fence(members)
 	}
 	if err != nil {
-		return []preflight.Result{{Name: "services", Verdict: preflight.Fail, Reason: err.Error(), Remedy: "correct the unit files; see luod(8), UNIT FILES"}}
+		return []verdict.Result{{Name: "services", Verdict: verdict.Fail, Reason: err.Error(), Remedy: "correct the unit files; see luod(8), UNIT FILES"}}
 	}
-	results := []preflight.Result{{Name: "services", Verdict: preflight.OK, Reason: fmt.Sprintf("%d of them are asked before an update", len(members))}}
+	results := []verdict.Result{{Name: "services", Verdict: verdict.OK, Reason: fmt.Sprintf("%d of them are asked before an update", len(members))}}
 	stores, without, err := c.stores(ctx, declared, Options{})
 	switch {
 	case err != nil:
-		return append(results, preflight.Result{Name: "fd-stores", Verdict: preflight.Fail, Reason: err.Error(), Remedy: "see luod(8), FILE DESCRIPTOR STORES"})
+		return append(results, verdict.Result{Name: "fd-stores", Verdict: verdict.Fail, Reason: err.Error(), Remedy: "see luod(8), FILE DESCRIPTOR STORES"})
 	case len(without) > 0:
 		for _, l := range without {
-			results = append(results, preflight.Result{Name: "fd-stores", Verdict: preflight.Warn, Reason: l.Unit + ": " + l.Reason, Remedy: "OnFailure=ignore in its unit file says so"})
+			results = append(results, verdict.Result{Name: "fd-stores", Verdict: verdict.Warn, Reason: l.Unit + ": " + l.Reason, Remedy: "OnFailure=ignore in its unit file says so"})
 		}
 		return results
 	}
@@ -46,5 +46,5 @@ func (c *Coordinator) checkServices(ctx context.Context) []preflight.Result {
 	if len(anew) > 0 {
 		reason += fmt.Sprintf("; re-created: %s, unless an update finds that one can't be, and is taken back before anything is stopped", strings.Join(anew, ", "))
 	}
-	return append(results, preflight.Result{Name: "fd-stores", Verdict: preflight.OK, Reason: reason})
+	return append(results, verdict.Result{Name: "fd-stores", Verdict: verdict.OK, Reason: reason})
 }

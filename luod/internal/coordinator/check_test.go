@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/kexec/preflight"
+	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luod/fdstore"
 )
 
@@ -16,15 +16,15 @@ func TestTheChecksTellOfServicesToo(t *testing.T) {
 	for name, c := range map[string]struct {
 		declare  string
 		more     []fdstore.Stored
-		verdicts []preflight.Verdict
+		verdicts []verdict.Verdict
 		text     string
 	}{
-		"all is well":        {"Preserve=fdstore\n", nil, []preflight.Verdict{preflight.OK, preflight.OK}, "2 entries of 1 units come along"},
-		"a socket":           {"Preserve=fdstore\n", []fdstore.Stored{socket}, []preflight.Verdict{preflight.OK, preflight.Fail}, "socket:[7]"},
-		"made anew":          {"Preserve=fdstore\nRecreate=sockets\n", []fdstore.Stored{socket}, []preflight.Verdict{preflight.OK, preflight.OK}, `3 entries of 1 units come along; re-created: "listen" of a.service (socket:[7])`},
-		"could be made anew": {"Preserve=fdstore\n", []fdstore.Stored{socket}, []preflight.Verdict{preflight.OK, preflight.Fail}, "with Recreate=sockets in its unit file"},
-		"an optional socket": {"Preserve=fdstore\nOnFailure=ignore\n", []fdstore.Stored{socket}, []preflight.Verdict{preflight.OK, preflight.Warn}, "socket:[7]"},
-		"a wrong unit file":  {"TimeoutSec=soon\n", nil, []preflight.Verdict{preflight.Fail}, "TimeoutSec=soon"},
+		"all is well":        {"Preserve=fdstore\n", nil, []verdict.Verdict{verdict.OK, verdict.OK}, "2 entries of 1 units come along"},
+		"a socket":           {"Preserve=fdstore\n", []fdstore.Stored{socket}, []verdict.Verdict{verdict.OK, verdict.Fail}, "socket:[7]"},
+		"made anew":          {"Preserve=fdstore\nRecreate=sockets\n", []fdstore.Stored{socket}, []verdict.Verdict{verdict.OK, verdict.OK}, `3 entries of 1 units come along; re-created: "listen" of a.service (socket:[7])`},
+		"could be made anew": {"Preserve=fdstore\n", []fdstore.Stored{socket}, []verdict.Verdict{verdict.OK, verdict.Fail}, "with Recreate=sockets in its unit file"},
+		"an optional socket": {"Preserve=fdstore\nOnFailure=ignore\n", []fdstore.Stored{socket}, []verdict.Verdict{verdict.OK, verdict.Warn}, "socket:[7]"},
+		"a wrong unit file":  {"TimeoutSec=soon\n", nil, []verdict.Verdict{verdict.Fail}, "TimeoutSec=soon"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -37,7 +37,7 @@ func TestTheChecksTellOfServicesToo(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var verdicts []preflight.Verdict
+			var verdicts []verdict.Verdict
 			text := ""
 			for _, r := range report.Results {
 				verdicts, text = append(verdicts, r.Verdict), text+r.Reason

@@ -67,7 +67,7 @@ func TestAMoveThatWasInterruptedIsEnded(t *testing.T) {
 	w.preserve(a, 2)
 	w.declare(renamed, "Aliases="+a+"\n")
 	w.c.rec.Renamed, w.c.rec.Moving = map[string]string{a: renamed}, map[string]string{a: renamed}
-	if err := w.c.rec.write(w.c.Record); err != nil {
+	if _, err := w.c.rec.write(w.c.Record, nil); err != nil {
 		t.Fatal(err)
 	}
 	w.kill()

@@ -90,8 +90,10 @@ type Coordinator struct {
 	background sync.WaitGroup
 
 	// What follows belongs to the goroutine of run.
-	rec   record
-	vault *vault.Vault
+	rec record
+	// written is the record as it is on disk; nil if that is not known.
+	written []byte
+	vault   *vault.Vault
 	// incoming are the retrieved sessions whose units haven't fetched all yet.
 	incoming map[string]*arrival
 	// manifest is the incoming manifest's session, stuck those that must stay
@@ -219,14 +221,19 @@ func closeAll(sessions map[string]*luo.Session) {
 // step that can't be undone without the record.
 func (c *Coordinator) save() error {
 	c.rec.Waiting = c.waiting()
-	err := c.rec.write(c.Record)
-	if err != nil {
+	var err error
+	if c.written, err = c.rec.write(c.Record, c.written); err != nil {
 		c.Log.Error("the record of this boot could not be written; a restart of luod may not know what it did", "error", err)
 	}
+	c.show()
+	return err
+}
+
+// show tells the world.
+func (c *Coordinator) show() {
 	if c.Changed != nil {
 		c.Changed(c.status())
 	}
-	return err
 }
 
 func (c *Coordinator) mark(name string, at time.Time) {
@@ -247,7 +254,10 @@ func (c *Coordinator) waiting() []string {
 
 // Status returns the present status.
 func (c *Coordinator) Status(ctx context.Context) (Status, error) {
-	return do(ctx, c, func() (Status, error) { return c.status(), nil })
+	return do(ctx, c, func() (Status, error) {
+		c.vault.Refresh()
+		return c.status(), nil
+	})
 }
 
 func (c *Coordinator) status() Status {
@@ -261,14 +271,7 @@ func (c *Coordinator) status() Status {
 	if err := c.Kernel.Probe(); err != nil {
 		s.Unsupported = err.Error()
 	}
-	for _, unit := range c.vault.Units() {
-		s.Units++
-		for _, f := range c.vault.Files(unit) {
-			s.FileDescriptors++
-			if facts, err := vault.Look(f.F); err == nil {
-				s.Bytes += uint64(facts.Size)
-			}
-		}
-	}
+	units, files, bytes := c.vault.Totals()
+	s.Units, s.FileDescriptors, s.Bytes = uint64(units), uint64(files), uint64(bytes)
 	return s
 }

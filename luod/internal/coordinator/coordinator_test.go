@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/kexec"
-	"github.com/liveupdate/luod/kexec/preflight"
+	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luo/luofake"
 	"github.com/liveupdate/luod/luod/fdstore/fakestore"
@@ -174,10 +174,10 @@ func (w *world) Ask(_ context.Context, r loading.Request) (loading.Answer, error
 	if r.Again != nil {
 		target = r.Again.Target
 	}
-	report := &preflight.Report{Target: target, Release: "7.3.4", Digest: "d"}
+	report := &verdict.Report{Target: target, Release: "7.3.4", Digest: "d"}
 	if r.Verb == loading.Load {
 		w.loaded = true
-		report.Results = []preflight.Result{{Name: "kernel-image", Verdict: preflight.OK}}
+		report.Results = []verdict.Result{{Name: "kernel-image", Verdict: verdict.OK}}
 	}
 	return loading.Answer{Report: report}, nil
 }
@@ -377,7 +377,7 @@ func TestARefusalChangesNothing(t *testing.T) {
 		"a file is refused":    {func(w *world) { w.kernel.FailNext(luo.ReqPreserveFD, unix.ENOMEM) }, "PackFailed"},
 		"a session is refused": {func(w *world) { w.kernel.FailNext(luo.ReqCreateSession, unix.ENOMEM) }, "PackFailed"},
 		"a check fails": {func(w *world) {
-			w.answer = loading.Answer{Kind: loading.CheckFailed, Error: "handover-format: luo-v6", Report: &preflight.Report{}}
+			w.answer = loading.Answer{Kind: loading.CheckFailed, Error: "handover-format: luo-v6", Report: &verdict.Report{}}
 		}, "CheckFailed"},
 		"luod-kexec dies":   {func(w *world) { w.askError = errors.New("killed") }, "LoadFailed"},
 		"the store is full": {func(w *world) { w.store.FailNext(errors.New("full")) }, "PackFailed"},

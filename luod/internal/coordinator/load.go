@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"github.com/liveupdate/luod/kexec/preflight"
+	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luod/loading"
 )
 
@@ -35,7 +35,7 @@ func (c *Coordinator) Entries(ctx context.Context) ([]loading.Entry, error) {
 
 // Check runs the preflight checks on what r names, or, if that is nothing and a
 // kernel is loaded, on that one. Failed checks are in the report and no error.
-func (c *Coordinator) Check(ctx context.Context, r Request) (preflight.Report, error) {
+func (c *Coordinator) Check(ctx context.Context, r Request) (verdict.Report, error) {
 	request, err := do(ctx, c, func() (loading.Request, error) {
 		if r.Entry == "" && r.CommandLine == "" && len(r.Initrds) == 0 && c.rec.Loaded != nil {
 			return c.again(loading.Check, r.Override), nil
@@ -43,11 +43,11 @@ func (c *Coordinator) Check(ctx context.Context, r Request) (preflight.Report, e
 		return r.ask(loading.Check, c.rec.Generation+1), nil
 	})
 	if err != nil {
-		return preflight.Report{}, err
+		return verdict.Report{}, err
 	}
 	answer, err := c.ask(ctx, request)
 	if answer.Report == nil {
-		return preflight.Report{}, err
+		return verdict.Report{}, err
 	}
 	report := *answer.Report
 	report.Results = append(report.Results, c.checkServices(ctx)...)
@@ -94,7 +94,7 @@ func (c *Coordinator) ask(ctx context.Context, r loading.Request) (loading.Answe
 //
 // Killed while it is loaded: the record says that nothing is loaded, and the
 // update refuses a kernel that it knows nothing of.
-func (c *Coordinator) Load(ctx context.Context, r Request) (Loaded, preflight.Report, error) {
+func (c *Coordinator) Load(ctx context.Context, r Request) (Loaded, verdict.Report, error) {
 	request, err := do(ctx, c, func() (loading.Request, error) {
 		if err := c.free("load a kernel"); err != nil {
 			return loading.Request{}, err
@@ -110,10 +110,10 @@ func (c *Coordinator) Load(ctx context.Context, r Request) (Loaded, preflight.Re
 		return r.ask(loading.Load, c.rec.Generation+1), nil
 	})
 	if err != nil {
-		return Loaded{}, preflight.Report{}, err
+		return Loaded{}, verdict.Report{}, err
 	}
 	answer, askError := c.ask(ctx, request)
-	var report preflight.Report
+	var report verdict.Report
 	if answer.Report != nil {
 		report = *answer.Report
 	}

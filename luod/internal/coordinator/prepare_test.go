@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/kexec/preflight"
+	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/internal/barrier"
 	"github.com/liveupdate/luod/luod/internal/pid1"
@@ -376,7 +376,7 @@ func TestAKillAtEveryTransitionLosesNothing(t *testing.T) {
 					}
 				default:
 					if tr.From == Checking && (tr.On == takenBack || tr.On == resumed) {
-						w.answer = loading.Answer{Kind: loading.CheckFailed, Error: "no", Report: &preflight.Report{}}
+						w.answer = loading.Answer{Kind: loading.CheckFailed, Error: "no", Report: &verdict.Report{}}
 					}
 					if tr.From == Packing && tr.On == takenBack {
 						w.kernel.FailNext(luo.ReqPreserveFD, unix.ENOMEM)

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -69,15 +70,19 @@ func readRecord(path string) (*record, error) {
 	return r, nil
 }
 
-// write replaces the record in one step; a kill leaves the old one or the new.
-func (r *record) write(path string) error {
+// write replaces the record in one step; a kill leaves the old one or the new. It
+// returns what it wrote, and does nothing if that is the same as last time.
+func (r *record) write(path string, last []byte) ([]byte, error) {
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
-		return fmt.Errorf("write the record of this boot: %w", err)
+		return nil, fmt.Errorf("write the record of this boot: %w", err)
+	}
+	if bytes.Equal(data, last) {
+		return last, nil
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".record-*")
 	if err != nil {
-		return fmt.Errorf("write the record of this boot: %w", err)
+		return nil, fmt.Errorf("write the record of this boot: %w", err)
 	}
 	_, err = f.Write(data)
 	err = errors.Join(err, f.Close())
@@ -86,7 +91,7 @@ func (r *record) write(path string) error {
 	}
 	if err != nil {
 		os.Remove(f.Name())
-		return fmt.Errorf("write the record of this boot: %w", err)
+		return nil, fmt.Errorf("write the record of this boot: %w", err)
 	}
-	return nil
+	return data, nil
 }

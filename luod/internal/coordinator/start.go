@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -315,25 +314,29 @@ func (c *Coordinator) lost(unit, name string) bool {
 
 // keep puts restored files into the vault, unit by unit in their order.
 func (c *Coordinator) keep(files []restorer.File) {
-	for len(files) > 0 {
-		n := 0
-		for n < len(files) && n < vault.MaxPerCall && files[n].Unit == files[0].Unit {
-			n++
+	var batches []vault.Batch
+	of := map[string]int{}
+	for _, f := range files {
+		i, is := of[f.Unit]
+		if !is {
+			i = len(batches)
+			of[f.Unit] = i
+			batches = append(batches, vault.Batch{Unit: f.Unit})
 		}
-		names := make([]string, n)
-		fs := make([]*os.File, n)
-		for i, f := range files[:n] {
-			names[i], fs[i] = f.Name, f.F
+		b := &batches[i]
+		b.Names, b.Files = append(b.Names, f.Name), append(b.Files, f.F)
+	}
+	for i, err := range c.vault.AddAll(c.brief(), batches) {
+		if err == nil {
+			continue
 		}
-		if err := c.vault.Add(c.brief(), files[0].Unit, names, fs); err != nil {
-			// They are still safe in their sessions.
-			c.Log.Error("could not keep restored file descriptors; they stay in their sessions", "unit", files[0].Unit, "error", err)
-			for i, f := range fs {
-				f.Close()
-				c.rec.Lost = append(c.rec.Lost, restorer.Loss{Unit: files[0].Unit, Name: names[i], Reason: err.Error()})
-			}
+		// They are still safe in their sessions.
+		b := batches[i]
+		c.Log.Error("could not keep restored file descriptors; they stay in their sessions", "unit", b.Unit, "error", err)
+		for j, f := range b.Files {
+			f.Close()
+			c.rec.Lost = append(c.rec.Lost, restorer.Loss{Unit: b.Unit, Name: b.Names[j], Reason: err.Error()})
 		}
-		files = files[n:]
 	}
 }
 

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/liveupdate/luod/kexec"
-	"github.com/liveupdate/luod/kexec/preflight"
+	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luod/internal/barrier"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/restorer"
@@ -22,7 +22,8 @@ type Status struct {
 	Degraded string  `json:"degraded"`
 	Warning  string  `json:"warning"`
 	Loaded   *Loaded `json:"loaded"`
-	// Units and FileDescriptors count what is held, Bytes its size.
+	// Units and FileDescriptors count what is held, Bytes its size when it was
+	// handed over or an update began.
 	Units           uint64 `json:"units"`
 	FileDescriptors uint64 `json:"fileDescriptors"`
 	Bytes           uint64 `json:"bytes"`
@@ -51,7 +52,7 @@ type Loaded struct {
 	// Overridden are the checks that were allowed to fail.
 	Overridden []string `json:"overridden,omitempty"`
 	// Known are the results of the checks when it was loaded.
-	Known []preflight.Result `json:"known,omitempty"`
+	Known []verdict.Result `json:"known,omitempty"`
 }
 
 // Held is one descriptor as an admin sees it.

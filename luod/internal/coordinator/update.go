@@ -167,6 +167,7 @@ func (c *Coordinator) trigger(ctx context.Context, options Options) (*update, er
 	lastError, timeLine, leftBehind := c.rec.LastError, c.rec.TimeLine, c.rec.LeftBehind
 	c.rec.LastError, c.rec.TimeLine, c.rec.LeftBehind = "", nil, nil
 	c.mark("trigger", c.Clock.Now())
+	c.vault.Refresh()
 	u := &update{options: options, generation: c.rec.Generation + 1, passed: make(chan struct{}), done: make(chan struct{})}
 	if err := c.move(triggered); err != nil {
 		c.rec.LastError, c.rec.TimeLine, c.rec.LeftBehind = lastError, timeLine, leftBehind

@@ -9,6 +9,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -69,11 +72,13 @@ type Packed struct {
 
 // Pack preserves the cargo. Each session goes into the fd store before its
 // first file, so that a restarted luod finds whatever a killed one had open and
-// can close or keep it.
+// can close or keep it. Units are independent of each other and are worked on at
+// the same time, each in its order.
 //
 // Killed anywhere in here: the sessions made so far are in the fd store, the
 // record in /run says "packing", and the next start removes them, which
-// un-preserves everything; the files themselves are in the vault's bundles.
+// un-preserves everything; the files themselves are in the vault's bundles. One
+// that was made and not pushed yet is empty, and gone.
 func Pack(ctx context.Context, kernel *luo.Kernel, store Store, cargo Cargo) (_ *Packed, err error) {
 	p := &Packed{store: store}
 	defer func() {
@@ -82,41 +87,22 @@ func Pack(ctx context.Context, kernel *luo.Kernel, store Store, cargo Cargo) (_ 
 		}
 	}()
 	m := cargo.Manifest
-	for _, u := range cargo.Units {
-		entry := manifest.Unit{Name: u.Name, Sessions: u.Sessions}
-		var session *luo.Session
-		for i, f := range u.Files {
-			if err := ctx.Err(); err != nil {
-				return nil, fmt.Errorf("preserve %q of %s: %w", f.Name, u.Name, err)
-			}
-			if i%ShardSize == 0 {
-				name := fmt.Sprintf("%sg%d.%d", SessionPrefix, m.Generation, len(p.sessions)+1)
-				if session, err = p.open(ctx, kernel, name); err != nil {
-					return nil, fmt.Errorf("preserve the file descriptors of %s: %w", u.Name, err)
-				}
-			}
-			token := uint64(i%ShardSize) + 1
-			if err := session.PreserveFD(f.F, token); err != nil {
-				return nil, fmt.Errorf("preserve %q of %s: %w", f.Name, u.Name, err)
-			}
-			// Only now is the size final.
-			facts, err := vault.Look(f.F)
-			if err != nil {
-				return nil, fmt.Errorf("preserve %q of %s: %w", f.Name, u.Name, err)
-			}
-			file := manifest.File{
-				Name: f.Name, Session: p.names[len(p.names)-1], Token: token,
-				Size: facts.Size, Seals: facts.Seals, Flags: facts.Flags,
-			}
-			if (cargo.Verify || u.Verify) && facts.Seals&unix.F_SEAL_WRITE != 0 {
-				if file.SHA256, err = Sum(f.F, facts.Size); err != nil {
-					return nil, fmt.Errorf("take the SHA-256 of %q of %s: %w", f.Name, u.Name, err)
-				}
-			}
-			entry.Files = append(entry.Files, file)
+	units := make([]packing, len(cargo.Units))
+	var names []string
+	for i, u := range cargo.Units {
+		units[i] = packing{Unit: u, verify: cargo.Verify || u.Verify, first: len(names)}
+		for range (len(u.Files) + ShardSize - 1) / ShardSize {
+			names = append(names, fmt.Sprintf("%sg%d.%d", SessionPrefix, m.Generation, len(names)+1))
 		}
-		m.Units = append(m.Units, entry)
 	}
+	if err := p.open(ctx, kernel, names...); err != nil {
+		return nil, fmt.Errorf("preserve the file descriptors of %d units: %w", len(units), err)
+	}
+	entries, err := p.preserve(ctx, units)
+	if err != nil {
+		return nil, err
+	}
+	m.Units = append(m.Units, entries...)
 	m.TimeLine = append(m.TimeLine, manifest.Mark{Name: "packed", Usec: cargo.Now().UnixMicro()})
 	p.Manifest = &m
 	if err := p.packManifest(ctx, kernel); err != nil {
@@ -128,17 +114,104 @@ func Pack(ctx context.Context, kernel *luo.Kernel, store Store, cargo Cargo) (_ 
 	return p, nil
 }
 
-func (p *Packed) open(ctx context.Context, kernel *luo.Kernel, name string) (*luo.Session, error) {
-	// The device is busy for milliseconds or for a reason.
-	ctx, cancel := context.WithTimeout(ctx, luo.OpenTimeout)
-	defer cancel()
-	session, err := kernel.CreateSession(ctx, name)
-	if err != nil {
-		return nil, err
+// open makes sessions and holds the device for as long as that takes.
+func (p *Packed) open(ctx context.Context, kernel *luo.Kernel, names ...string) error {
+	if len(names) == 0 {
+		return nil
 	}
-	p.sessions = append(p.sessions, session)
-	p.names = append(p.names, name)
-	return session, p.store.Push(name, session.File())
+	// The device is busy for milliseconds or for a reason.
+	waiting, cancel := context.WithTimeout(ctx, luo.OpenTimeout)
+	defer cancel()
+	device, err := kernel.Open(waiting)
+	if err != nil {
+		return fmt.Errorf("create session %q: %w", names[0], err)
+	}
+	defer device.Close()
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("create session %q: %w", name, err)
+		}
+		session, err := device.CreateSession(name)
+		if err != nil {
+			return err
+		}
+		p.sessions = append(p.sessions, session)
+		p.names = append(p.names, name)
+		if err := p.store.Push(name, session.File()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// packing is a unit that is being packed into the sessions from first on.
+type packing struct {
+	Unit
+	verify bool
+	first  int
+}
+
+// atOnce bounds how many units are packed at a time; the kernel has more locks in
+// common than that would help.
+const atOnce = 8
+
+// preserve packs units and returns their entries in the same order. The first
+// error ends it, once what other units are at is done.
+func (p *Packed) preserve(parent context.Context, units []packing) ([]manifest.Unit, error) {
+	ctx, stop := context.WithCancelCause(parent)
+	defer stop(nil)
+	entries := make([]manifest.Unit, len(units))
+	var next atomic.Int64
+	var packers sync.WaitGroup
+	for range min(len(units), runtime.GOMAXPROCS(0), atOnce) {
+		packers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(units); i = int(next.Add(1)) - 1 {
+				var err error
+				if entries[i], err = p.unit(ctx, units[i]); err != nil {
+					stop(err)
+					return
+				}
+			}
+		})
+	}
+	packers.Wait()
+	if parent.Err() != nil {
+		return nil, fmt.Errorf("preserve the file descriptors of %d units: %w", len(units), context.Cause(parent))
+	}
+	return entries, context.Cause(ctx)
+}
+
+// unit preserves one unit's files in their order.
+func (p *Packed) unit(ctx context.Context, u packing) (manifest.Unit, error) {
+	entry := manifest.Unit{Name: u.Name, Sessions: u.Sessions}
+	fail := func(what string, f *vault.File, err error) (manifest.Unit, error) {
+		return entry, fmt.Errorf("%s %q of %s: %w", what, f.Name, u.Name, err)
+	}
+	for i, f := range u.Files {
+		if err := ctx.Err(); err != nil {
+			return fail("preserve", f, err)
+		}
+		shard, token := u.first+i/ShardSize, uint64(i%ShardSize)+1
+		if err := p.sessions[shard].PreserveFD(f.F, token); err != nil {
+			return fail("preserve", f, err)
+		}
+		// Only now is the size final.
+		facts, err := vault.Look(f.F)
+		if err != nil {
+			return fail("preserve", f, err)
+		}
+		file := manifest.File{
+			Name: f.Name, Session: p.names[shard], Token: token,
+			Size: facts.Size, Seals: facts.Seals, Flags: facts.Flags,
+		}
+		if u.verify && facts.Seals&unix.F_SEAL_WRITE != 0 {
+			if file.SHA256, err = Sum(f.F, facts.Size); err != nil {
+				return fail("take the SHA-256 of", f, err)
+			}
+		}
+		entry.Files = append(entry.Files, file)
+	}
+	return entry, nil
 }
 
 func (p *Packed) packManifest(ctx context.Context, kernel *luo.Kernel) error {
@@ -159,11 +232,10 @@ func (p *Packed) packManifest(ctx context.Context, kernel *luo.Kernel) error {
 	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
 		return fmt.Errorf("seal the manifest: %w", err)
 	}
-	session, err := p.open(ctx, kernel, manifest.SessionName)
-	if err != nil {
+	if err := p.open(ctx, kernel, manifest.SessionName); err != nil {
 		return fmt.Errorf("preserve the manifest: %w", err)
 	}
-	if err := session.PreserveFD(f, manifest.Token); err != nil {
+	if err := p.sessions[len(p.sessions)-1].PreserveFD(f, manifest.Token); err != nil {
 		return fmt.Errorf("preserve the manifest: %w", err)
 	}
 	return nil

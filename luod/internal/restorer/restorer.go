@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -70,7 +74,7 @@ type Loss struct {
 // the next start runs Restore again.
 func Restore(ctx context.Context, kernel *luo.Kernel, store Store, back map[string]*luo.Session, have func(unit, name string) bool, delegated bool) (*Restored, error) {
 	r := &Restored{Sessions: back}
-	session, err := r.session(ctx, kernel, store, manifest.SessionName)
+	err := r.sessions(ctx, kernel, store, manifest.SessionName)[manifest.SessionName]
 	switch {
 	case errors.Is(err, unix.ENOENT):
 		return r, ErrNothing
@@ -79,9 +83,9 @@ func Restore(ctx context.Context, kernel *luo.Kernel, store Store, back map[stri
 	case err != nil:
 		return r, fmt.Errorf("retrieve the manifest's session: %w", err)
 	}
-	r.Session = session
+	r.Session = r.Sessions[manifest.SessionName]
 	delete(r.Sessions, manifest.SessionName)
-	f, err := session.RetrieveFD(manifest.Token)
+	f, err := r.Session.RetrieveFD(manifest.Token)
 	if err != nil {
 		return r, fmt.Errorf("retrieve the manifest: %w", err)
 	}
@@ -89,16 +93,19 @@ func Restore(ctx context.Context, kernel *luo.Kernel, store Store, back map[stri
 	if r.Manifest, err = manifest.Decode(io.NewSectionReader(f, 0, manifest.MaxSize+256)); err != nil {
 		return r, err
 	}
-	failed := map[string]error{}
-	for _, name := range r.Manifest.Sessions() {
-		if _, err := r.session(ctx, kernel, store, name); err != nil {
-			failed[name] = err
-		}
-	}
+	wanted := r.Manifest.Sessions()
 	if delegated {
 		for _, u := range r.Manifest.Units {
 			for _, d := range u.Sessions {
-				if _, err := r.session(ctx, kernel, store, d.Session); err != nil {
+				wanted = append(wanted, d.Session)
+			}
+		}
+	}
+	failed := r.sessions(ctx, kernel, store, wanted...)
+	if delegated {
+		for _, u := range r.Manifest.Units {
+			for _, d := range u.Sessions {
+				if err := failed[d.Session]; err != nil {
 					r.Lost = append(r.Lost, Loss{Unit: u.Name, Name: d.Name, Reason: fmt.Sprintf("its session could not be retrieved: %v", err)})
 				}
 			}
@@ -107,46 +114,100 @@ func Restore(ctx context.Context, kernel *luo.Kernel, store Store, back map[stri
 	if err := store.Barrier(ctx); err != nil {
 		return r, fmt.Errorf("make the sessions safe: %w", err)
 	}
+	r.files(failed, have)
+	return r, nil
+}
+
+// sessions makes sure of the open sessions of these names, from the fd store or
+// from the kernel; a fresh one is in the fd store before anything else is done. It
+// holds the device for as long as that takes, and returns what failed by name.
+func (r *Restored) sessions(ctx context.Context, kernel *luo.Kernel, store Store, names ...string) map[string]error {
+	failed := map[string]error{}
+	names = slices.DeleteFunc(names, func(name string) bool { return r.Sessions[name] != nil })
+	if len(names) == 0 {
+		return failed
+	}
+	// Nothing can be restored without the device, so wait longer than usual.
+	ctx, cancel := context.WithTimeout(ctx, 4*luo.OpenTimeout)
+	defer cancel()
+	device, err := kernel.Open(ctx)
+	if err != nil {
+		for _, name := range names {
+			failed[name] = fmt.Errorf("retrieve session %q: %w", name, err)
+		}
+		return failed
+	}
+	defer device.Close()
+	if r.Sessions == nil {
+		r.Sessions = map[string]*luo.Session{}
+	}
+	for _, name := range names {
+		s, err := device.RetrieveSession(name)
+		if err == nil {
+			err = store.Push(name, s.File())
+			// Even if the push failed this process still holds it.
+			r.Sessions[name] = s
+		}
+		if err != nil {
+			failed[name] = err
+		}
+	}
+	return failed
+}
+
+// atOnce bounds how many sessions are read at a time; the kernel has more locks in
+// common than that would help.
+const atOnce = 8
+
+// files retrieves the manifest's files, but those that have answers for. Sessions
+// are independent of each other and are read at the same time, each in the
+// manifest's order; what comes of it is in the manifest's order too.
+func (r *Restored) files(failed map[string]error, have func(unit, name string) bool) {
+	type result struct {
+		unit string
+		want manifest.File
+		f    *os.File
+		err  error
+	}
+	var results []*result
+	var sessions []string
+	bySession := map[string][]*result{}
 	for _, u := range r.Manifest.Units {
 		for _, want := range u.Files {
 			if have(u.Name, want.Name) {
 				continue
 			}
-			err := failed[want.Session]
-			var f *os.File
-			if err == nil {
-				f, err = retrieve(r.Sessions[want.Session], want)
-			}
-			if err != nil {
-				r.Lost = append(r.Lost, Loss{Unit: u.Name, Name: want.Name, Reason: err.Error()})
+			one := &result{unit: u.Name, want: want, err: failed[want.Session]}
+			results = append(results, one)
+			if one.err != nil {
 				continue
 			}
-			r.Files = append(r.Files, File{Unit: u.Name, Name: want.Name, F: f})
+			if bySession[want.Session] == nil {
+				sessions = append(sessions, want.Session)
+			}
+			bySession[want.Session] = append(bySession[want.Session], one)
 		}
 	}
-	return r, nil
-}
-
-// session returns the open session of that name, from the fd store or from the
-// kernel; a fresh one is in the fd store before anybody sees it.
-func (r *Restored) session(ctx context.Context, kernel *luo.Kernel, store Store, name string) (*luo.Session, error) {
-	if s := r.Sessions[name]; s != nil {
-		return s, nil
+	var next atomic.Int64
+	var readers sync.WaitGroup
+	for range min(len(sessions), runtime.GOMAXPROCS(0), atOnce) {
+		readers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(sessions); i = int(next.Add(1)) - 1 {
+				s := r.Sessions[sessions[i]]
+				for _, one := range bySession[sessions[i]] {
+					one.f, one.err = retrieve(s, one.want)
+				}
+			}
+		})
 	}
-	// Nothing can be restored without the device, so wait longer than usual.
-	ctx, cancel := context.WithTimeout(ctx, 4*luo.OpenTimeout)
-	defer cancel()
-	s, err := kernel.RetrieveSession(ctx, name)
-	if err != nil {
-		return nil, err
+	readers.Wait()
+	for _, one := range results {
+		if one.err != nil {
+			r.Lost = append(r.Lost, Loss{Unit: one.unit, Name: one.want.Name, Reason: one.err.Error()})
+			continue
+		}
+		r.Files = append(r.Files, File{Unit: one.unit, Name: one.want.Name, F: one.f})
 	}
-	err = store.Push(name, s.File())
-	if r.Sessions == nil {
-		r.Sessions = map[string]*luo.Session{}
-	}
-	// Even if the push failed this process still holds it.
-	r.Sessions[name] = s
-	return s, err
 }
 
 // retrieve gets one file and refuses one that isn't what the manifest says.
@@ -155,18 +216,19 @@ func retrieve(s *luo.Session, want manifest.File) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := verify(f, want); err != nil {
+	facts, err := vault.Look(f)
+	if err == nil {
+		err = verify(f, facts, want)
+	}
+	if err != nil {
 		f.Close()
 		return nil, err
 	}
-	return asBefore(f, want.Flags)
+	return asBefore(f, facts.Flags, want.Flags)
 }
 
-func verify(f *os.File, want manifest.File) error {
-	facts, err := vault.Look(f)
+func verify(f *os.File, facts vault.Facts, want manifest.File) error {
 	switch {
-	case err != nil:
-		return err
 	case facts.Size != want.Size:
 		return fmt.Errorf("it came back with %d bytes instead of %d; it stays in the session %s and is given to nobody", facts.Size, want.Size, want.Session)
 	case facts.Seals != want.Seals:
@@ -190,8 +252,9 @@ const settable = unix.O_APPEND | unix.O_NONBLOCK | unix.O_NOATIME
 // asBefore gives f the access mode and status flags that it had. The kernel
 // restores every memfd as O_RDWR; a service that had handed its reader part a
 // read-only descriptor must not find it writable, so it is opened again. It
-// takes f and returns the descriptor to use instead, or closes it.
-func asBefore(f *os.File, flags int) (_ *os.File, err error) {
+// takes f, which has the flags now, and returns the descriptor to use instead, or
+// closes it.
+func asBefore(f *os.File, now, flags int) (_ *os.File, err error) {
 	defer func() {
 		if err != nil {
 			f.Close()
@@ -207,10 +270,13 @@ func asBefore(f *os.File, flags int) (_ *os.File, err error) {
 			return nil, fmt.Errorf("open it again with its access mode: %w", err)
 		}
 		f.Close()
-		f = again
+		f, now = again, 0
 		if _, err := f.Seek(position, io.SeekStart); err != nil {
 			return nil, fmt.Errorf("set its position: %w", err)
 		}
+	}
+	if now&settable == flags&settable {
+		return f, nil
 	}
 	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETFL, flags&settable); err != nil {
 		return nil, fmt.Errorf("set its flags: %w", err)

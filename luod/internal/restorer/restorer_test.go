@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -129,5 +131,150 @@ func TestRestoringAgainGivesTheSameFiles(t *testing.T) {
 	}
 	if got := inode(second.Files[0].F); got != want {
 		t.Errorf("file 1 is inode %d and was %d", got, want)
+	}
+}
+
+func openFDs(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+// Many sessions are read at the same time. What is wrong with one of them must not
+// touch the others, and everything has to come in the manifest's order.
+func TestTheOrderIsTheManifestsWhateverFails(t *testing.T) {
+	before := runtime.GOMAXPROCS(4)
+	defer runtime.GOMAXPROCS(before)
+	const sessions, perSession = 12, 20
+	ctx, old := context.Background(), luofake.New()
+	m := manifest.Manifest{Generation: 1}
+	var kept []*luo.Session
+	for i := range sessions {
+		name := fmt.Sprintf("luod.g1.%d", i+1)
+		u := manifest.Unit{Name: fmt.Sprintf("%d.service", i)}
+		s, err := old.LUO().CreateSession(ctx, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept = append(kept, s)
+		for j := range perSession {
+			f := memfd(t, strings.Repeat("x", 100*i+j))
+			if err := s.PreserveFD(f, uint64(j)+1); err != nil {
+				t.Fatal(err)
+			}
+			f.Close()
+			want := manifest.File{Name: fmt.Sprint(j), Session: name, Token: uint64(j) + 1, Size: int64(100*i + j), Flags: unix.O_RDWR}
+			switch {
+			case i == 3:
+				want.Session = "luod.g1.99" // which there is not
+			case i == 5 && j == 7:
+				want.Token = 77
+			case i == 7 && j%2 == 0:
+				want.Size++
+			}
+			u.Files = append(u.Files, want)
+		}
+		m.Units = append(m.Units, u)
+	}
+	// A unit may lie in the session of another.
+	m.Units[9].Files, m.Units[10].Files = append(m.Units[9].Files, m.Units[10].Files[0]), m.Units[10].Files[1:]
+	m.Units[9].Files[perSession].Name = "foreign"
+	text, err := manifest.Encode(&m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := old.LUO().CreateSession(ctx, manifest.SessionName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := memfd(t, string(text))
+	if err := s.PreserveFD(f, manifest.Token); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	k, err := old.Kexec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range append(kept, s) {
+		s.Close()
+	}
+
+	open, store := openFDs(t), fakestore.New()
+	var files, lost []string
+	for _, u := range m.Units {
+		for _, f := range u.Files {
+			bad := f.Session == "luod.g1.99" || f.Token == 77 || u.Name == "7.service" && f.Token%2 == 1
+			switch name := u.Name + "/" + f.Name; {
+			case name == "1.service/4": // the vault has it
+			case bad:
+				lost = append(lost, name)
+			default:
+				files = append(files, name)
+			}
+		}
+	}
+	r, err := Restore(ctx, k.LUO(), store, nil, func(unit, name string) bool { return unit == "1.service" && name == "4" }, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var gotFiles, gotLost []string
+	for _, f := range r.Files {
+		gotFiles = append(gotFiles, f.Unit+"/"+f.Name)
+		st, err := f.F.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, u := range m.Units {
+			for _, want := range u.Files {
+				if u.Name == f.Unit && want.Name == f.Name && st.Size() != want.Size {
+					t.Errorf("%s of %s has %d bytes, want %d", f.Name, f.Unit, st.Size(), want.Size)
+				}
+			}
+		}
+	}
+	for _, l := range r.Lost {
+		gotLost = append(gotLost, l.Unit+"/"+l.Name)
+	}
+	if !slices.Equal(gotFiles, files) {
+		t.Errorf("came back %v\nwant %v", gotFiles, files)
+	}
+	if !slices.Equal(gotLost, lost) {
+		t.Errorf("lost %v\nwant %v", gotLost, lost)
+	}
+	// That of session 4 alone was never asked for.
+	if len(store.Names()) != sessions || k.DeviceOpen() {
+		t.Errorf("in the store: %v; the device is open: %t", store.Names(), k.DeviceOpen())
+	}
+	r.Session.Close()
+	for _, s := range r.Sessions {
+		s.Close()
+	}
+	for _, f := range r.Files {
+		f.F.Close()
+	}
+	store.Close()
+	k.Settle()
+	if after := openFDs(t); after != open {
+		t.Errorf("%d file descriptors before, %d after", open, after)
+	}
+}
+
+func TestWithoutTheDeviceEverySessionIsLostForThatReason(t *testing.T) {
+	k := handedOver(t, manifest.File{Name: "x", Session: "luod.g1.1", Token: 1, Size: 5, Flags: unix.O_RDWR})
+	s, err := k.LUO().RetrieveSession(context.Background(), manifest.SessionName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.FailNextOpen(unix.EIO)
+	r, err := Restore(context.Background(), k.LUO(), fakestore.New(), map[string]*luo.Session{manifest.SessionName: s}, nothing, true)
+	if err != nil || len(r.Files) != 0 || len(r.Lost) != 1 || !strings.Contains(r.Lost[0].Reason, "luod.g1.1") {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if in := k.Incoming(); len(in) != 2 {
+		t.Errorf("incoming %v", in)
 	}
 }

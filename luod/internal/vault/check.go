@@ -20,8 +20,6 @@ func (v *Vault) check(unit string, names []string, files []*os.File) ([]Facts, e
 		return nil, refuse(BadCount, "%d names were given for %d file descriptors", len(names), len(files))
 	case len(names) == 0:
 		return nil, refuse(BadCount, "no file descriptor was given")
-	case len(names) > MaxPerCall:
-		return nil, refuse(TooMany, "%d file descriptors in one call are too many: at most %d are taken", len(names), MaxPerCall)
 	case len(v.units[unit].files)+len(names) > v.limits.Files:
 		return nil, refuse(TooMany, "%s would have %d file descriptors preserved: at most %d are allowed", unit, len(v.units[unit].files)+len(names), v.limits.Files)
 	}
@@ -39,7 +37,7 @@ func (v *Vault) check(unit string, names []string, files []*os.File) ([]Facts, e
 			return nil, refuse(NameInUse, "%s already has a file descriptor %q preserved: Release it first, or take another name", unit, name)
 		}
 		newNames[name] = true
-		f, err := Look(files[i])
+		f, err := glance(files[i])
 		if err != nil {
 			var refusal *Refusal
 			if errors.As(err, &refusal) {
@@ -61,10 +59,9 @@ func (v *Vault) check(unit string, names []string, files []*os.File) ([]Facts, e
 		facts[i] = f
 	}
 	bytes := int64(0)
-	for _, f := range v.units[unit].files {
-		if f, err := Look(f.F); err == nil {
-			bytes += f.Size
-		}
+	if v.limits.Bytes < unlimited { // a look at all for each call adds up
+		v.refresh(unit)
+		bytes = v.units[unit].bytes
 	}
 	for _, f := range facts {
 		bytes += f.Size

@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,6 +21,7 @@ type File struct {
 	F      *os.File
 
 	inode inode
+	size  int64
 }
 
 // inode identifies a file over all its descriptors; LUO preserves an inode, not
@@ -39,34 +41,58 @@ type Facts struct {
 // with no links, which is a memfd without MFD_HUGETLB.
 func Look(f *os.File) (Facts, error) {
 	defer runtime.KeepAlive(f)
-	fd := int(f.Fd())
-	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	facts, err := glance(f)
 	if err != nil {
-		return Facts{}, fmt.Errorf("read the flags of file descriptor %d: %w", fd, err)
+		return Facts{}, err
 	}
-	if flags&unix.O_PATH != 0 {
-		return Facts{}, refuse(UnsupportedFile, "it was opened with O_PATH, which gives no access to the contents")
+	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
+	if err != nil {
+		return Facts{}, fmt.Errorf("read the flags of file descriptor %d: %w", f.Fd(), err)
 	}
+	facts.Flags = flags &^ unix.O_LARGEFILE
+	return facts, nil
+}
+
+// glance is Look without the flags, for which handing over has no use.
+func glance(f *os.File) (Facts, error) {
+	defer runtime.KeepAlive(f)
+	fd := int(f.Fd())
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return Facts{}, fmt.Errorf("look at file descriptor %d: %w", fd, err)
 	}
-	var fs unix.Statfs_t
-	if err := unix.Fstatfs(fd, &fs); err != nil {
-		return Facts{}, fmt.Errorf("look at the file system of file descriptor %d: %w", fd, err)
+	fs := unix.Statfs_t{Type: unix.TMPFS_MAGIC}
+	if device, known := memfdDevice(); !known || st.Dev != device {
+		if err := unix.Fstatfs(fd, &fs); err != nil {
+			return Facts{}, fmt.Errorf("look at the file system of file descriptor %d: %w", fd, err)
+		}
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG || fs.Type != unix.TMPFS_MAGIC || st.Nlink != 0 {
 		return Facts{}, refuse(UnsupportedFile, "it is %s, and this kernel preserves only memfds without MFD_HUGETLB", kind(fd, &st, &fs))
 	}
 	seals, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
+	if err == unix.EBADF { // fstat(2) took it, so it is one (open(2): O_PATH)
+		return Facts{}, refuse(UnsupportedFile, "it was opened with O_PATH, which gives no access to the contents")
+	}
 	if err != nil {
 		return Facts{}, refuse(UnsupportedFile, "it is a file in memory without seals (fcntl F_GET_SEALS: %v), and this kernel preserves only memfds", err)
 	}
-	return Facts{
-		Size: st.Size, Seals: seals, Flags: flags &^ unix.O_LARGEFILE,
-		inode: inode{dev: st.Dev, ino: st.Ino},
-	}, nil
+	return Facts{Size: st.Size, Seals: seals, inode: inode{dev: st.Dev, ino: st.Ino}}, nil
 }
+
+// memfdDevice is st_dev of every memfd without MFD_HUGETLB: they are files of one
+// tmpfs that is mounted nowhere (mm/shmem.c: shm_mnt), so that what is on it needs
+// no fstatfs(2).
+var memfdDevice = sync.OnceValues(func() (device uint64, known bool) {
+	fd, err := unix.MemfdCreate("compare", unix.MFD_CLOEXEC)
+	if err != nil {
+		return 0, false
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	err = unix.Fstat(fd, &st)
+	return st.Dev, err == nil
+})
 
 // kind names a file's type as a person would.
 func kind(fd int, st *unix.Stat_t, fs *unix.Statfs_t) string {

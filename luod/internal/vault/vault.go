@@ -40,6 +40,8 @@ type key struct{ unit, name string }
 // holding is what the vault has of one unit.
 type holding struct {
 	files []*File
+	// bytes is the size of all of them, each as it was last looked at.
+	bytes int64
 	// entries are the unit's names in the fd store, and writer the bundle
 	// that still takes more: the one of the last entry, if we made it.
 	entries []string
@@ -53,6 +55,9 @@ type Limits struct {
 	// by later is the business of the unit's memory limit.
 	Bytes int64
 }
+
+// unlimited is what Bytes is without a limit (settings.Default).
+const unlimited = 1 << 60
 
 // New makes an empty vault over store.
 func New(store Store, limits Limits) *Vault {
@@ -87,13 +92,13 @@ func (v *Vault) Adopt(entries []fdstore.Entry) error {
 				it.File.Close()
 				continue
 			}
-			facts, err := Look(it.File)
+			facts, err := glance(it.File)
 			if err != nil {
 				it.File.Close()
 				failed = append(failed, fmt.Errorf("take %q of %s over: %w", it.Name, it.Owner, err))
 				continue
 			}
-			v.put(&File{Unit: it.Owner, Name: it.Name, Serial: it.Serial, F: it.File, inode: facts.inode})
+			v.put(&File{Unit: it.Owner, Name: it.Name, Serial: it.Serial, F: it.File, inode: facts.inode, size: facts.Size})
 		}
 		for _, owner := range owners(items) {
 			h := v.units[owner]
@@ -130,26 +135,71 @@ func owners(items []fdstore.Item) []string {
 // is kept. Killed after: the next start finds all of them, and the caller, who
 // got no answer, is told NameInUse if it tries again.
 func (v *Vault) Add(ctx context.Context, unit string, names []string, files []*os.File) error {
-	facts, err := v.check(unit, names, files)
-	if err != nil {
-		return err
+	if len(names) > MaxPerCall {
+		return refuse(TooMany, "%d file descriptors in one call are too many: at most %d are taken", len(names), MaxPerCall)
 	}
-	added := make([]*File, len(files))
-	for i, f := range files {
-		added[i] = &File{Unit: unit, Name: names[i], Serial: v.serial + uint64(i) + 1, F: f, inode: facts[i].inode}
+	return v.AddAll(ctx, []Batch{{unit, names, files}})[0]
+}
+
+// Batch is what is added for one unit at a time.
+type Batch struct {
+	Unit  string
+	Names []string
+	Files []*os.File
+}
+
+// AddAll does what Add does with each batch, of any size and each of another unit,
+// and waits for PID 1 only once. It returns what became of each, in their order;
+// one that is refused doesn't touch the others.
+//
+// Killed meanwhile: the next start finds what got into the bundles that PID 1 had
+// taken, in whole messages, and of the rest nothing.
+func (v *Vault) AddAll(ctx context.Context, batches []Batch) []error {
+	failed := make([]error, len(batches))
+	added := make([][]*File, len(batches))
+	stages := make([]staged, len(batches))
+	wait := false
+	serial := v.serial
+	for i, b := range batches {
+		facts, err := v.check(b.Unit, b.Names, b.Files)
+		if err != nil {
+			failed[i] = err
+			continue
+		}
+		added[i] = make([]*File, len(b.Files))
+		for j, f := range b.Files {
+			serial++
+			added[i][j] = &File{Unit: b.Unit, Name: b.Names[j], Serial: serial, F: f, inode: facts[j].inode, size: facts[j].Size}
+		}
+		stages[i], failed[i] = v.stage(b.Unit, added[i])
+		wait = wait || len(stages[i].entries) > 0
 	}
-	if err := v.save(ctx, unit, added); err != nil {
-		return err
+	var late error
+	if wait {
+		late = v.store.Barrier(ctx)
 	}
-	for _, f := range added {
-		v.put(f)
+	for i, s := range stages {
+		switch {
+		case failed[i] != nil:
+			continue
+		case len(s.entries) > 0 && late != nil:
+			v.unstage(s)
+			failed[i] = late
+			continue
+		case len(s.entries) > 0:
+			v.settle(s)
+		}
+		for _, f := range added[i] {
+			v.put(f)
+		}
 	}
-	return nil
+	return failed
 }
 
 func (v *Vault) put(f *File) {
 	h := v.units[f.Unit]
 	h.files = append(h.files, f)
+	h.bytes += f.size
 	v.units[f.Unit] = h
 	v.names[key{f.Unit, f.Name}] = f
 	v.inodes[f.inode] = f
@@ -172,7 +222,7 @@ func (v *Vault) Remove(ctx context.Context, unit string, names []string) error {
 	if h.writer != nil {
 		h.writer.Close()
 	}
-	fresh := holding{files: h.files}
+	fresh := holding{files: h.files, bytes: h.bytes}
 	v.units[unit] = fresh
 	if len(keep) > 0 {
 		if err := v.save(ctx, unit, keep); err != nil {
@@ -196,9 +246,11 @@ func (v *Vault) Remove(ctx context.Context, unit string, names []string) error {
 			delete(v.names, key{unit, f.Name})
 			delete(v.inodes, f.inode)
 			f.F.Close()
+			h.bytes -= f.size
 		}
 	}
 	fresh = v.units[unit]
+	fresh.bytes = h.bytes
 	fresh.files = keep
 	v.units[unit] = fresh
 	if len(keep) == 0 {
@@ -217,7 +269,9 @@ func (v *Vault) Move(ctx context.Context, from, to string) error {
 	var moved []*File
 	for _, f := range h.files {
 		if v.find(to, f.Name) == nil {
-			moved = append(moved, &File{Unit: to, Name: f.Name, Serial: f.Serial, F: f.F, inode: f.inode})
+			copied := *f
+			copied.Unit = to
+			moved = append(moved, &copied)
 		}
 	}
 	if len(moved) > 0 {
@@ -250,40 +304,53 @@ func (v *Vault) Move(ctx context.Context, from, to string) error {
 // returns when PID 1 has taken every new one: a message that PID 1 reads after
 // its sender died is dropped, since it can't tell whose it was.
 func (v *Vault) save(ctx context.Context, unit string, files []*File) error {
-	h := v.units[unit]
-	defer func() { v.units[unit] = h }()
+	s, err := v.stage(unit, files)
+	if err != nil || len(s.entries) == 0 {
+		return err
+	}
+	if err := v.store.Barrier(ctx); err != nil {
+		v.unstage(s)
+		return err
+	}
+	v.settle(s)
+	return nil
+}
+
+// staged are new bundles that PID 1 was sent and may not have taken yet.
+type staged struct {
+	unit    string
+	entries []string
+	// writer is of the last one.
+	writer *fdstore.Bundle
+}
+
+// stage writes files to the unit's bundle if that has room for all of them, and
+// else to new ones, which the caller unstages or settles.
+func (v *Vault) stage(unit string, files []*File) (staged, error) {
+	s := staged{unit: unit}
 	items := make([]fdstore.Item, len(files))
 	for i, f := range files {
 		items[i] = fdstore.Item{Owner: unit, Name: f.Name, Serial: f.Serial, File: f.F}
 	}
 	// A request is all or nothing, so its items must not start in one bundle
 	// and fail in the next: only a request that fits whole goes on the old one.
-	if h.writer != nil && len(items) <= fdstore.MaxPerMessage {
-		err := h.writer.Add(items)
+	if w := v.units[unit].writer; w != nil && len(items) <= fdstore.MaxPerMessage {
+		err := w.Add(items)
 		if !errors.Is(err, fdstore.ErrBundleFull) {
-			return err
+			return s, err
 		}
 	}
-	var (
-		entries []string
-		writer  *fdstore.Bundle
-	)
-	fail := func(err error) error {
-		if writer != nil {
-			writer.Close()
-		}
-		for _, name := range entries {
-			v.store.Remove(name)
-		}
-		return err
+	fail := func(err error) (staged, error) {
+		v.unstage(s)
+		return staged{}, err
 	}
 	for len(items) > 0 {
-		if writer == nil {
+		if s.writer == nil {
 			b, r, err := fdstore.NewBundle()
 			if err != nil {
 				return fail(err)
 			}
-			writer = b
+			s.writer = b
 			name := bundlePrefix + strconv.FormatUint(v.bundle, 10)
 			v.bundle++
 			err = v.store.Push(name, r)
@@ -291,13 +358,13 @@ func (v *Vault) save(ctx context.Context, unit string, files []*File) error {
 			if err != nil {
 				return fail(err)
 			}
-			entries = append(entries, name)
+			s.entries = append(s.entries, name)
 		}
 		n := min(len(items), fdstore.MaxPerMessage)
-		err := writer.Add(items[:n])
+		err := s.writer.Add(items[:n])
 		if errors.Is(err, fdstore.ErrBundleFull) {
-			writer.Close()
-			writer = nil
+			s.writer.Close()
+			s.writer = nil
 			continue
 		}
 		if err != nil {
@@ -305,15 +372,28 @@ func (v *Vault) save(ctx context.Context, unit string, files []*File) error {
 		}
 		items = items[n:]
 	}
-	if err := v.store.Barrier(ctx); err != nil {
-		return fail(err)
+	return s, nil
+}
+
+// unstage drops what was staged.
+func (v *Vault) unstage(s staged) {
+	if s.writer != nil {
+		s.writer.Close()
 	}
+	for _, name := range s.entries {
+		v.store.Remove(name)
+	}
+}
+
+// settle makes what PID 1 has taken the unit's.
+func (v *Vault) settle(s staged) {
+	h := v.units[s.unit]
 	if h.writer != nil {
 		h.writer.Close()
 	}
-	h.writer = writer
-	h.entries = append(h.entries, entries...)
-	return nil
+	h.writer = s.writer
+	h.entries = append(h.entries, s.entries...)
+	v.units[s.unit] = h
 }
 
 func (v *Vault) find(unit, name string) *File { return v.names[key{unit, name}] }
@@ -341,6 +421,41 @@ func (v *Vault) Select(unit string, names []string) ([]*File, error) {
 		files = append(files, f)
 	}
 	return files, nil
+}
+
+// Totals counts the units, their files and these files' bytes, as they were when
+// each was last looked at: see Refresh.
+func (v *Vault) Totals() (units, files int, bytes int64) {
+	for _, h := range v.units {
+		if len(h.files) > 0 {
+			units++
+		}
+		files += len(h.files)
+		bytes += h.bytes
+	}
+	return units, files, bytes
+}
+
+// Refresh looks at every file again: units may have made theirs larger.
+func (v *Vault) Refresh() {
+	for unit := range v.units {
+		v.refresh(unit)
+	}
+}
+
+func (v *Vault) refresh(unit string) {
+	h, is := v.units[unit]
+	if !is {
+		return
+	}
+	h.bytes = 0
+	for _, f := range h.files {
+		if facts, err := glance(f.F); err == nil {
+			f.size = facts.Size
+		}
+		h.bytes += f.size
+	}
+	v.units[unit] = h
 }
 
 // Units returns the names of the units that have something here, sorted.

@@ -2,11 +2,13 @@
 // costs, against kexec-tools and systemctl on the same image in the same run. Each
 // measure is the median of several, and a line for machines:
 //
-//	BENCH name ours=V baseline=V ratio=R
+//	BENCH name ours=V baseline=V ratio=R goal=G
 //
 // The other measures are how long an update takes a service's state away, against
-// systemctl kexec with PID 1's own carrying, and luod's peak memory while it carries
-// 4 GiB. Arguments choose: kernels, blackout, large.
+// systemctl kexec with PID 1's own carrying; luod's peak memory while it carries
+// 4 GiB; packing and restoring 10,000 memfds, against the bare ioctls; handing over
+// 1,000 of them, against the bus alone; and how soon luod is ready. Arguments choose:
+// kernels, blackout, large, many, bus, ready.
 package main
 
 import (
@@ -44,7 +46,7 @@ func run(ctx context.Context) error {
 	for _, m := range []struct {
 		name string
 		run  func(context.Context, *rig.Parts) error
-	}{{"kernels", kernels}, {"blackout", blackout}, {"large", large}} {
+	}{{"kernels", kernels}, {"blackout", blackout}, {"large", large}, {"many", many}, {"bus", floor}, {"ready", ready}} {
 		if len(which) > 0 && !slices.Contains(which, m.name) {
 			continue
 		}

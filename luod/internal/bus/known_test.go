@@ -1,0 +1,116 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+
+	"github.com/liveupdate/luod/luod/internal/callers"
+	"github.com/liveupdate/luod/luod/internal/coordinator"
+)
+
+// The bus is asked once for each caller, and the unit looked up for each call.
+func TestACallerIsIdentifiedOnceAndItsUnitEachTime(t *testing.T) {
+	_, r, _, conn := open(t)
+	call(conn, "ListNames")
+	before := openFDs(t)
+	for range 20 {
+		if err := call(conn, "ListNames").Err; err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.mu.Lock()
+	r.noUnit = callers.ErrNoUnit // it has moved into another cgroup
+	r.mu.Unlock()
+	if err := call(conn, "ListNames").Err; errorName(err) != errorPrefix+"NoUnit" {
+		t.Errorf("got %v", err)
+	}
+	if after := openFDs(t); after != before {
+		t.Errorf("%d file descriptors before, %d after", before, after)
+	}
+}
+
+func TestFewCallersAreKept(t *testing.T) {
+	_, _, _, conn := open(t)
+	k := newKnown()
+	ctx := context.Background()
+	self := conn.Names()[0]
+	c, err := identify(ctx, conn, self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := openFDs(t)
+	for i := range 3 * maxKnown {
+		k.keep(fmt.Sprint(":9.", i), c)
+		k.keep(fmt.Sprint(":9.", i), c)
+	}
+	if after := openFDs(t); after != before+maxKnown || len(k.byName) != maxKnown || len(k.order) != maxKnown {
+		t.Errorf("%d file descriptors before, %d after; %d and %d are kept", before, after, len(k.byName), len(k.order))
+	}
+	if _, is, _ := k.find(":9.0"); is {
+		t.Error("the oldest is kept")
+	}
+	k.close()
+	k.keep(":9.0", c) // a call that was under way
+	if after := openFDs(t); after != before {
+		t.Errorf("%d file descriptors before, %d after", before, after)
+	}
+	if _, err := k.identify(ctx, conn, ":77.7"); err == nil {
+		t.Error("a stranger was identified")
+	}
+	if got, err := k.identify(ctx, conn, self); err != nil || got.pid != c.pid {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// Changes in a row are one signal, unless the phase is among them, and whoever asks
+// gets the new value at once.
+func TestManyChangesAreOneSignal(t *testing.T) {
+	_, _, d, conn := open(t)
+	signals := make(chan *dbus.Signal, 1000)
+	conn.Signal(signals)
+	if err := conn.AddMatchSignal(dbus.WithMatchInterface("org.freedesktop.DBus.Properties")); err != nil {
+		t.Fatal(err)
+	}
+	for n := range uint64(200) {
+		d.Changed(coordinator.Status{Phase: coordinator.Idle, Generation: 3, FileDescriptors: n + 1, Bytes: n})
+	}
+	v, err := conn.Object(Name, Path).GetProperty(Interface + ".FileDescriptors")
+	if err != nil || v.Value() != uint64(200) {
+		t.Errorf("file descriptors %v, %v", v, err)
+	}
+	count, last := 0, map[string]dbus.Variant{}
+	for deadline := time.After(10 * time.Second); last["FileDescriptors"].Value() != uint64(200); {
+		select {
+		case s := <-signals:
+			if len(s.Body) > 1 {
+				count++
+				last = s.Body[1].(map[string]dbus.Variant)
+			}
+		case <-deadline:
+			t.Fatal(errors.New("the last change was not announced"))
+		}
+	}
+	if last["Bytes"].Value() != uint64(199) || count > 100 {
+		t.Errorf("%d signals, the last with %v", count, last)
+	}
+	// Phases are never left out.
+	phases := []coordinator.Phase{coordinator.Checking, coordinator.Preparing, coordinator.Packing}
+	for _, phase := range phases {
+		d.Changed(coordinator.Status{Phase: phase, Generation: 3})
+	}
+	for _, phase := range phases {
+		select {
+		case s := <-signals:
+			if got := s.Body[1].(map[string]dbus.Variant)["Phase"].Value(); got != string(phase) {
+				t.Errorf("announced %v, want %s", got, phase)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("a phase was not announced")
+		}
+	}
+}
