@@ -95,6 +95,7 @@ func run(log *slog.Logger) error {
 	defer locks.Close()
 	door.Locks = locks
 	status := &teller{notify: store.Notify}
+	login := &banner{run: "/run", enabled: values.LoginBanner, log: log}
 	c, err := coordinator.Start(ctx, coordinator.Config{
 		Kernel: luo.New(), Store: store, Loader: loader.Loader{Program: loader.Program}, Jumper: pid1.Jumper{},
 		Units: pid1.Units{}, Hooks: hooksdir.Any, Wall: wall(log), Clock: coordinator.SystemClock{}, Announce: door.Announce, Inhibitors: door.Inhibitors, Machine: machine, Settings: values,
@@ -102,6 +103,7 @@ func run(log *slog.Logger) error {
 		Changed: func(s coordinator.Status) {
 			door.Changed(s)
 			status.Set(oneLine(s))
+			login.show(s)
 		},
 	}, entries)
 	if err != nil {

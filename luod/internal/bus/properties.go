@@ -38,7 +38,7 @@ func properties(s coordinator.Status) map[string]any {
 	}
 	lost := []loss{}
 	for _, l := range s.Lost {
-		lost = append(lost, loss(l))
+		lost = append(lost, loss{l.Unit, l.Name, l.Reason})
 	}
 	scheduled := uint64(0)
 	if !s.Scheduled.IsZero() {

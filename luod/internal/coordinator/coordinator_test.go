@@ -792,4 +792,26 @@ func TestWhatCameBackOtherwiseIsNeverDiscarded(t *testing.T) {
 		w.kill()
 		w.start()
 	}
+	// An administrator can give up either, and is not told of it any more.
+	given := func() (names []string) {
+		for _, l := range w.status().Lost {
+			if l.Discarded {
+				names = append(names, l.Name)
+			}
+		}
+		return names
+	}
+	for i, name := range []string{"fd-1", "fd-0"} {
+		if err := w.c.Discard(ctx, "b.service", []string{name}); err != nil {
+			t.Fatal(err)
+		}
+		w.kill()
+		w.start()
+		if got := given(); len(got) != i+1 || !slices.Contains(got, name) {
+			t.Fatalf("%v count as given up after %s was discarded", got, name)
+		}
+	}
+	if s := w.status(); s.Phase != Idle {
+		t.Fatalf("%+v", s)
+	}
 }

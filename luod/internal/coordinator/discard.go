@@ -11,6 +11,7 @@ import (
 // luod's or those that the unit's fd store knows: what it
 // handed over, what came through an update, also what came back otherwise than it
 // went, and sessions of its own that came. It is for what no unit will ever fetch.
+// What is lost anyway is noted to be given up.
 //
 // Killed meanwhile: what was not given up yet is there after the next start.
 func (c *Coordinator) Discard(ctx context.Context, unit string, names []string) error {
@@ -40,13 +41,22 @@ func (c *Coordinator) Discard(ctx context.Context, unit string, names []string) 
 				sessions++
 			}
 		}
-		if len(gone)+sessions == 0 {
+		var lost []int
+		for i, l := range c.rec.Lost {
+			if l.Unit == unit && meant(l.Name) {
+				lost = append(lost, i)
+			}
+		}
+		if len(gone)+sessions+len(lost) == 0 {
 			return nil, fault("NoSuchName", "discard: luod has nothing of that name for %s; see 'luoctl list'", unit)
 		}
 		if len(held) > 0 {
 			if err := c.vault.Remove(c.brief(), unit, held); err != nil {
 				return nil, err
 			}
+		}
+		for _, i := range lost {
+			c.rec.Lost[i].Discarded = true
 		}
 		c.Log.Warn("discarded on an administrator's word", "unit", unit, "names", gone, "sessions", sessions)
 		c.release(unit, gone)

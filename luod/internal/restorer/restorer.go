@@ -57,6 +57,8 @@ type Loss struct {
 	Unit   string `json:"unit"`
 	Name   string `json:"name"`
 	Reason string `json:"reason"`
+	// Discarded says that an administrator has given it up.
+	Discarded bool `json:"discarded,omitempty"`
 }
 
 // Restore retrieves the manifest and all that it names. back holds the sessions

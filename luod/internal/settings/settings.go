@@ -23,6 +23,8 @@ type Settings struct {
 	InhibitDelayMax time.Duration
 	// Retain is how long what nobody fetches is kept after an update; 0 is for ever.
 	Retain time.Duration
+	// LoginBanner shows what is wrong to whoever logs in.
+	LoginBanner bool
 	// FileDescriptorsMax, BytesMax and SessionsMax are what one unit may have.
 	FileDescriptorsMax int
 	BytesMax           int64
@@ -78,6 +80,12 @@ func (s *Settings) set(section, key, value string) (known bool, err error) {
 			return true, nil
 		}
 		return true, span(&s.Retain, 10*365*24*time.Hour)
+	case "LiveUpdate.LoginBanner":
+		is, err := parseBoolean(value)
+		if err == nil {
+			s.LoginBanner = is
+		}
+		return true, err
 	case "Quota.FileDescriptorsMax":
 		return true, count(&s.FileDescriptorsMax, 65536)
 	case "Quota.SessionsMax":
@@ -94,6 +102,17 @@ func (s *Settings) set(section, key, value string) (known bool, err error) {
 		return true, err
 	}
 	return false, nil
+}
+
+// parseBoolean reads what systemd.syntax(7) takes for a boolean.
+func parseBoolean(text string) (bool, error) {
+	switch strings.ToLower(text) {
+	case "1", "yes", "y", "true", "t", "on":
+		return true, nil
+	case "0", "no", "n", "false", "f", "off":
+		return false, nil
+	}
+	return false, errors.New("it is yes or no")
 }
 
 // parseSize reads bytes with a suffix K, M, G, T of base 1024, or infinity, as

@@ -29,11 +29,11 @@ func TestTheStrongestFileCounts(t *testing.T) {
 	write(t, root, "/etc/luod/luod.conf", "[LiveUpdate]\nDefaultTimeoutSec=20\nPrepareTimeoutSec=1min 30s\n[Quota]\nBytesMax=512M\nSessionsMax=3\n")
 	write(t, root, "/usr/lib/luod/luod.conf.d/20-x.conf", "[LiveUpdate]\nDefaultTimeoutSec=30\n")
 	write(t, root, "/etc/luod/luod.conf.d/20-x.conf", "[LiveUpdate]\nDefaultTimeoutSec=40\n")
-	write(t, root, "/etc/luod/luod.conf.d/10-y.conf", "[LiveUpdate]\nDefaultTimeoutSec=50\nStopTimeoutSec=\nRetainSec=1d\n[Quota]\nCallsBurst=7\n")
+	write(t, root, "/etc/luod/luod.conf.d/10-y.conf", "[LiveUpdate]\nDefaultTimeoutSec=50\nStopTimeoutSec=\nRetainSec=1d\nLoginBanner=yes\n[Quota]\nCallsBurst=7\n")
 	write(t, root, "/etc/luod/luod.conf.d/README", "[LiveUpdate]\nDefaultTimeoutSec=60\n")
 	want := Default()
 	want.DefaultTimeout, want.PrepareTimeout = 40*time.Second, 90*time.Second
-	want.Retain = 24 * time.Hour
+	want.Retain, want.LoginBanner = 24*time.Hour, true
 	want.BytesMax, want.SessionsMax, want.CallsBurst = 512<<20, 3, 7
 	if s, problems := Load(root); s != want || problems != nil {
 		t.Fatalf("%+v, %v", s, problems)
@@ -53,7 +53,7 @@ func TestTheStrongestFileCounts(t *testing.T) {
 
 func TestWhatIsWrongHasNoEffect(t *testing.T) {
 	for _, line := range []string{
-		"DefaultTimeoutSec=soon", "DefaultTimeoutSec=0", "DefaultTimeoutSec=infinity", "PrepareTimeoutSec=2h", "Colour=red",
+		"DefaultTimeoutSec=soon", "DefaultTimeoutSec=0", "DefaultTimeoutSec=infinity", "PrepareTimeoutSec=2h", "Colour=red", "LoginBanner=perhaps",
 		"FileDescriptorsMax=5", "[Quota]\nFileDescriptorsMax=0", "[Quota]\nFileDescriptorsMax=x", "[Quota]\nSessionsMax=1000",
 		"[Quota]\nBytesMax=-1", "[Quota]\nBytesMax=M", "[Quota]\nBytesMax=99999999999T", "[Quota]\nBytesMax=5X", "[Nothing]\nX=1",
 	} {
