@@ -73,7 +73,7 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	luod, err := wire.Dial(ctx)
+	luod, err := dial(ctx, *optional)
 	if err != nil {
 		if *optional {
 			fmt.Fprintln(os.Stderr, "luod-reissue: going on without luod:", err)

@@ -21,7 +21,7 @@ type Conversation struct {
 // Dial tries until ctx ends: luod may be restarting.
 func Dial(ctx context.Context) (*Conversation, error) {
 	for {
-		c, err := dialOnce(ctx)
+		c, err := Try(ctx)
 		if err == nil {
 			return c, nil
 		}
@@ -36,7 +36,8 @@ func Dial(ctx context.Context) (*Conversation, error) {
 	}
 }
 
-func dialOnce(ctx context.Context) (*Conversation, error) {
+// Try connects, or says at once why not; what is said then is bounded by ctx.
+func Try(ctx context.Context) (*Conversation, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
