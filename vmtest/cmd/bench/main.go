@@ -7,8 +7,10 @@
 // The other measures are how long an update takes a service's state away, against
 // systemctl kexec with PID 1's own carrying; luod's peak memory while it carries
 // 4 GiB; packing and restoring 10,000 memfds, against the bare ioctls; handing over
-// 1,000 of them, against the bus alone; and how soon luod is ready. Arguments choose:
-// kernels, blackout, large, many, bus, ready.
+// 1,000 of them, against the bus alone; how soon luod is ready; and by how much
+// luod-reissue delays a start when there is nothing to restore, where the ratio is that
+// of the delay to what it may be. Arguments choose: kernels, blackout, large, many,
+// bus, ready, start.
 package main
 
 import (
@@ -46,7 +48,7 @@ func run(ctx context.Context) error {
 	for _, m := range []struct {
 		name string
 		run  func(context.Context, *rig.Parts) error
-	}{{"kernels", kernels}, {"blackout", blackout}, {"large", large}, {"many", many}, {"bus", floor}, {"ready", ready}} {
+	}{{"kernels", kernels}, {"blackout", blackout}, {"large", large}, {"many", many}, {"bus", floor}, {"ready", ready}, {"start", start}} {
 		if len(which) > 0 && !slices.Contains(which, m.name) {
 			continue
 		}
