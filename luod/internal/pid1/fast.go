@@ -28,9 +28,21 @@ func fastCheck(ctx context.Context, conn *dbus.Conn, version string) error {
 	if majorVersion(version) < carriesStores {
 		return nil
 	}
+	losers, err := carried(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if len(losers) > 0 {
+		return fmt.Errorf("PID 1 takes no part in a fast update, and would otherwise carry the fd stores of %s; update without --fast, or have them hand their file descriptors to luod", strings.Join(losers, ", "))
+	}
+	return nil
+}
+
+// carried lists the units, luod's aside, whose fd stores PID 1 carries.
+func carried(ctx context.Context, conn *dbus.Conn) ([]string, error) {
 	list, err := conn.ListUnitsByPatternsContext(ctx, nil, []string{"*.service"})
 	if err != nil {
-		return fmt.Errorf("list the services: %w", err)
+		return nil, fmt.Errorf("list the services: %w", err)
 	}
 	var holders []string
 	for _, u := range list {
@@ -45,7 +57,7 @@ func fastCheck(ctx context.Context, conn *dbus.Conn, version string) error {
 	holders = slices.DeleteFunc(holders, func(unit string) bool { return !preserves(ctx, conn, unit) })
 	stores, err := fdstore.Dump(ctx, holders...)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var losers []string
 	for _, unit := range holders {
@@ -53,10 +65,7 @@ func fastCheck(ctx context.Context, conn *dbus.Conn, version string) error {
 			losers = append(losers, unit)
 		}
 	}
-	if len(losers) > 0 {
-		return fmt.Errorf("PID 1 takes no part in a fast update, and would otherwise carry the fd stores of %s; update without --fast, or have them hand their file descriptors to luod", strings.Join(losers, ", "))
-	}
-	return nil
+	return losers, nil
 }
 
 // adopted says whether luod takes a unit's fd store over for a fast jump.

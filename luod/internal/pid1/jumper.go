@@ -21,10 +21,6 @@ type Jumper struct{}
 // (src/core/luo.c), sessions in luod's own store included.
 const carriesStores = 261
 
-// exitrd is where systemd-shutdown pivots to, if it is there; what then runs
-// there kills everything of the old root (bootup(7)).
-const exitrd = "/run/initramfs/shutdown"
-
 // Check says why luod, or what others hold, would not live until the jump.
 func (Jumper) Check(ctx context.Context, fast bool) error {
 	return connected(ctx, func(conn *dbus.Conn) error {
@@ -39,24 +35,38 @@ func (Jumper) Check(ctx context.Context, fast bool) error {
 		if err != nil {
 			return fmt.Errorf("read luod's own command line: %w", err)
 		}
-		_, pivotErr := os.Stat(exitrd)
-		return survives(text, string(argv), pivotErr == nil)
+		carries := majorVersion(text) >= carriesStores
+		e, err := lookAhead(ctx, conn, carries)
+		if err != nil {
+			return err
+		}
+		return survives(string(argv), carries, e)
 	})
 }
 
-// survives decides. systemd-shutdown spares a process of root whose argv[0]
-// begins with '@' (src/shutdown/…, killall.c: ignore_proc), unless it pivots.
-func survives(version, argv string, pivots bool) error {
-	if majorVersion(version) >= carriesStores {
-		return nil
+// lookAhead finds out how an orderly update would end.
+func lookAhead(ctx context.Context, conn *dbus.Conn, carries bool) (ending, error) {
+	states, err := fillerStates(ctx, conn)
+	if err != nil {
+		return ending{}, err
 	}
-	switch {
-	case !strings.HasPrefix(argv, "@"):
+	e := ending{kexec: hasKexec("/") || hasKexec(exitrd)}
+	if e.exit, err = findExit("/", states); err != nil {
+		return e, err
+	}
+	if e.exit == foreign && carries {
+		e.losers, err = carried(ctx, conn)
+	}
+	return e, err
+}
+
+// survives decides. systemd-shutdown spares a process of root whose argv[0] begins
+// with '@' (src/shutdown/…, killall.c: ignore_proc).
+func survives(argv string, carries bool, e ending) error {
+	if !carries && !strings.HasPrefix(argv, "@") {
 		return errors.New("luod was not started as luod.service starts it (its argv[0] does not begin with '@'), so the shutdown would kill it before the jump and all memory with it; start it with 'systemctl start luod.service'")
-	case pivots:
-		return fmt.Errorf("%s exists, so the shutdown would pivot into the initrd and kill luod before the jump, and all memory with it; systemd %d or newer does not need luod there; else remove the file before the update", exitrd, carriesStores)
 	}
-	return nil
+	return e.refusal(carries)
 }
 
 // majorVersion reads "257.13-1~deb13u1", with or without quotes.
