@@ -29,6 +29,7 @@ func fastCheck(ctx context.Context, conn *dbus.Conn, version string) error {
 		return nil
 	}
 	losers, err := carried(ctx, conn)
+	losers = slices.DeleteFunc(losers, func(unit string) bool { return adopted(ctx, conn, unit) })
 	if err != nil {
 		return err
 	}
@@ -52,7 +53,7 @@ func carried(ctx context.Context, conn *dbus.Conn) ([]string, error) {
 		}
 	}
 	if holders, err = mentioning(ctx, conn, "FileDescriptorStorePreserve", holders); err != nil {
-		return err
+		return nil, err
 	}
 	holders = slices.DeleteFunc(holders, func(unit string) bool { return !preserves(ctx, conn, unit) })
 	stores, err := fdstore.Dump(ctx, holders...)
@@ -61,7 +62,7 @@ func carried(ctx context.Context, conn *dbus.Conn) ([]string, error) {
 	}
 	var losers []string
 	for _, unit := range holders {
-		if slices.ContainsFunc(stores[unit], fdstore.Stored.Carried) && !adopted(ctx, conn, unit) {
+		if slices.ContainsFunc(stores[unit], fdstore.Stored.Carried) {
 			losers = append(losers, unit)
 		}
 	}
