@@ -64,7 +64,7 @@ func (c *Coordinator) adopt(u *update) error {
 	}
 	a := &adoption{files: map[string][]*vault.File{}, skipped: map[string]int{}, units: map[string]bool{}, directories: map[string][]string{}}
 	for _, unit := range slices.Sorted(maps.Keys(stores)) {
-		if stores[unit].Kept {
+		if stores[unit].Kept && !stores[unit].Native {
 			a.late = append(a.late, unit)
 			delete(stores, unit)
 		}
@@ -97,12 +97,14 @@ func (c *Coordinator) adoptLate(u *update) error {
 
 // takeOver has the memfds in stores copied by a program that runs as a unit of name.
 func (c *Coordinator) takeOver(u *update, stores map[string]pid1.Store, name string) error {
+	stores = maps.Clone(stores)
+	maps.DeleteFunc(stores, func(_ string, s pid1.Store) bool { return len(s.Entries) == 0 })
+	if len(stores) == 0 {
+		return nil
+	}
 	argv := []string{adoptProgram}
 	for _, unit := range slices.Sorted(maps.Keys(stores)) {
 		argv = append(argv, argument(unit, stores[unit]))
-	}
-	if len(stores) == 0 {
-		return nil
 	}
 	caller := fmt.Sprintf("%s-%d.service", name, u.generation)
 	a := u.adoption

@@ -237,9 +237,10 @@ func TestWhatAUnitStoresWhileItStopsComesAlong(t *testing.T) {
 	kept := func(w *world) {
 		w.declare(a, "Preserve=fdstore\n")
 		w.keeps(a, 2)
-		s := w.stores[a]
-		s.Kept = true
-		w.stores[a] = s
+		full := w.stores[a]
+		full.Kept = true
+		w.stores[a] = pid1.Store{Kept: true}
+		w.stopped = func() { w.stores = map[string]pid1.Store{a: full} }
 		w.active = []string{a, d}
 		good := w.adopting
 		w.adopting = func(caller string, units []string) error {
@@ -267,8 +268,7 @@ func TestWhatAUnitStoresWhileItStopsComesAlong(t *testing.T) {
 	}
 	for name, spoil := range map[string]func(w *world){
 		"it stores a socket at the end": func(w *world) {
-			s := w.stores[a]
-			s.Entries = append(slices.Clone(s.Entries), fdstore.Stored{Name: "listen", Path: "socket:[7]"})
+			s := pid1.Store{Kept: true, Entries: []fdstore.Stored{{Name: "listen", Path: "socket:[7]"}}}
 			w.stopped = func() { w.stores = map[string]pid1.Store{a: s} }
 		},
 		"it does not stop": func(w *world) { w.stopErr = errors.New("it hangs") },

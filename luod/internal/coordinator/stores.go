@@ -45,7 +45,7 @@ func (c *Coordinator) stores(ctx context.Context, declared map[string]*declarati
 		sorted := sortEntries(s, declared[unit].Recreate)
 		s.Entries = sorted.taken
 		stores[unit] = s
-		if len(s.Entries) == 0 {
+		if len(s.Entries) == 0 && (s.Native || !s.Kept) {
 			delete(stores, unit)
 		}
 		if len(sorted.lost) == 0 {

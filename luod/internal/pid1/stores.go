@@ -22,7 +22,7 @@ type Store struct {
 }
 
 // Stores returns what is in the fd stores of units; those with an empty one are
-// left out.
+// left out, unless PID 1 keeps what they may still put there.
 func (Units) Stores(ctx context.Context, units []string) (map[string]Store, error) {
 	stores := map[string]Store{}
 	if len(units) == 0 {
@@ -40,19 +40,18 @@ func (Units) Stores(ctx context.Context, units []string) (map[string]Store, erro
 			if err != nil {
 				return fmt.Errorf("ask PID 1 about the fd store of %s: %w", unit, err)
 			}
-			if count, _ := n.Value.Value().(uint32); count == 0 {
+			var s Store
+			// systemd 253 and older don't know it.
+			if how, err := conn.GetServicePropertyContext(ctx, unit, "FileDescriptorStorePreserve"); err == nil {
+				s.Native = carries && slices.Contains([]any{"yes", "on-success"}, how.Value.Value())
+				s.Kept = how.Value.Value() == "yes"
+			}
+			if count, _ := n.Value.Value().(uint32); count > 0 {
+				full = append(full, unit)
+			} else if !s.Kept {
 				continue
 			}
-			full = append(full, unit)
-			how, err := conn.GetServicePropertyContext(ctx, unit, "FileDescriptorStorePreserve")
-			if err != nil {
-				stores[unit] = Store{} // systemd 253 and older
-				continue
-			}
-			stores[unit] = Store{
-				Native: carries && slices.Contains([]any{"yes", "on-success"}, how.Value.Value()),
-				Kept:   how.Value.Value() == "yes",
-			}
+			stores[unit] = s
 		}
 		entries, err := fdstore.Dump(ctx, full...)
 		if err != nil {
