@@ -157,12 +157,12 @@ func (j *job) modules() Result {
 			return Result{Verdict: OK, Reason: dir + "/" + release + " is there"}
 		}
 	}
-	config, _ := j.config()
+	config, source := j.config()
 	switch {
 	case config == nil:
 		return Result{Verdict: Warn, Reason: "/usr/lib/modules/" + release + " is missing, and whether the kernel has any modules is unknown", Remedy: "install the kernel's modules"}
 	case config.Modules():
 		return Result{Verdict: Fail, Reason: "/usr/lib/modules/" + release + " is missing", Remedy: "install the kernel's modules: without them devices and file systems would be missing after the jump"}
 	}
-	return Result{Verdict: OK, Reason: "nothing is built as a module"}
+	return Result{Verdict: OK, Reason: "nothing is built as a module", Lasting: source == embedded}
 }

@@ -32,11 +32,14 @@ func (j *job) kernelImage() Result {
 // neededOptions are what a target needs to take memory over and to start luod.
 var neededOptions = []string{"LIVEUPDATE", "KEXEC_HANDOVER", "LIVEUPDATE_MEMFD", "DEVTMPFS"}
 
+// embedded is where a configuration is that nobody can change without the image.
+const embedded = "embedded in the image"
+
 // config is the target's: what is built into it is what it is, and a file beside
 // it the next best.
 func (j *job) config() (image.Config, string) {
 	if facts, err := j.facts(); err == nil && facts.Config != nil {
-		return image.ParseConfig(facts.Config), "embedded in the image"
+		return image.ParseConfig(facts.Config), embedded
 	}
 	return j.configOf(j.release())
 }

@@ -352,7 +352,7 @@ func TestWhatIsKnownOfTheSameFilesIsNotFoundOutAnew(t *testing.T) {
 	}
 	w.options = Options{Digest: first.Digest, Known: first.Results}
 	again := w.run()
-	if got := taken(again); !slices.Equal(got, []string{"kernel-image", "kernel-config", "handover-format", "initrd"}) {
+	if got := taken(again); !slices.Equal(got, []string{"kernel-image", "kernel-config", "handover-format", "initrd", "modules"}) {
 		t.Errorf("taken over: %q", got)
 	}
 	if again.Release != first.Release || again.Digest != first.Digest || len(again.Refused(nil)) != 0 {

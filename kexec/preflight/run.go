@@ -20,7 +20,8 @@ type Options struct {
 }
 
 // checks are all checks, in the order of a report. What is lasting depends on the
-// files that have the digest, and on nothing else that changes in one boot.
+// files that have the digest, and on nothing else that changes in one boot; of others
+// the result tells.
 var checks = []struct {
 	name    string
 	lasting bool
@@ -57,11 +58,7 @@ func Run(system System, target kexec.Target, options Options) (Report, *kexec.So
 	var wait sync.WaitGroup
 	for i, c := range checks {
 		wait.Go(func() {
-			known := -1
-			if c.lasting {
-				known = j.known(c.name)
-			}
-			if known >= 0 {
+			if known := j.known(c.name, c.lasting); known >= 0 {
 				report.Results[i] = j.options.Known[known]
 				return
 			}
@@ -94,8 +91,8 @@ type job struct {
 
 // known is the index of an earlier result of the same files, or -1. A warning is
 // looked into again: what was missing then may be there now.
-func (j *job) known(name string) int {
-	at := slices.IndexFunc(j.options.Known, func(r Result) bool { return r.Name == name && r.Verdict == OK })
+func (j *job) known(name string, lasting bool) int {
+	at := slices.IndexFunc(j.options.Known, func(r Result) bool { return r.Name == name && r.Verdict == OK && (lasting || r.Lasting) })
 	if at < 0 || j.sources == nil || j.options.Digest == "" {
 		return -1
 	}

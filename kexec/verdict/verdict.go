@@ -24,6 +24,9 @@ type Result struct {
 	// Reason says what was found, Remedy what to do unless it is ok.
 	Reason string `json:"reason"`
 	Remedy string `json:"remedy,omitempty"`
+	// Lasting says that it follows from the target's files alone, and holds as long as
+	// they have the digest.
+	Lasting bool `json:"lasting,omitempty"`
 }
 
 // Report is what all checks found of a target.
