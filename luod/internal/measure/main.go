@@ -5,6 +5,8 @@
 //
 //	pack|restore ours|one|raw SECONDS
 //
+// and one more for what of ours went to the store and to waiting for PID 1.
+//
 // "measure pack ROUNDS" packs each way so often and takes it back. "measure jump
 // KERNEL" packs each way once and boots KERNEL, where "measure restore ORDER" gets
 // all of it back.
@@ -84,12 +86,13 @@ func pack(store *fdstore.Manager, rounds int) error {
 
 // ours packs as luod does, and takes it back.
 func ours(store *fdstore.Manager, cargo packer.Cargo) (time.Duration, error) {
-	began := time.Now()
-	p, err := packer.Pack(context.Background(), luo.New(), store, cargo)
+	began, timed := time.Now(), &timed{Manager: store}
+	p, err := packer.Pack(context.Background(), luo.New(), timed, cargo)
 	took := time.Since(began)
 	if err != nil {
 		return 0, err
 	}
+	say("pack", "store", timed.spent)
 	return took, errors.Join(p.Close(), settle(store))
 }
 
@@ -163,13 +166,14 @@ func restore(store *fdstore.Manager, order []string) error {
 		switch way {
 		case "ours":
 			var r *restorer.Restored
-			began := time.Now()
-			r, err = restorer.Restore(context.Background(), luo.New(), store, nil, func(string, string) bool { return false }, true)
+			began, timed := time.Now(), &timed{Manager: store}
+			r, err = restorer.Restore(context.Background(), luo.New(), timed, nil, func(string, string) bool { return false }, true)
 			took = time.Since(began)
 			if err == nil && len(r.Lost) > 0 {
 				err = fmt.Errorf("%d lost, the first for %s", len(r.Lost), r.Lost[0].Reason)
 			}
 			count = len(r.Files)
+			say("restore", "store", timed.spent)
 		case "one":
 			took, count, err = retrieve(way, units*perUnit)
 		case "raw":
