@@ -115,6 +115,9 @@ type Coordinator struct {
 	previous *Loaded
 	// recent is the report of this boot's update, as it was at first.
 	recent *Report
+	// taken are the units that handed something over a moment ago, with how much
+	// since the log told of it.
+	taken map[string]int
 	// paying says that hooks are being told what they are owed.
 	paying bool
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -31,11 +32,37 @@ func (c *Coordinator) Preserve(ctx context.Context, unit string, names []string,
 		if err := c.vault.Add(c.brief(), unit, names, files); err != nil {
 			return nil, err
 		}
-		c.Log.Info("took file descriptors over", "unit", unit, "count", len(files))
+		c.took(unit, len(files))
 		c.show() // the vault keeps them, and the record has nothing of it
 		return nil, nil
 	})
 	return err
+}
+
+// tookInterval is how often a unit that hands over again and again is in the log.
+const tookInterval = time.Second
+
+// took logs what a unit handed over: at once, and what comes in the interval after
+// that as one line, since dbus-daemon allows few descriptors in a call.
+func (c *Coordinator) took(unit string, count int) {
+	if _, more := c.taken[unit]; more {
+		c.taken[unit] += count
+		return
+	}
+	if c.taken == nil {
+		c.taken = map[string]int{}
+	}
+	c.taken[unit] = 0
+	c.Log.Info("took file descriptors over", "unit", unit, "count", count)
+	c.Clock.AfterFunc(tookInterval, func() {
+		_, _ = do(context.Background(), c, func() (any, error) {
+			if more := c.taken[unit]; more > 0 {
+				c.Log.Info("took more file descriptors over", "unit", unit, "count", more)
+			}
+			delete(c.taken, unit)
+			return nil, nil
+		})
+	})
 }
 
 // Release gives up the unit's files of these names, or all if there are none.
