@@ -24,13 +24,11 @@ for i in $(seq 100); do busctl status org.luod.Lab.BusFloor >/dev/null 2>&1 && b
 sleep 5`
 
 // floor measures handing over 1,000 file descriptors with luod's client, against the
-// same messages to a service that does nothing, in virtual time: on the one CPU there
-// is, all that other processes do because of it counts too. Of each the fastest counts.
+// same messages to a service that does nothing. Of each the fastest counts.
 func floor(ctx context.Context, parts *rig.Parts) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
 	defer cancel()
-	fmt.Fprintln(os.Stderr, "bench: booting trixie in virtual time (2 min)")
-	r, err := parts.StartWithPrograms(ctx, lab.Trixie, machine.Config{Name: "bench-bus", Kernel: parts.Older, VirtualTime: true}, "github.com/liveupdate/luod/vmtest/guest/busfloor")
+	r, err := parts.StartWithPrograms(ctx, lab.Trixie, machine.Config{Name: "bench-bus", Kernel: parts.Older}, "github.com/liveupdate/luod/vmtest/guest/busfloor")
 	if err != nil {
 		return err
 	}
@@ -38,7 +36,7 @@ func floor(ctx context.Context, parts *rig.Parts) error {
 	if _, err := r.Do(ctx, floorService); err != nil {
 		return err
 	}
-	fmt.Fprintln(os.Stderr, "bench: handing over 1,000 file descriptors (2 min)")
+	fmt.Fprintln(os.Stderr, "bench: handing over 1,000 file descriptors (1 min)")
 	text, err := r.Do(ctx, "systemd-run -q --unit=handover --wait --pipe /usr/lib/luod-lab/busfloor")
 	if err != nil {
 		return err
