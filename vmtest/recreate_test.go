@@ -15,8 +15,10 @@ func recreateState(t *testing.T, r *rig.Rig) string {
 }
 
 // connect has both sockets answer.
-const connect = `exec 3<>/dev/tcp/127.0.0.1/7007; grep -q 'hello from' <&3; exec 3>&-
-python3 -c "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/recreate.sock'); assert s.recv(99).startswith(b'hello from')"`
+const connect = `python3 -c "import socket
+for s, address in (socket.socket(), ('127.0.0.1', 7007)), (socket.socket(socket.AF_UNIX), '/run/recreate.sock'):
+    s.connect(address)
+    assert s.recv(99).startswith(b'hello from')"`
 
 // A service that keeps a log file and listening sockets in its fd store, and one
 // memfd twice, has them all after two updates, in their order, when its unit file asks
