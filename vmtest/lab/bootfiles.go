@@ -62,18 +62,25 @@ func makeBootFiles(ctx context.Context, progress io.Writer, name string, layers 
 		return err
 	}
 	defer s.end(&err)
+	return s.bootFiles(ctx, layers, dir, bootScript, older, newer, EntryOptions)
+}
+
+// bootFiles runs script in a root filesystem made of layers that has the kernels, with their releases and options as
+// arguments, and leaves what is then in its /boot and /usr/lib/modules in dir/root.
+func (s *step) bootFiles(ctx context.Context, layers []string, dir, script string, older, newer Kernel, options ...string) error {
 	work := filepath.Join(dir, "work")
 	if err := s.copyLayers(ctx, layers, work); err != nil {
 		return err
 	}
 	defer os.RemoveAll(work)
-	script := File{Path: "/bootfiles.sh", Mode: 0o755, Data: []byte(bootScript)}
-	for _, f := range []File{older.file(), newer.file(), script} {
+	program := File{Path: "/bootfiles.sh", Mode: 0o755, Data: []byte(script)}
+	for _, f := range []File{older.file(), newer.file(), program} {
 		if err := f.put(work); err != nil {
 			return err
 		}
 	}
-	if err := s.run(ctx, "", "chroot", work, "sh", script.Path, older.Release, newer.Release, EntryOptions); err != nil {
+	args := []string{"--mount", "--propagation", "private", "sh", "-ec", inChroot, work, "sh", program.Path, older.Release, newer.Release}
+	if err := s.run(ctx, "", "unshare", append(args, options...)...); err != nil {
 		return err
 	}
 	root := filepath.Join(dir, "root")

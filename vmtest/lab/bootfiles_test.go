@@ -29,10 +29,32 @@ func TestBootFilesDependOnBothKernels(t *testing.T) {
 	}
 }
 
+func TestDracutFilesDependOnSuiteAndKernels(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "vmlinuz")
+	if err := os.WriteFile(path, []byte("one"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	for _, suite := range Suites {
+		for _, newer := range []string{"2", "3"} {
+			name, err := dracutName(suite, Kernel{Release: "1", Image: path}, Kernel{Release: newer, Image: path})
+			if err != nil {
+				t.Fatal(err)
+			}
+			names[name] = true
+		}
+	}
+	if len(names) != 4 {
+		t.Errorf("four sets of initrds have %d names", len(names))
+	}
+}
+
 func TestBootEntriesNeedTwoKernels(t *testing.T) {
 	for _, spec := range []Spec{
 		{Suite: Trixie, BootEntries: true, Kernels: make([]Kernel, 1)},
 		{Suite: Sid, BootEntries: true, Kernels: make([]Kernel, 2)},
+		{Suite: Sid, Dracut: true, Kernels: make([]Kernel, 1)},
+		{Suite: Trixie, Dracut: true, BootEntries: true, Kernels: make([]Kernel, 2)},
 	} {
 		if _, err := BuildImage(t.Context(), t.Output(), spec); err == nil {
 			t.Errorf("built %+v", spec)

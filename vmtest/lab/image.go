@@ -29,19 +29,28 @@ type Spec struct {
 	// BootEntries adds what [BootFiles] makes of the two Kernels, the older first, and the tools that go with it: initial
 	// RAM disks, a boot entry, unified kernel images, and a kernel of Debian's own that no entry names. For trixie only.
 	BootEntries bool
+
+	// Dracut adds Debian's dracut, and what [DracutFiles] makes with it for the two Kernels.
+	Dracut bool
 }
 
 // kind is how the names of its images begin.
 func (s Spec) kind() string {
-	if s.BootEntries {
+	switch {
+	case s.BootEntries:
 		return "entries-" + string(s.Suite)
+	case s.Dracut:
+		return "dracut-" + string(s.Suite)
 	}
 	return string(s.Suite)
 }
 
 func (s Spec) packages() []string {
-	if s.BootEntries {
+	switch {
+	case s.BootEntries:
 		return slices.Concat(s.Packages, bootPackages)
+	case s.Dracut:
+		return slices.Concat(s.Packages, dracutPackages)
 	}
 	return s.Packages
 }
@@ -49,10 +58,15 @@ func (s Spec) packages() []string {
 // layers are the directories that the root filesystem is put together from.
 func (s Spec) layers(ctx context.Context, progress io.Writer) ([]string, error) {
 	root, err := base(ctx, progress, s.Suite, s.packages())
-	if err != nil || !s.BootEntries {
+	if err != nil || !s.BootEntries && !s.Dracut {
 		return []string{root}, err
 	}
-	boot, err := BootFiles(ctx, progress, s.Kernels[0], s.Kernels[1])
+	var boot string
+	if s.Dracut {
+		boot, err = DracutFiles(ctx, progress, s.Suite, s.Kernels[0], s.Kernels[1])
+	} else {
+		boot, err = BootFiles(ctx, progress, s.Kernels[0], s.Kernels[1])
+	}
 	return []string{root, boot}, err
 }
 
@@ -68,6 +82,8 @@ type File struct {
 type Image struct {
 	Suite Suite
 	Path  string
+	// Initrds are copies of those in its /boot that a machine can start with, by the kernel's release.
+	Initrds map[string]string
 }
 
 // BuildImage returns the image for spec, building it and what it is made from if the cache has none.
@@ -75,6 +91,9 @@ func BuildImage(ctx context.Context, progress io.Writer, spec Spec) (Image, erro
 	if spec.BootEntries && (spec.Suite != Trixie || len(spec.Kernels) != 2) {
 		return Image{}, fmt.Errorf("build an image with boot entries: it takes trixie and 2 kernels, not %s and %d",
 			spec.Suite, len(spec.Kernels))
+	}
+	if spec.Dracut && (spec.BootEntries || len(spec.Kernels) != 2) {
+		return Image{}, fmt.Errorf("build an image with dracut: it takes 2 kernels, not %d, and no boot entries", len(spec.Kernels))
 	}
 	own, err := agentFiles(ctx)
 	if err != nil {
@@ -96,6 +115,17 @@ func BuildImage(ctx context.Context, progress io.Writer, spec Spec) (Image, erro
 	if err != nil {
 		return Image{}, err
 	}
+	made := Image{Suite: spec.Suite, Path: filepath.Join(dir, "root.img")}
+	if spec.Dracut {
+		boot, err := DracutFiles(ctx, progress, spec.Suite, spec.Kernels[0], spec.Kernels[1])
+		if err != nil {
+			return Image{}, err
+		}
+		made.Initrds = map[string]string{}
+		for _, k := range spec.Kernels {
+			made.Initrds[k.Release] = filepath.Join(boot, k.initrd())
+		}
+	}
 	now := time.Now()
 	if err := os.Chtimes(dir, now, now); err != nil { // the age that collect goes by is that of the last use
 		return Image{}, fmt.Errorf("note an image's use: %w", err)
@@ -103,7 +133,7 @@ func BuildImage(ctx context.Context, progress io.Writer, spec Spec) (Image, erro
 	if err := collect(spec.kind()); err != nil {
 		fmt.Fprintf(progress, "lab: %v\n", err)
 	}
-	return Image{spec.Suite, filepath.Join(dir, "root.img")}, nil
+	return made, nil
 }
 
 func imageName(spec Spec) (string, error) {
@@ -126,6 +156,13 @@ func imageName(spec Spec) (string, error) {
 			return "", err
 		}
 		r.add("boot", boot)
+	}
+	if spec.Dracut {
+		boot, err := dracutName(spec.Suite, spec.Kernels[0], spec.Kernels[1])
+		if err != nil {
+			return "", err
+		}
+		r.add("dracut", boot, dracutSetup.Path, string(dracutSetup.Data))
 	}
 	for _, f := range spec.Files {
 		data, err := f.read()

@@ -30,6 +30,9 @@ func (k Kernel) file() File {
 	return File{Path: "/boot/vmlinuz-" + k.Release, Mode: 0o644, Source: k.Image}
 }
 
+// initrd is where its initial RAM disk is.
+func (k Kernel) initrd() string { return "/boot/initrd.img-" + k.Release }
+
 // Kernels returns two kernels of different versions, building them when the cache has none.
 func Kernels(ctx context.Context, progress io.Writer) (older, newer Kernel, err error) {
 	if dir := os.Getenv("LUOD_LAB_KERNELS"); dir != "" {

@@ -30,10 +30,14 @@ var masked = []string{
 }
 
 func setupFiles(spec Spec) []File {
-	return append([]File{
+	files := append([]File{
 		{Path: "/etc/hostname", Mode: 0o644, Data: []byte("lab-" + string(spec.Suite) + "\n")},
 		{Path: "/etc/machine-id", Mode: 0o444, Data: []byte(machineID(spec.Suite) + "\n")},
 	}, setup...)
+	if spec.Dracut {
+		files = append(files, dracutSetup)
+	}
+	return files
 }
 
 // setUp does what takes the guest's own tools.

@@ -13,6 +13,7 @@ type Config struct {
 	Name       string     // stands in errors; "machine" if empty
 	Kernel     lab.Kernel // the first kernel; others are in the image's /boot
 	Image      lab.Image
+	Initrd     string // the path of the first kernel's initial RAM disk; none if empty
 	Append     string // more of the kernel's command line
 	MemoryMiB  int    // 1024 if zero
 	ConsoleLog string // a file for all that comes from the console; none if empty
@@ -47,6 +48,9 @@ func (c Config) arguments() []string {
 	args := []string{"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-cpu", "max", "-m", c.memory(),
 		"-kernel", c.Kernel.Image, "-append", c.CommandLine(),
 		"-drive", "file=" + strings.ReplaceAll(c.Image.Path, ",", ",,") + ",format=raw,if=virtio,snapshot=on,cache=unsafe"}
+	if c.Initrd != "" {
+		args = append(args, "-initrd", c.Initrd)
+	}
 	if c.VirtualTime {
 		return append(args, "-accel", "tcg,tb-size=64", "-icount", "shift=1,sleep=off", "-rtc", "clock=vm", "-smp", "1")
 	}

@@ -89,6 +89,8 @@ type Rig struct {
 	Boot  machine.Boot
 	// timeout bounds a boot.
 	timeout time.Duration
+	// initrds says that each kernel is booted with the one beside it.
+	initrds bool
 }
 
 // Start boots suite on kernel and waits until it is up.
@@ -106,6 +108,14 @@ func (p *Parts) StartWithBootEntries(ctx context.Context, config machine.Config)
 		return nil, err
 	}
 	spec.Files = append(slices.Clip(spec.Files), foreign)
+	return p.start(ctx, spec, config)
+}
+
+// StartWithDracut is Start with dracut's initrds: each boot passes through one, and
+// each shutdown returns into it.
+func (p *Parts) StartWithDracut(ctx context.Context, suite lab.Suite, config machine.Config) (*Rig, error) {
+	spec := p.spec(suite)
+	spec.Dracut = true
 	return p.start(ctx, spec, config)
 }
 
@@ -140,12 +150,12 @@ func (p *Parts) start(ctx context.Context, spec lab.Spec, config machine.Config)
 	if err != nil {
 		return nil, err
 	}
-	config.Image = image
+	config.Image, config.Initrd = image, image.Initrds[config.Kernel.Release]
 	m, err := machine.Start(ctx, config)
 	if err != nil {
 		return nil, err
 	}
-	r := &Rig{Machine: m, Parts: p, timeout: bootTimeout}
+	r := &Rig{Machine: m, Parts: p, timeout: bootTimeout, initrds: spec.Dracut}
 	if config.VirtualTime {
 		r.timeout *= 5
 	}
@@ -185,7 +195,11 @@ func (r *Rig) Do(ctx context.Context, script string) (string, error) {
 
 // Load loads a kernel that lies in the image's /boot.
 func (r *Rig) Load(ctx context.Context, kernel lab.Kernel) error {
-	_, err := r.Do(ctx, "luoctl load /boot/vmlinuz-"+kernel.Release)
+	command := "luoctl load /boot/vmlinuz-" + kernel.Release
+	if r.initrds {
+		command += " --initrd=/boot/initrd.img-" + kernel.Release
+	}
+	_, err := r.Do(ctx, command)
 	return err
 }
 
