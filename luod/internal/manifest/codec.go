@@ -68,12 +68,9 @@ func Decode(r io.Reader) (*Manifest, error) {
 	if got := fmt.Sprintf("%x", sha256.Sum256(body)); got != sum {
 		return nil, fmt.Errorf("%w: its SHA-256 is wrong", ErrDamaged)
 	}
-	m, is := plain(body)
-	if !is {
-		m = new(Manifest)
-		if err := json.Unmarshal(body, m); err != nil {
-			return nil, fmt.Errorf("%w: %v", ErrDamaged, err)
-		}
+	m := new(Manifest)
+	if err := json.Unmarshal(body, m); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrDamaged, err)
 	}
 	if err := check(m); err != nil {
 		return nil, err
@@ -87,18 +84,14 @@ func check(m *Manifest) error {
 		session string
 		token   uint64
 	}
-	files := 0
-	for _, u := range m.Units {
-		files += len(u.Files)
-	}
-	places := make(map[place]bool, files)
+	places := map[place]bool{}
 	units, shared := map[string]bool{}, map[string]bool{}
 	for _, u := range m.Units {
 		if u.Name == "" || units[u.Name] {
 			return fmt.Errorf("%w: unit %q is empty or listed twice", ErrDamaged, u.Name)
 		}
 		units[u.Name] = true
-		names := make(map[string]bool, len(u.Files))
+		names := map[string]bool{}
 		for _, f := range u.Files {
 			p := place{f.Session, f.Token}
 			if f.Name == "" || names[f.Name] || f.Session == "" || f.Session == SessionName || places[p] {

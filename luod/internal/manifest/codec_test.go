@@ -2,7 +2,6 @@ package manifest
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -102,84 +101,10 @@ func TestAMapThatIsNoMapIsRefused(t *testing.T) {
 	}
 }
 
-// bodies are near what plain takes.
-var bodies = []string{
-	`{"generation":1,"oldKernel":"","oldBootID":"","timeLine":null,"units":null}`,
-	`{"generation":1,"oldKernel":"k","oldBootID":"b","timeLine":[],"units":[]}`,
-	`{"generation":18446744073709551615,"oldKernel":"k","oldBootID":"b","timeLine":[],"units":[]}`,
-	`{"generation":01,"oldKernel":"k","oldBootID":"b","timeLine":[],"units":[]}`,
-	`{"generation":1,"oldKernel":"a\u003c","oldBootID":"b","timeLine":[],"units":[]}`,
-	`{"generation":1,"oldKernel":"ä","oldBootID":"b","timeLine":[],"units":[]}`,
-	`{"generation":1,"oldKernel":"k","oldBootID":"b","timeLine":[,],"units":[]}`,
-	`{"generation":1,"oldKernel":"k","oldBootID":"b","timeLine":[{"name":"x","usec":1},],"units":[]}`,
-	`{"generation":1,"oldKernel":"k","oldBootID":"b","timeLine":[{"name":"x","usec":-1}],"units":[]}`,
-	`{"generation":1,"oldKernel":"k","oldBootID":"b","timeLine":[{"name":"x","usec":1.5}],"units":[]}`,
-	`{"generation":1,"oldKernel":"k","oldBootID":"b","timeLine":[],"units":[{"name":"a","files":[{"name":"x","session":"s","token":1,"size":5,"seals":0,"flags":2,"sha256":"00"},{"name":"y","session":"s","token":2,"size":5,"seals":0,"flags":2}]}]}`,
-	`{"generation":1,"oldKernel":"k","oldBootID":"b","timeLine":[],"units":[{"name":"a","files":[{"name":"x","session":"s","token":1,"size":5,"seals":0,"flags":2}]}]} `,
-	`{"generation":1,"oldKernel":"k","oldBootID":"b","timeLine":[],"units":[{"name":"a","files":[{"name":"x","session":"s","token":1,"size":5,"seals":0,"flags":2}]}]}}`,
-	`{"generation":1,"oldKernel":"k","oldBootID":"b","timeLine":[],"units":[{"name":"a","files":null}],"leftBehind":[{"unit":"u","reason":"r"}]}`,
-	`{"generation":1,"oldKernel":"k`,
-}
-
-// comparePlain says whether plain took body; then it means what encoding/json says.
-func comparePlain(t *testing.T, body []byte) bool {
-	t.Helper()
-	got, is := plain(body)
-	if !is {
-		return false
-	}
-	want := new(Manifest)
-	if err := json.Unmarshal(body, want); err != nil {
-		t.Fatalf("plain takes %q, which is an error: %v", body, err)
-	}
-	if !reflect.DeepEqual(got, want) {
-		t.Fatalf("%q is %+v, want %+v", body, got, want)
-	}
-	return true
-}
-
-func TestPlainReadsWhatEncodeWritesAsJSONDoes(t *testing.T) {
-	taken := 0
-	for _, body := range bodies {
-		if comparePlain(t, []byte(body)) {
-			taken++
-		}
-	}
-	if taken != 3 {
-		t.Errorf("%d of the bodies are plain", taken)
-	}
-	// What luod writes nearly always is, and what is left out of it is not.
-	for name, c := range map[string]struct {
-		change func(*Manifest)
-		plain  bool
-	}{
-		"as it is":     {func(*Manifest) {}, true},
-		"with sums":    {func(m *Manifest) { m.Units[0].Files[1].SHA256 = "00ff" }, true},
-		"left behind":  {func(m *Manifest) { m.LeftBehind = []LeftBehind{{"u", "r"}} }, false},
-		"own sessions": {func(m *Manifest) { m.Units[0].Sessions = []Session{{"vm", "own"}} }, false},
-		"escapes":      {func(m *Manifest) { m.Units[0].Files[0].Name = `<"\\"> &` }, false},
-		"DEL":          {func(m *Manifest) { m.Units[0].Files[0].Name = "\x7f" }, false},
-	} {
-		m := sample()
-		c.change(m)
-		_, body, _ := bytes.Cut(encoded(t, m), []byte("\n"))
-		if got := comparePlain(t, body); got != c.plain {
-			t.Errorf("%s: plain: %t", name, got)
-		}
-		if got, err := Decode(bytes.NewReader(encoded(t, m))); err != nil || !reflect.DeepEqual(got, m) {
-			t.Errorf("%s: %+v, %v", name, got, err)
-		}
-	}
-}
-
 func FuzzDecode(f *testing.F) {
 	f.Add(encoded(f, sample()))
 	f.Add([]byte(magic + " 1 2 x\n{}"))
-	for _, body := range bodies {
-		f.Add([]byte(body))
-	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		comparePlain(t, data)
 		m, err := Decode(bytes.NewReader(data))
 		if err != nil {
 			return
