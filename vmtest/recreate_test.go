@@ -3,6 +3,7 @@ package vmtest
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/liveupdate/luod/vmtest/lab"
 	"github.com/liveupdate/luod/vmtest/rig"
@@ -25,6 +26,7 @@ for s, address in (socket.socket(), ('127.0.0.1', 7007)), (socket.socket(socket.
 // for that; and without that nothing is begun.
 func TestFilesAndSocketsAreMadeAnew(t *testing.T) {
 	r := start(t, lab.Trixie, false, 0)
+	began := time.Now()
 	r.Sh(t, "luoctl enable recreate; systemctl start recreate")
 	check(t, r.Load(t.Context(), r.Parts.Newer))
 	pid := r.Sh(t, "systemctl show -P MainPID recreate")
@@ -62,4 +64,5 @@ func TestFilesAndSocketsAreMadeAnew(t *testing.T) {
 	if log := strings.Join(strings.Fields(r.Sh(t, "cat /var/log/recreate.log")), " "); log != want {
 		t.Errorf("the log is %q and not %q", log, want)
 	}
+	t.Logf("two updates in %s", time.Since(began).Round(time.Millisecond))
 }
