@@ -167,6 +167,7 @@ func (s *story) trigger() {
 	if s.status().Phase.underway() {
 		return
 	}
+	s.runsAgain() // what was stopped for an earlier one
 	if _, _, err := s.c.Load(ctx, Request{Entry: "/k"}); err != nil {
 		s.t.Fatal(err)
 	}
