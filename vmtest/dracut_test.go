@@ -12,7 +12,7 @@ import (
 )
 
 // startDracut boots suite by dracut's initrd. The function tells how often a shutdown
-// has gone back into one, whose script says so on the console when it finds luod.
+// has gone back into one, whose script tells the kernel log when it finds luod.
 func startDracut(t *testing.T, suite lab.Suite) (r *rig.Rig, returned func() int) {
 	t.Helper()
 	parts := partsFor(t)
@@ -28,7 +28,7 @@ func startDracut(t *testing.T, suite lab.Suite) (r *rig.Rig, returned func() int
 	return r, func() int {
 		t.Helper()
 		text := must(os.ReadFile(console))(t)
-		return strings.Count(string(text), "\ndracut Warning: Killed remaining processes using /oldroot")
+		return strings.Count(string(text), "] dracut Warning: Killed remaining processes using /oldroot")
 	}
 }
 
