@@ -44,7 +44,7 @@ func (c *Coordinator) checkServices(ctx context.Context) []verdict.Result {
 	}
 	reason := fmt.Sprintf("%d entries of %d units come along", n, len(stores))
 	if len(anew) > 0 {
-		reason += fmt.Sprintf("; re-created: %s, unless an update finds that one can't be, and is taken back before anything is stopped", strings.Join(anew, ", "))
+		reason += fmt.Sprintf("; re-created: %s, unless an update finds that one can't be, and is taken back", strings.Join(anew, ", "))
 	}
 	return append(results, verdict.Result{Name: "fd-stores", Verdict: verdict.OK, Reason: reason})
 }
