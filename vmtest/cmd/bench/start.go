@@ -27,7 +27,7 @@ done; systemctl daemon-reload`
 
 // start measures by how much luod-reissue delays a unit's start when there is nothing
 // to restore: emulated, which is some 20 times slower than hardware, and in virtual
-// time, where an instruction takes 2 ns.
+// time, where an instruction takes 2 ns. Only the latter has a goal.
 func start(ctx context.Context, parts *rig.Parts) error {
 	for _, m := range []struct {
 		name    string
@@ -60,7 +60,11 @@ func startDelay(ctx context.Context, parts *rig.Parts, name string, virtual bool
 	if err != nil {
 		return err
 	}
-	fmt.Printf("BENCH reissue-start-delay-%s-ms ours=%.2f baseline=%.2f ratio=%.2f goal=1.00\n", name, ours, baseline, (ours-baseline)/maxDelay)
+	goal := ""
+	if virtual {
+		goal = " goal=1.00"
+	}
+	fmt.Printf("BENCH reissue-start-delay-%s-ms ours=%.2f baseline=%.2f ratio=%.2f%s\n", name, ours, baseline, (ours-baseline)/maxDelay, goal)
 	return nil
 }
 
