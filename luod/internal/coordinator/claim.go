@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -37,8 +38,9 @@ func (c *Coordinator) claim(ctx context.Context, unit string) error {
 		return fmt.Errorf("find out what %s was called before: %w", unit, err)
 	}
 	d, _, err := declaration.Parse(unit, files)
-	if err != nil {
-		return fault("BadDeclaration", "%w", err)
+	// Other mistakes refuse an update, and no start.
+	if err != nil && slices.ContainsFunc(files, func(f declaration.File) bool { return bytes.Contains(f.Data, []byte("Aliases")) }) {
+		return fault("BadDeclaration", "find out what %s was called before: %w", unit, err)
 	}
 	names := known.Names
 	if d != nil {

@@ -26,6 +26,15 @@ func TestARenamedUnitGetsWhatWasItsOwn(t *testing.T) {
 	if fetch, err := w.c.Retrieve(ctx, renamed, nil); err != nil || len(fetch.Names) != 0 {
 		t.Fatalf("%q, %v", fetch.Names, err)
 	}
+	// A mistake elsewhere in its unit file keeps no service from starting.
+	w.declare(renamed, "TimeoutSec=soon\n")
+	if fetch, err := w.c.Retrieve(ctx, renamed, nil); err != nil || len(fetch.Names) != 0 {
+		t.Fatalf("%q, %v", fetch.Names, err)
+	}
+	w.declare(renamed, "TimeoutSec=soon\nAliases="+a+"\n")
+	if _, err := w.c.Retrieve(ctx, renamed, nil); err == nil {
+		t.Fatal("a name that may be wrong was taken for right")
+	}
 	w.declare(renamed, "Preserve=fdstore\nAliases="+b+" "+a+"\n")
 	var names []string
 	for range 2 {
