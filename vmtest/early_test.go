@@ -34,7 +34,7 @@ func TestRestoreFirst(t *testing.T) {
 	}
 	ordinary := active(t, r)
 	before := states(t, r)
-	for i, kernel := range []lab.Kernel{r.Parts.Newer, r.Parts.Older} {
+	for i, kernel := range through(r.Parts.Newer, r.Parts.Older) {
 		check(t, r.Update(t.Context(), kernel))
 		if line := r.Sh(t, "cat /proc/cmdline"); strings.Count(line, "systemd.unit=luod-restore.target") != 1 {
 			t.Errorf("the command line is %q", line)

@@ -30,7 +30,7 @@ luoctl enable memcached --directory=/run/warm
 systemctl restart memcached
 for i in $(seq 50); do /usr/lib/luod-lab/poke --memcached-fill 1 2>/dev/null && break; sleep 0.2; done
 /usr/lib/luod-lab/poke --memcached-fill 100000`)
-	for _, kernel := range []lab.Kernel{parts.Newer, parts.Older} {
+	for _, kernel := range through(parts.Newer, parts.Older) {
 		check(t, r.Update(t.Context(), kernel))
 		r.Sh(t, "for i in $(seq 50); do systemctl is-active -q memcached && break; sleep 0.2; done; for i in $(seq 50); do /usr/lib/luod-lab/poke --memcached-check 1 >/dev/null 2>&1 && break; sleep 0.2; done")
 		if text := r.Sh(t, "/usr/lib/luod-lab/poke --memcached-check 100000"); strings.TrimSpace(text) != "100000 keys" {

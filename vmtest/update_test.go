@@ -178,10 +178,21 @@ func TestSidOlderToNewer(t *testing.T) {
 	}
 }
 
+// everything says that make test-all runs.
+func everything() bool { return os.Getenv("LUOD_TEST_ALL") == "1" }
+
+// through are the kernels that a test updates through; make test only has the first.
+func through(kernels ...lab.Kernel) []lab.Kernel {
+	if everything() {
+		return kernels
+	}
+	return kernels[:1]
+}
+
 // repeats skips what only repeats what other tests prove.
 func repeats(t *testing.T) {
 	t.Helper()
-	if os.Getenv("LUOD_TEST_ALL") != "1" {
+	if !everything() {
 		t.Skip("repeats what others prove; make test-all runs it")
 	}
 }
