@@ -100,14 +100,19 @@ func (c *Coordinator) rename(old, unit string) error {
 		c.rec = was
 		return err
 	}
-	if err := c.vault.Move(c.brief(), old, unit); err != nil {
-		return err
+	switch err := c.vault.Move(c.brief(), old, unit); {
+	case err == nil:
+		c.rec.Moving = nil
+	case len(c.vault.Files(old)) > 0:
+		return err // nothing was moved; the next try does it
+	default:
+		// The next start finds the rest of the old bundles, and drops it.
+		c.Log.Warn("could not remove from the fd store what another unit has now", "unit", unit, "before", old, "error", err)
 	}
 	if from := c.incoming[old]; from != nil {
 		delete(c.incoming, old)
 		c.incoming[unit] = from
 	}
-	c.rec.Moving = nil
 	c.Log.Info("a unit has what it had under another name", "unit", unit, "before", old)
 	return c.save()
 }

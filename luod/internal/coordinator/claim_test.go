@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"errors"
 	"slices"
 	"testing"
 )
@@ -84,4 +85,27 @@ func TestAMoveThatWasInterruptedIsEnded(t *testing.T) {
 	if len(w.names(a)) != 0 || len(w.names(renamed)) != 2 {
 		t.Fatalf("the old one has %q, the renamed %q", w.names(a), w.names(renamed))
 	}
+}
+
+// A move that fails changes nothing, and the next start of the unit does it.
+func TestAMoveThatFailsIsTriedAgain(t *testing.T) {
+	w := newWorld(t)
+	w.preserve(a, 2)
+	w.update()
+	w.reboot()
+	w.declare(renamed, "Aliases="+a+"\n")
+	w.store.FailNext(errTest)
+	if _, err := w.c.Retrieve(ctx, renamed, nil); !errors.Is(err, errTest) {
+		t.Fatalf("got %v", err)
+	}
+	w.expect(Restoring, 1, a)
+	fetch, err := w.c.Retrieve(ctx, renamed, nil)
+	if err != nil || len(fetch.Names) != 2 {
+		t.Fatalf("%q, %v", fetch.Names, err)
+	}
+	fetch.Close()
+	if err := w.c.Fetched(ctx, renamed, fetch.Names); err != nil {
+		t.Fatal(err)
+	}
+	w.expect(Idle, 1)
 }
