@@ -99,7 +99,7 @@ systemctl start --no-block $(seq -f 'keeper@%g.service' 8)`)
 	told(t, r)
 	r.Sh(t, "rm /run/keeper/*.mode; echo hang > /run/keeper/keeper@8.service.mode; rm /run/keeper/*.json; for i in $(seq 8); do systemctl restart keeper@$i.service; done")
 	same(t, before, must(r.Reports(t.Context(), services))(t))
-	r.Sh(t, "mkdir -p /var/lib/keeper; cat > /run/copy.sh <<'E'\nwhile sleep 0.1; do cp /run/keeper/told /var/lib/keeper/told; done\nE\nsystemd-run -q sh /run/copy.sh")
+	r.Sh(t, "mkdir -p /var/lib/keeper; cat > /run/copy.sh <<'E'\nwhile sleep 0.1; do cp /run/keeper/told /var/lib/keeper/new && mv /var/lib/keeper/new /var/lib/keeper/told; done\nE\nsystemd-run -q sh /run/copy.sh")
 	check(t, r.Jump(t.Context(), r.Parts.Newer, "luoctl systemctl-verb enable; PATH=/usr/local/sbin:$PATH systemctl live-update"))
 	after := must(r.Reports(t.Context(), services))(t)
 	if !after["keeper@8.service"].Fresh {
