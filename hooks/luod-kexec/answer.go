@@ -27,6 +27,10 @@ type machine struct {
 	// memory.
 	early bool
 	load  func(*kexec.Sources) error
+	// loaded says whether a kernel is loaded, and left how many more times one may be.
+	loaded    func() (bool, error)
+	left      func() (int, error)
+	countFrom func() (int, error)
 }
 
 func thisMachine() machine {
@@ -38,6 +42,9 @@ func thisMachine() machine {
 		commandLine: strings.TrimSpace(string(line)),
 		early:       earlyUnits("/etc/systemd/system/luod-restore.target.wants"),
 		load:        (*kexec.Sources).Load,
+		loaded:      kexec.Loaded,
+		left:        kexec.LoadsLeft,
+		countFrom:   kexec.CountLoads,
 	}
 }
 
@@ -78,8 +85,12 @@ func answer(m machine, r loading.Request) loading.Answer {
 	}
 	options := preflight.Options{}
 	var target kexec.Target
+	kept := false
 	if r.Again != nil {
 		target, options.Digest, options.Known = r.Again.Target, r.Again.Digest, r.Again.Known
+		if kept = m.still(r.Again.Proof); kept {
+			options.Stamp = r.Again.Proof.Stamp
+		}
 	} else {
 		f, err := find()
 		if target, err = m.target(r, f.entries, err); err != nil {
@@ -114,18 +125,43 @@ func answer(m machine, r loading.Request) loading.Answer {
 		a.Kind, a.Error = loading.LoadFailed, fmt.Sprintf("%s can't be read", target.Kernel)
 		return a
 	}
+	if kept && report.Digest == r.Again.Digest {
+		a.Kept, a.Proof = true, r.Again.Proof
+		return a
+	}
+	stamp, stampError := sources.Stamp()
+	before, countError := m.countFrom()
 	if err := m.load(sources); err != nil {
 		a.Kind, a.Error = loading.LoadFailed, err.Error()
 		return a
 	}
+	// More than one load between: what is loaded is somebody else's, or may be.
+	if left, err := m.left(); err == nil && countError == nil && stampError == nil && left == before-1 {
+		a.Proof = &loading.Proof{Left: left, Stamp: stamp}
+	}
 	// What was hashed before may have been written to before the kernel read it.
 	if digest, err := sources.Digest(); err != nil || digest != report.Digest {
 		a.Kind, a.Error = loading.LoadFailed, fmt.Sprintf("%s or its initrd was written to while it was loaded; what is loaded now is neither the old one nor the new: load it again", target.Kernel)
+		a.Proof = nil
 		if err := kexec.Unload(); err != nil {
 			a.Error += "; " + err.Error()
 		}
 	}
 	return a
+}
+
+// still says whether what is loaded is what p was made for: a kernel is loaded, and
+// nobody has called kexec_load(2) or kexec_file_load(2) since.
+func (m machine) still(p *loading.Proof) bool {
+	if p == nil {
+		return false
+	}
+	left, err := m.left()
+	if err != nil || left != p.Left {
+		return false
+	}
+	loaded, err := m.loaded()
+	return err == nil && loaded
 }
 
 func list(entries []bootentry.Entry, skipped []bootentry.Skipped) loading.Answer {

@@ -25,6 +25,8 @@ type world struct {
 	root   string
 	loaded []*kexec.Sources
 	fail   error
+	// limit is the kernel's count of loads.
+	limit int
 }
 
 func newWorld(t *testing.T) *world {
@@ -49,8 +51,12 @@ func newWorld(t *testing.T) *world {
 		commandLine: "BOOT_IMAGE=/x root=/dev/running ro crashkernel=1M kho=off luod.generation=1",
 		load: func(s *kexec.Sources) error {
 			w.loaded = append(w.loaded, s)
+			w.limit--
 			return w.fail
 		},
+		loaded:    func() (bool, error) { return len(w.loaded) > 0, nil },
+		left:      func() (int, error) { return w.limit, nil },
+		countFrom: func() (int, error) { w.limit = max(w.limit, 100); return w.limit, nil },
 	}
 	return w
 }
@@ -110,6 +116,56 @@ func TestOnlyWhatPassesIsLoaded(t *testing.T) {
 	}
 	if a := answer(w.machine, again); a.Kind != loading.CheckFailed || !strings.Contains(a.Error, "unchanged") || len(w.loaded) != 2 {
 		t.Fatalf("after a change: %+v", a)
+	}
+}
+
+func TestWhatIsProvenToBeLoadedIsNotLoadedAgain(t *testing.T) {
+	for what, c := range map[string]struct {
+		meanwhile func(w *world)
+		kept      bool
+		failed    string
+	}{
+		"nothing":                      {func(*world) {}, true, ""},
+		"somebody loads another":       {func(w *world) { w.limit-- }, false, ""},
+		"it is unloaded":               {func(w *world) { w.limit--; w.loaded = nil }, false, ""},
+		"the count can't be read":      {func(w *world) { w.left = func() (int, error) { return 0, errors.New("no") } }, false, ""},
+		"the kernel is said to be out": {func(w *world) { w.machine.loaded = func() (bool, error) { return false, nil } }, false, ""},
+		"a file is touched": {func(w *world) {
+			_ = os.Chmod(filepath.Join(w.root, "boot/initrd-a"), 0o600)
+		}, true, ""},
+		"a file is another": {func(w *world) {
+			_ = os.WriteFile(filepath.Join(w.root, "boot/initrd-a"), []byte("another"), 0o600)
+		}, false, "unchanged"},
+	} {
+		w := newWorld(t)
+		w.limit = -1
+		a := answer(w.machine, loading.Request{Verb: loading.Load, Entry: "a.conf", Override: every})
+		if a.Error != "" || a.Proof == nil || a.Proof.Left != 99 || a.Kept {
+			t.Fatalf("%s: the first load: %+v", what, a)
+		}
+		c.meanwhile(w)
+		before := len(w.loaded)
+		again := loading.Request{Verb: loading.Load, Override: slices.DeleteFunc(slices.Clone(every), func(n string) bool { return n == "unchanged" }),
+			Again: &loading.Again{Target: a.Report.Target, Digest: a.Report.Digest, Proof: a.Proof}}
+		b := answer(w.machine, again)
+		if c.failed != "" {
+			if b.Kind != loading.CheckFailed || !strings.Contains(b.Error, c.failed) || len(w.loaded) != before {
+				t.Errorf("%s: %+v", what, b)
+			}
+			continue
+		}
+		if b.Error != "" || b.Kept != c.kept || (len(w.loaded) == before) != c.kept || b.Kept && *b.Proof != *a.Proof || b.Report.Digest != a.Report.Digest {
+			t.Errorf("%s: %+v; loaded %d times", what, b, len(w.loaded)-before)
+		}
+	}
+}
+
+func TestALoadBesideAnotherProvesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.limit = 50
+	w.load = func(*kexec.Sources) error { w.limit -= 2; return nil }
+	if a := answer(w.machine, loading.Request{Verb: loading.Load, Entry: "a.conf", Override: every}); a.Error != "" || a.Proof != nil {
+		t.Errorf("%+v", a)
 	}
 }
 

@@ -14,6 +14,10 @@ type Options struct {
 	// Digest is what an earlier report said of the same target; empty if there
 	// was none.
 	Digest string
+	// Stamp is what the sources said of themselves then ([kexec.Sources.Stamp]), if
+	// files that say the same need not be read again: where it is known that what is
+	// loaded was made of those with the digest.
+	Stamp string
 	// Known are that report's results, if it was made in this boot. Those that the
 	// digest vouches for are not found out anew: unpacking a kernel takes longest.
 	Known []Result
@@ -52,7 +56,7 @@ func Run(system System, target kexec.Target, options Options) (Report, *kexec.So
 	j.running = sync.OnceValues(j.readRunning)
 	j.runningConfig = sync.OnceValue(j.readRunningConfig)
 	j.facts = sync.OnceValues(func() (image.Facts, error) { return j.sources.Image.Facts() })
-	j.digest = sync.OnceValues(func() (string, error) { return j.sources.Digest() })
+	j.digest = sync.OnceValues(j.makeDigest)
 	j.contents = sync.OnceValues(j.readInitrds)
 	report := Report{Target: target, Results: make([]Result, len(checks))}
 	var wait sync.WaitGroup
@@ -100,6 +104,15 @@ func (j *job) known(name string, lasting bool) int {
 		return -1
 	}
 	return at
+}
+
+func (j *job) makeDigest() (string, error) {
+	if j.options.Stamp != "" && j.options.Digest != "" {
+		if stamp, err := j.sources.Stamp(); err == nil && stamp == j.options.Stamp {
+			return j.options.Digest, nil
+		}
+	}
+	return j.sources.Digest()
 }
 
 // unread is the verdict of what depends on an image that can't be read.

@@ -49,27 +49,38 @@ func memfdDevice() (uint64, error) {
 	return st.Dev, nil
 }
 
-// Dump asks PID 1 for the stores of units, in the order in which a service gets
-// them ($LISTEN_FDS). systemd 253 and older answer with an unknown method
-// (org.freedesktop.systemd1(5): DumpUnitFileDescriptorStore).
-func Dump(ctx context.Context, units ...string) (map[string][]Stored, error) {
-	stores := map[string][]Stored{}
-	if len(units) == 0 {
-		return stores, nil
-	}
-	ofMemfds, err := memfdDevice()
-	if err != nil {
-		return nil, err
-	}
+// Viewer asks PID 1 what is in fd stores. Make one with View.
+type Viewer struct{ conn *dbus.Conn }
+
+// View connects to PID 1 for as long as ctx lasts; the caller closes it.
+func View(ctx context.Context) (*Viewer, error) {
 	conn, err := dbus.Dial(privateBus, dbus.WithContext(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("connect to PID 1: %w", err)
 	}
-	defer conn.Close()
 	if err := conn.Auth([]dbus.Auth{dbus.AuthExternal("0")}); err != nil {
+		conn.Close()
 		return nil, fmt.Errorf("connect to PID 1: %w", err)
 	}
-	manager := conn.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
+	return &Viewer{conn}, nil
+}
+
+// Connected says whether PID 1 has not hung up yet.
+func (v *Viewer) Connected() bool { return v.conn.Connected() }
+
+// Close hangs up.
+func (v *Viewer) Close() { v.conn.Close() }
+
+// Dump asks PID 1 for the stores of units, in the order in which a service gets
+// them ($LISTEN_FDS). systemd 253 and older answer with an unknown method
+// (org.freedesktop.systemd1(5): DumpUnitFileDescriptorStore).
+func (v *Viewer) Dump(ctx context.Context, units ...string) (map[string][]Stored, error) {
+	stores := map[string][]Stored{}
+	ofMemfds, err := memfdDevice()
+	if err != nil {
+		return nil, err
+	}
+	manager := v.conn.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
 	for _, unit := range units {
 		// (suuutuusu)
 		var entries []struct {

@@ -45,6 +45,17 @@ type Again struct {
 	Target kexec.Target     `json:"target"`
 	Digest string           `json:"digest"`
 	Known  []verdict.Result `json:"known,omitempty"`
+	// Proof is the answer's of that time.
+	Proof *Proof `json:"proof,omitempty"`
+}
+
+// Proof tells later whether what is loaded is still what was loaded then.
+type Proof struct {
+	// Left is how many more times the kernel lets a kernel be loaded
+	// ([kexec.LoadsLeft]).
+	Left int `json:"left"`
+	// Stamp is that of the files ([kexec.Sources.Stamp]).
+	Stamp string `json:"stamp"`
 }
 
 // Entry is something to boot.
@@ -66,6 +77,10 @@ type Entry struct {
 type Answer struct {
 	Entries []Entry         `json:"entries,omitempty"`
 	Report  *verdict.Report `json:"report,omitempty"`
+	// Proof belongs to what is loaded now; nil if there is none. Kept says that it was
+	// left as it was, because of the proof in the request.
+	Proof *Proof `json:"proof,omitempty"`
+	Kept  bool   `json:"kept,omitempty"`
 	// Error says why nothing was loaded, and Kind what sort of error it is.
 	Error string `json:"error,omitempty"`
 	Kind  Kind   `json:"kind,omitempty"`

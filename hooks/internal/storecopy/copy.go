@@ -102,8 +102,13 @@ func Of(ctx context.Context, unit string, wanted func(fdstore.Stored) bool) ([]C
 		return nil, fmt.Errorf("open PID 1: %w", err)
 	}
 	defer unix.Close(pidfd)
+	view, err := fdstore.View(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer view.Close()
 	for range attempts {
-		before, err := fdstore.Dump(ctx, unit)
+		before, err := view.Dump(ctx, unit)
 		if err != nil {
 			return nil, err
 		}
@@ -119,7 +124,7 @@ func Of(ctx context.Context, unit string, wanted func(fdstore.Stored) bool) ([]C
 			return nil, err
 		}
 		if err == nil {
-			after, err := fdstore.Dump(ctx, unit)
+			after, err := view.Dump(ctx, unit)
 			if err == nil && reflect.DeepEqual(before, after) {
 				return list, nil
 			}

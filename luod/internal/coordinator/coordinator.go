@@ -30,6 +30,8 @@ type Loader interface {
 	Ask(ctx context.Context, r loading.Request) (loading.Answer, error)
 	Unload() error
 	Loaded() (bool, error)
+	// Left is how many more kernels may be loaded: it is less for each that was.
+	Left() (int, error)
 }
 
 // Jumper makes PID 1 shut down and boot the loaded kernel.

@@ -34,18 +34,21 @@ import (
 
 // world is a machine around a coordinator, with all that outlives a killed luod.
 type world struct {
-	t         *testing.T
-	kernel    *luofake.Kernel
-	store     *fakestore.Store
-	record    string
-	history   string
-	settings  settings.Settings
-	asked     []loading.Request
-	asking    func()
-	answer    loading.Answer
-	askError  error
-	line      string
-	loaded    bool
+	t        *testing.T
+	kernel   *luofake.Kernel
+	store    *fakestore.Store
+	record   string
+	history  string
+	settings settings.Settings
+	asked    []loading.Request
+	asking   func()
+	answer   loading.Answer
+	askError error
+	line     string
+	loaded   bool
+	// left is the kernel's count of loads, and answered is called after luod-kexec's answer.
+	left      int
+	answered  func()
 	survive   error
 	jumpErr   error
 	results   chan error
@@ -175,14 +178,24 @@ func (w *world) Ask(_ context.Context, r loading.Request) (loading.Answer, error
 		target = r.Again.Target
 	}
 	report := &verdict.Report{Target: target, Release: "7.3.4", Digest: "d"}
+	answer := loading.Answer{Report: report}
 	if r.Verb == loading.Load {
-		w.loaded = true
+		if r.Again == nil || r.Again.Proof == nil || r.Again.Proof.Left != w.left {
+			w.loaded = true
+			w.left--
+		}
+		answer.Proof = &loading.Proof{Left: w.left}
 		report.Results = []verdict.Result{{Name: "kernel-image", Verdict: verdict.OK}}
 	}
-	return loading.Answer{Report: report}, nil
+	if w.answered != nil {
+		w.answered()
+	}
+	return answer, nil
 }
-func (w *world) Unload() error                         { w.loaded = false; return nil }
+func (w *world) Hold() func()                          { return func() {} }
+func (w *world) Unload() error                         { w.loaded = false; w.left--; return nil }
 func (w *world) Loaded() (bool, error)                 { return w.loaded, nil }
+func (w *world) Left() (int, error)                    { return w.left, nil }
 func (w *world) Check(context.Context, bool) error     { return w.survive }
 func (w *world) Jumping(context.Context) (bool, error) { return w.jumping, nil }
 func (w *world) Jump(_ context.Context, way pid1.Way) (<-chan error, error) {
@@ -369,13 +382,14 @@ func TestARefusalChangesNothing(t *testing.T) {
 		spoil func(*world)
 		fault string
 	}{
-		"no kernel is loaded":  {func(w *world) { w.loaded = false }, "NoKernelLoaded"},
-		"another loaded it":    {func(w *world) { w.c.rec.Loaded = nil }, "ForeignKernel"},
-		"it would not survive": {func(w *world) { w.survive = errors.New("dracut") }, "WouldNotSurvive"},
-		"no LUO":               {func(w *world) { w.kernel.SetPresent(false) }, "NotSupported"},
-		"PID 1 refuses":        {func(w *world) { w.jumpErr = errors.New("no") }, "JumpFailed"},
-		"a file is refused":    {func(w *world) { w.kernel.FailNext(luo.ReqPreserveFD, unix.ENOMEM) }, "PackFailed"},
-		"a session is refused": {func(w *world) { w.kernel.FailNext(luo.ReqCreateSession, unix.ENOMEM) }, "PackFailed"},
+		"no kernel is loaded":                {func(w *world) { w.loaded = false }, "NoKernelLoaded"},
+		"another loaded it":                  {func(w *world) { w.c.rec.Loaded = nil }, "ForeignKernel"},
+		"it would not survive":               {func(w *world) { w.survive = errors.New("dracut") }, "WouldNotSurvive"},
+		"no LUO":                             {func(w *world) { w.kernel.SetPresent(false) }, "NotSupported"},
+		"another is loaded after the checks": {func(w *world) { w.answered = func() { w.left-- } }, "ForeignKernel"},
+		"PID 1 refuses":                      {func(w *world) { w.jumpErr = errors.New("no") }, "JumpFailed"},
+		"a file is refused":                  {func(w *world) { w.kernel.FailNext(luo.ReqPreserveFD, unix.ENOMEM) }, "PackFailed"},
+		"a session is refused":               {func(w *world) { w.kernel.FailNext(luo.ReqCreateSession, unix.ENOMEM) }, "PackFailed"},
 		"a check fails": {func(w *world) {
 			w.answer = loading.Answer{Kind: loading.CheckFailed, Error: "handover-format: luo-v6", Report: &verdict.Report{}}
 		}, "CheckFailed"},
@@ -396,7 +410,7 @@ func TestARefusalChangesNothing(t *testing.T) {
 				t.Fatalf("still preserved: %v", out)
 			}
 			w.kernel.SetPresent(true)
-			w.survive, w.jumpErr, w.answer, w.askError = nil, nil, loading.Answer{}, nil
+			w.survive, w.jumpErr, w.answer, w.askError, w.answered = nil, nil, loading.Answer{}, nil, nil
 			w.expect(Idle, 0)
 			w.look("a.service", 3)
 			w.update() // and the next try works

@@ -59,7 +59,7 @@ func (c *Coordinator) again(verb loading.Verb, override []string) loading.Reques
 	l := c.rec.Loaded
 	return loading.Request{
 		Verb: verb, Generation: l.Generation, Override: append(override, l.Overridden...),
-		Again: &loading.Again{Target: l.Target, Digest: l.Digest, Known: l.Known},
+		Again: &loading.Again{Target: l.Target, Digest: l.Digest, Known: l.Known, Proof: l.Proof},
 	}
 }
 
@@ -129,7 +129,7 @@ func (c *Coordinator) Load(ctx context.Context, r Request) (Loaded, verdict.Repo
 		}
 		c.rec.Loaded = &Loaded{
 			Target: report.Target, Release: report.Release, Digest: report.Digest,
-			Generation: request.Generation, Overridden: r.Override, Known: report.Results,
+			Generation: request.Generation, Overridden: r.Override, Known: report.Results, Proof: answer.Proof,
 		}
 		c.Log.Info("loaded a kernel", "kernel", report.Target.Kernel, "release", report.Release, "initrds", report.Target.Initrds, "commandLine", report.Target.CommandLine)
 		return *c.rec.Loaded, c.save()
@@ -137,9 +137,9 @@ func (c *Coordinator) Load(ctx context.Context, r Request) (Loaded, verdict.Repo
 	return loaded, report, err
 }
 
-// preflight checks everything once more before anything is stopped, and loads the
-// kernel again: that makes sure that what boots is what was checked, whatever
-// others have loaded meanwhile.
+// preflight checks everything once more before anything is stopped. Unless the kernel's
+// count of loads and the files prove that what is loaded is still what was checked, it
+// is loaded again, whatever others have loaded meanwhile.
 func (c *Coordinator) preflight(u *update) error {
 	var request loading.Request
 	if err := c.inside(u, func() error { request = c.again(loading.Load, u.options.Override); return nil }); err != nil {
@@ -148,10 +148,32 @@ func (c *Coordinator) preflight(u *update) error {
 	// It is brief, and one that is killed leaves nobody knowing what is loaded: a
 	// cancellation waits for it.
 	answer, err := c.ask(context.WithoutCancel(u.ctx), request)
-	// What is loaded now is not known, unless the answer says that it was left.
-	if err != nil && answer.Kind != loading.CheckFailed {
-		_, e := do(context.Background(), c, func() (any, error) { c.rec.Loaded = nil; return nil, nil })
-		err = errors.Join(err, e)
+	_, e := do(context.Background(), c, func() (any, error) {
+		switch {
+		case err == nil:
+			c.rec.Loaded.Proof = answer.Proof
+		case answer.Kind != loading.CheckFailed:
+			// What is loaded now is not known, unless the answer says that it was left.
+			c.rec.Loaded = nil
+		}
+		return nil, nil
+	})
+	return errors.Join(err, e)
+}
+
+// stillLoaded refuses to jump if somebody else has loaded a kernel since the
+// preflight: the next one would know nothing of the sessions.
+func (c *Coordinator) stillLoaded() error {
+	if c.rec.Loaded == nil || c.rec.Loaded.Proof == nil {
+		return nil
 	}
-	return err
+	left, err := c.Loader.Left()
+	if err != nil {
+		return &Fault{Name: "LoadFailed", Err: err}
+	}
+	if want := c.rec.Loaded.Proof.Left; left != want {
+		c.rec.Loaded = nil
+		return fault("ForeignKernel", "commit the live update: somebody else has loaded or unloaded a kernel since it was checked (the kernel lets %d more be loaded, and would let %d); load it again with 'luoctl load', and find out who did it", left, want)
+	}
+	return nil
 }

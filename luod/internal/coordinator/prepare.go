@@ -17,6 +17,8 @@ import (
 
 // Units is what PID 1 says of services.
 type Units interface {
+	// Hold makes what is asked until the release cheaper.
+	Hold() (release func())
 	// Services lists those that run and whose unit files contain word, with these.
 	Services(ctx context.Context, word string) ([]pid1.Service, error)
 	// Known tells of a unit, which may not exist.

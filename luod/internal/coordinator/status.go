@@ -8,6 +8,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/barrier"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/restorer"
+	"github.com/liveupdate/luod/luod/loading"
 )
 
 // Status is what anybody may know.
@@ -53,6 +54,8 @@ type Loaded struct {
 	Overridden []string `json:"overridden,omitempty"`
 	// Known are the results of the checks when it was loaded.
 	Known []verdict.Result `json:"known,omitempty"`
+	// Proof tells whether it is still what is loaded, in this boot.
+	Proof *loading.Proof `json:"proof,omitempty"`
 }
 
 // Held is one descriptor as an admin sees it.

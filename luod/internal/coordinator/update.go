@@ -101,6 +101,7 @@ type update struct {
 // update doesn't depend on the caller: it goes on if ctx ends, and only Cancel takes
 // it back.
 func (c *Coordinator) LiveUpdate(ctx context.Context, options Options) (uint64, error) {
+	defer c.Units.Hold()()
 	if options.DryRun {
 		return c.rehearse(ctx, options)
 	}
@@ -188,6 +189,7 @@ func (c *Coordinator) trigger(ctx context.Context, options Options) (*update, er
 func (c *Coordinator) drive(u *update) {
 	defer close(u.done)
 	defer u.cancel(nil)
+	defer c.Units.Hold()()
 	err := c.advance(u)
 	if err == nil || errors.Is(err, errStopped) {
 		u.err = err
@@ -400,6 +402,9 @@ func (c *Coordinator) Cancel(ctx context.Context, reason string) error {
 func (c *Coordinator) commit(u *update, result *packer.Packed) error {
 	c.outgoing = result
 	c.rec.TimeLine = result.Manifest.TimeLine
+	if err := c.stillLoaded(); err != nil {
+		return err
+	}
 	on := packed
 	if u.options.Fast {
 		on = stopped

@@ -27,6 +27,9 @@ func (Loader) Unload() error { return kexec.Unload() }
 // Loaded says whether a kernel is loaded, by whomever.
 func (Loader) Loaded() (bool, error) { return kexec.Loaded() }
 
+// Left is how many more kernels may be loaded: it is less for each that was.
+func (Loader) Left() (int, error) { return kexec.LoadsLeft() }
+
 const (
 	// timeout is for a large initrd on a slow disk.
 	timeout = 2 * time.Minute

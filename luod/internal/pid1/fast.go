@@ -56,7 +56,7 @@ func carried(ctx context.Context, conn *dbus.Conn) ([]string, error) {
 		return nil, err
 	}
 	holders = slices.DeleteFunc(holders, func(unit string) bool { return !preserves(ctx, conn, unit) })
-	stores, err := fdstore.Dump(ctx, holders...)
+	stores, err := dump(ctx, holders)
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ const carriesStores = 261
 // Check says why luod, or what others hold, would not live until the jump.
 func (Jumper) Check(ctx context.Context, fast bool) error {
 	return connected(ctx, func(conn *dbus.Conn) error {
-		text, err := conn.GetManagerProperty("Version")
+		text, err := managerProperty(ctx, conn, "Version")
 		if err != nil {
 			return fmt.Errorf("ask PID 1 for its version: %w", err)
 		}
@@ -117,19 +117,23 @@ func (Jumper) Jump(ctx context.Context, way Way) (<-chan error, error) {
 
 func jumpFast(ctx context.Context) (<-chan error, error) {
 	// It ends with this boot.
-	conn, err := dbus.NewSystemdConnectionContext(context.WithoutCancel(ctx))
+	release := manager.hold()
+	conn, done, err := manager.get(ctx)
 	if err != nil {
+		release()
 		return nil, fmt.Errorf("connect to PID 1: %w", err)
 	}
 	results := make(chan string, 1)
 	if _, err := conn.StartUnitContext(ctx, jumpUnit, "replace", results); err != nil {
-		conn.Close()
+		done()
+		release()
 		return nil, fmt.Errorf("start %s: %w", jumpUnit, err)
 	}
 	problems := make(chan error, 1)
 	go func() {
 		defer close(problems)
-		defer conn.Close()
+		defer release()
+		defer done()
 		ctx := context.WithoutCancel(ctx)
 		result, err := await(ctx, conn, results)
 		if err == nil {

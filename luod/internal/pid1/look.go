@@ -32,26 +32,27 @@ func (Units) Look(ctx context.Context, units []string) (map[string]Running, erro
 	if len(units) == 0 {
 		return running, nil
 	}
-	conn, err := dbus.NewSystemdConnectionContext(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("connect to PID 1: %w", err)
-	}
-	defer conn.Close()
-	list, err := conn.ListUnitsByNamesContext(ctx, units)
-	if err != nil {
-		return nil, fmt.Errorf("list units: %w", err)
-	}
-	for _, u := range list {
-		r := Running{State: u.ActiveState}
-		if r.Runs() {
-			p, err := conn.GetUnitPropertyContext(ctx, u.Name, "InvocationID")
-			if err != nil {
-				return nil, fmt.Errorf("ask for the invocation of %s: %w", u.Name, err)
-			}
-			id, _ := p.Value.Value().([]byte)
-			r.InvocationID = fmt.Sprintf("%x", id)
+	err := connected(ctx, func(conn *dbus.Conn) error {
+		list, err := conn.ListUnitsByNamesContext(ctx, units)
+		if err != nil {
+			return fmt.Errorf("list units: %w", err)
 		}
-		running[u.Name] = r
+		for _, u := range list {
+			r := Running{State: u.ActiveState}
+			if r.Runs() {
+				p, err := conn.GetUnitPropertyContext(ctx, u.Name, "InvocationID")
+				if err != nil {
+					return fmt.Errorf("ask for the invocation of %s: %w", u.Name, err)
+				}
+				id, _ := p.Value.Value().([]byte)
+				r.InvocationID = fmt.Sprintf("%x", id)
+			}
+			running[u.Name] = r
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return running, nil
 }

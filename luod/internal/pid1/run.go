@@ -55,15 +55,6 @@ func property(name string, value any) dbus.Property {
 	return dbus.Property{Name: name, Value: godbus.MakeVariant(value)}
 }
 
-func connected(ctx context.Context, f func(*dbus.Conn) error) error {
-	conn, err := dbus.NewSystemdConnectionContext(ctx)
-	if err != nil {
-		return fmt.Errorf("connect to PID 1: %w", err)
-	}
-	defer conn.Close()
-	return f(conn)
-}
-
 // errHungUp says that PID 1 went away, as it does when it is executed anew.
 var errHungUp = errors.New("PID 1 hung up")
 

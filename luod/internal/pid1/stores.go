@@ -29,7 +29,7 @@ func (Units) Stores(ctx context.Context, units []string) (map[string]Store, erro
 		return stores, nil
 	}
 	err := connected(ctx, func(conn *dbus.Conn) error {
-		text, err := conn.GetManagerProperty("Version")
+		text, err := managerProperty(ctx, conn, "Version")
 		if err != nil {
 			return fmt.Errorf("ask PID 1 for its version: %w", err)
 		}
@@ -53,7 +53,7 @@ func (Units) Stores(ctx context.Context, units []string) (map[string]Store, erro
 			}
 			stores[unit] = s
 		}
-		entries, err := fdstore.Dump(ctx, full...)
+		entries, err := dump(ctx, full)
 		if err != nil {
 			return err
 		}

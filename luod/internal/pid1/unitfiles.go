@@ -20,7 +20,7 @@ import (
 // asked for nothing but where they lie: to ask it about each service takes a second
 // where there are a hundred, and few of them have what is looked for.
 func mentioning(ctx context.Context, conn *dbus.Conn, word string, services []string) ([]string, error) {
-	text, err := conn.GetManagerProperty("UnitPath")
+	text, err := managerProperty(ctx, conn, "UnitPath")
 	if err != nil {
 		return nil, fmt.Errorf("ask PID 1 where unit files lie: %w", err)
 	}
