@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
@@ -67,14 +68,26 @@ func Connect(ctx context.Context) (*Client, error) {
 func (c *Client) Close() error { return c.conn.Close() }
 
 func (c *Client) call(ctx context.Context, method string, args ...any) *dbus.Call {
-	call := c.conn.Object(busName, busPath).CallWithContext(ctx, busPrefix+method, 0, args...)
-	var remote dbus.Error
-	if errors.As(call.Err, &remote) {
-		call.Err = fmt.Errorf("%s: %w", method, &Error{Name: remote.Name, Text: remote.Error()})
-	} else if call.Err != nil {
-		call.Err = fmt.Errorf("%s: %w", method, call.Err)
-	}
+	call := <-c.send(ctx, method, args...).Done
+	call.Err = explain(method, call.Err)
 	return call
+}
+
+// send sends a call and doesn't wait for the answer.
+func (c *Client) send(ctx context.Context, method string, args ...any) *dbus.Call {
+	return c.conn.Object(busName, busPath).GoWithContext(ctx, busPrefix+method, 0, make(chan *dbus.Call, 1), args...)
+}
+
+// explain says which method failed, and makes an *Error of what the other side says.
+func explain(method string, err error) error {
+	var remote dbus.Error
+	if errors.As(err, &remote) {
+		return fmt.Errorf("%s: %w", method, &Error{Name: remote.Name, Text: remote.Error()})
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", method, err)
+	}
+	return nil
 }
 
 // Preserve hands files to luod under names, all or none; luod gets duplicates
@@ -90,22 +103,47 @@ func (c *Client) Preserve(ctx context.Context, names []string, files []*os.File)
 		return fmt.Errorf("preserve: %d files in one call are too many: at most %d are taken", len(names), MaxPerCall)
 	}
 	defer runtime.KeepAlive(files)
-	for done := 0; done < len(names) || done == 0; done += perMessage {
-		end := min(done+perMessage, len(names))
-		fds := make([]named, 0, perMessage)
-		for i, f := range files[done:end] {
-			fds = append(fds, named{names[done+i], dbus.UnixFD(f.Fd())})
-		}
-		if err := c.call(ctx, "Preserve", fds, map[string]dbus.Variant{}).Err; err != nil {
-			if done > 0 {
-				// The caller was promised all or none.
-				err = errors.Join(err, c.Release(context.WithoutCancel(ctx), names[:done]))
-			}
-			return err
-		}
+	part := func(i int) ([]string, []*os.File) {
+		first, end := i*perMessage, min((i+1)*perMessage, len(names))
+		return names[first:end], files[first:end]
 	}
-	return nil
+	send := func(i int) *dbus.Call {
+		names, files := part(i)
+		fds := make([]named, len(files))
+		for j, f := range files {
+			fds[j] = named{names[j], dbus.UnixFD(f.Fd())}
+		}
+		return c.send(ctx, "Preserve", fds, map[string]dbus.Variant{})
+	}
+	var taken, unknown [][]string
+	err := pipeline(max(1, messages(len(names))), send, func(i int, call *dbus.Call) error {
+		call = patiently(ctx, call, func() *dbus.Call { return send(i) })
+		err := explain("Preserve", call.Err)
+		var refused *Error
+		switch part, _ := part(i); {
+		case err == nil:
+			taken = append(taken, part)
+		case !errors.As(err, &refused):
+			unknown = append(unknown, part)
+		}
+		return err
+	})
+	if err == nil {
+		return nil
+	}
+	// The caller was promised all or none.
+	ctx = context.WithoutCancel(ctx)
+	for _, names := range unknown {
+		_ = c.Release(ctx, names)
+	}
+	if len(taken) > 0 {
+		err = errors.Join(err, c.Release(ctx, slices.Concat(taken...)))
+	}
+	return err
 }
+
+// messages is how many messages n descriptors take.
+func messages(n int) int { return (n + perMessage - 1) / perMessage }
 
 // Release takes files back from luod, by their names. It is an error if one is
 // not there, and then nothing changes.
@@ -137,16 +175,21 @@ func (c *Client) Retrieve(ctx context.Context) (map[string]*os.File, error) {
 		}
 		return nil, err
 	}
-	for len(list) > 0 {
-		n := min(len(list), perMessage)
+	send := func(i int) *dbus.Call {
 		var want []string
-		for _, l := range list[:n] {
+		for _, l := range list[i*perMessage : min((i+1)*perMessage, len(list))] {
 			want = append(want, l.Name)
 		}
-		list = list[n:]
+		return c.send(ctx, "Retrieve", want)
+	}
+	err := pipeline(messages(len(list)), send, func(i int, call *dbus.Call) error {
+		call = patiently(ctx, call, func() *dbus.Call { return send(i) })
+		if call.Err != nil {
+			return explain("Retrieve", call.Err)
+		}
 		var fds []named
-		if err := c.call(ctx, "Retrieve", want).Store(&fds); err != nil {
-			return fail(err)
+		if err := call.Store(&fds); err != nil {
+			return explain("Retrieve", err)
 		}
 		for _, n := range fds {
 			unix.CloseOnExec(int(n.FD))
@@ -155,6 +198,10 @@ func (c *Client) Retrieve(ctx context.Context) (map[string]*os.File, error) {
 			}
 			files[n.Name] = os.NewFile(uintptr(n.FD), n.Name)
 		}
+		return nil
+	})
+	if err != nil {
+		return fail(err)
 	}
 	return files, nil
 }

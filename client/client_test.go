@@ -32,11 +32,20 @@ type manager struct {
 	files  map[string]*os.File
 	calls  int
 	failAt int
+	// full is how many calls the bus answers itself.
+	full int
 }
 
 func (m *manager) Preserve(fds []named, _ map[string]dbus.Variant) *dbus.Error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.full > 0 {
+		m.full--
+		for _, n := range fds {
+			unix.Close(int(n.FD))
+		}
+		return dbus.NewError("org.freedesktop.DBus.Error.LimitsExceeded", []any{"the queue is full"})
+	}
 	m.calls++
 	for _, n := range fds {
 		f := os.NewFile(uintptr(n.FD), n.Name)
@@ -177,20 +186,50 @@ func TestMoreThanAMessageHoldsGoesThroughAndBack(t *testing.T) {
 }
 
 func TestAFailureInTheMiddleTakesAllBack(t *testing.T) {
+	for failAt := 1; failAt <= 5; failAt++ {
+		c, m := connect(t)
+		m.mu.Lock()
+		m.failAt = failAt
+		m.mu.Unlock()
+		names, files := memfds(t, 80)
+		err := c.Preserve(context.Background(), names, files)
+		var refused *Error
+		if !errors.As(err, &refused) || !NotSupported(err) {
+			t.Fatalf("got %v", err)
+		}
+		m.mu.Lock()
+		if len(m.names) != 0 || m.calls < failAt || m.calls > failAt+inFlight {
+			t.Errorf("failed at call %d: %d calls, still there: %v", failAt, m.calls, m.names)
+		}
+		m.mu.Unlock()
+	}
+}
+
+func TestAFullBusIsWaitedFor(t *testing.T) {
 	c, m := connect(t)
 	m.mu.Lock()
-	m.failAt = 3
+	m.full = 5
 	m.mu.Unlock()
-	names, files := memfds(t, 40)
-	err := c.Preserve(context.Background(), names, files)
-	var refused *Error
-	if !errors.As(err, &refused) || !NotSupported(err) {
-		t.Fatalf("got %v", err)
+	names, files := memfds(t, 70)
+	if err := c.Preserve(context.Background(), names, files); err != nil {
+		t.Fatal(err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.names) != 0 || m.calls != 3 {
-		t.Fatalf("%d calls, still there: %v", m.calls, m.names)
+	if len(m.names) != 70 {
+		t.Errorf("%d files arrived", len(m.names))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	full := dbus.NewError("org.freedesktop.DBus.Error.LimitsExceeded", nil)
+	again := func() *dbus.Call {
+		done := make(chan *dbus.Call, 1)
+		call := &dbus.Call{Err: *full, Done: done}
+		done <- call
+		return call
+	}
+	if call := patiently(ctx, again(), again); !errors.As(call.Err, full) {
+		t.Errorf("a bus that stays full: %v", call.Err)
 	}
 }
 

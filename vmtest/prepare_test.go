@@ -3,7 +3,9 @@ package vmtest
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -37,6 +39,15 @@ systemctl start --no-block $(seq -f 'keeper@%g.service' 8)`)
 	pids := "systemctl show -P MainPID $(seq -f 'keeper@%g.service' 8)"
 	running := r.Sh(t, pids)
 	check(t, r.Load(t.Context(), r.Parts.Newer))
+	// The kernel's count proves that what is loaded is what luod loaded; where it
+	// doesn't, the kernel is loaded again.
+	left := func(want string) {
+		t.Helper()
+		if got := strings.TrimSpace(r.Sh(t, "cat /proc/sys/kernel/kexec_load_limit_reboot")); got != want {
+			t.Errorf("%s more kernels may be loaded, want %s", got, want)
+		}
+	}
+	left(strconv.Itoa(math.MaxInt32 - 1))
 
 	refused := func(name, script, why string) {
 		t.Helper()
@@ -64,8 +75,12 @@ systemctl start --no-block $(seq -f 'keeper@%g.service' 8)`)
 			t.Errorf("%s was asked and not told that it was taken back: %q", unit, heard)
 		}
 	}
+	left(strconv.Itoa(math.MaxInt32 - 1))
+	r.Sh(t, "echo 9 > /proc/sys/kernel/kexec_load_limit_reboot")
 	refused("one hangs", "echo hang > /run/keeper/keeper@5.service.mode; luoctl live-update", "keeper@5.service: it did not say Ready within 4s")
+	left("8")
 	refused("a cancellation", "luoctl live-update & sleep 0.5; luoctl cancel --message 'changed my mind'; wait $!", "changed my mind")
+	left("8")
 	refused("Ctrl-C", `luoctl live-update & sleep 1.5; kill -INT $!; wait $!`, "Ctrl-C")
 	// What a unit file says is read, and if it can't be, nothing begins.
 	const dropIn = "/etc/systemd/system/keeper@7.service.d/50-live-update.conf"

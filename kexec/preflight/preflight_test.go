@@ -160,6 +160,10 @@ func TestAGoodTargetPassesEveryCheck(t *testing.T) {
 			}
 		},
 		"as before": func(w *world) { w.options.Digest = w.run().Digest },
+		"loaded and then forbidden": func(w *world) {
+			w.options.Digest, w.options.Stamp = w.run().Digest, "of other files"
+			w.write("proc/sys/kernel/kexec_load_disabled", "1\n")
+		},
 		"configuration beside it": func(w *world) {
 			w.kernel.config = ""
 			w.write("usr/lib/modules/"+release+"/config", config)

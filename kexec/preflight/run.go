@@ -115,6 +115,15 @@ func (j *job) makeDigest() (string, error) {
 	return j.sources.Digest()
 }
 
+// loaded says that what was checked is loaded, and needs not be loaded again.
+func (j *job) loaded() bool {
+	if j.options.Stamp == "" || j.sources == nil {
+		return false
+	}
+	digest, err := j.digest()
+	return err == nil && digest == j.options.Digest
+}
+
 // unread is the verdict of what depends on an image that can't be read.
 func (j *job) unread() Result {
 	return Result{Verdict: Warn, Reason: "unknown, since the kernel image could not be read", Remedy: "see kernel-image"}

@@ -41,6 +41,11 @@ func (j *job) liveUpdateEnabled() Result {
 }
 
 func (j *job) kexecAllowed() Result {
+	if j.loaded() {
+		// The documented use of both settings: load what shall boot, and then forbid it
+		// (Documentation/admin-guide/sysctl/kernel.rst).
+		return Result{Verdict: OK, Reason: "the kernel is loaded already"}
+	}
 	if n, err := strconv.Atoi(j.text("proc/sys/kernel/kexec_load_disabled")); err == nil && n != 0 {
 		return Result{Verdict: Fail, Reason: "kernel.kexec_load_disabled is 1", Remedy: "it can't be taken back before a reboot; find what sets it in /etc/sysctl.d"}
 	}

@@ -3,11 +3,11 @@ package manifest
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/gob"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 )
 
 // MaxSize bounds what Decode reads, in bytes: over a million descriptors.
@@ -24,18 +24,15 @@ var (
 
 // Encode returns m's bytes.
 func Encode(m *Manifest) ([]byte, error) {
-	body, err := json.Marshal(m)
-	if err != nil {
+	var buffer bytes.Buffer
+	if err := gob.NewEncoder(&buffer).Encode(m); err != nil {
 		return nil, fmt.Errorf("encode the manifest: %w", err)
 	}
+	body := buffer.Bytes()
 	if len(body) > MaxSize {
 		return nil, fmt.Errorf("encode the manifest: %d bytes are over the limit of %d", len(body), MaxSize)
 	}
-	version := withoutDelegations
-	if slices.ContainsFunc(m.Units, func(u Unit) bool { return len(u.Sessions) > 0 }) {
-		version = Version
-	}
-	return append(fmt.Appendf(nil, "%s %d %d %x\n", magic, version, len(body), sha256.Sum256(body)), body...), nil
+	return append(fmt.Appendf(nil, "%s %d %d %x\n", magic, Version, len(body), sha256.Sum256(body)), body...), nil
 }
 
 // Decode reads what Encode wrote. The error wraps ErrDamaged or ErrNewer.
@@ -59,7 +56,7 @@ func Decode(r io.Reader) (*Manifest, error) {
 	if version > Version {
 		return nil, fmt.Errorf("%w: version %d, known up to %d", ErrNewer, version, Version)
 	}
-	if n, _ := fmt.Sscanf(string(head), "%s %d %d %s", &word, &version, &length, &sum); n != 4 || version < withoutDelegations {
+	if n, _ := fmt.Sscanf(string(head), "%s %d %d %s", &word, &version, &length, &sum); n != 4 || version < 1 {
 		return nil, fmt.Errorf("%w: its header is %q", ErrDamaged, head)
 	}
 	if length != len(body) {
@@ -69,7 +66,12 @@ func Decode(r io.Reader) (*Manifest, error) {
 		return nil, fmt.Errorf("%w: its SHA-256 is wrong", ErrDamaged)
 	}
 	m := new(Manifest)
-	if err := json.Unmarshal(body, m); err != nil {
+	if version <= lastJSON {
+		err = json.Unmarshal(body, m)
+	} else {
+		err = gob.NewDecoder(bytes.NewReader(body)).Decode(m)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrDamaged, err)
 	}
 	if err := check(m); err != nil {
@@ -80,25 +82,24 @@ func Decode(r io.Reader) (*Manifest, error) {
 
 // check refuses a map that would give one file to two names or lose one.
 func check(m *Manifest) error {
-	type place struct {
-		session string
-		token   uint64
-	}
-	places := map[place]bool{}
 	units, shared := map[string]bool{}, map[string]bool{}
+	places := map[string]map[uint64]bool{} // tokens that are taken, by session
 	for _, u := range m.Units {
 		if u.Name == "" || units[u.Name] {
 			return fmt.Errorf("%w: unit %q is empty or listed twice", ErrDamaged, u.Name)
 		}
 		units[u.Name] = true
-		names := map[string]bool{}
+		names := make(map[string]bool, len(u.Files))
 		for _, f := range u.Files {
-			p := place{f.Session, f.Token}
-			if f.Name == "" || names[f.Name] || f.Session == "" || f.Session == SessionName || places[p] {
+			taken := places[f.Session]
+			if f.Name == "" || names[f.Name] || f.Session == "" || f.Session == SessionName || taken[f.Token] {
 				return fmt.Errorf("%w: file %q of %s has no place of its own", ErrDamaged, f.Name, u.Name)
 			}
-			names[f.Name], places[p] = true, true
-			shared[f.Session] = true
+			if taken == nil {
+				taken = make(map[uint64]bool, len(u.Files))
+				places[f.Session], shared[f.Session] = taken, true
+			}
+			names[f.Name], taken[f.Token] = true, true
 		}
 	}
 	for _, u := range m.Units {

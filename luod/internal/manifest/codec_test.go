@@ -2,6 +2,9 @@ package manifest
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/gob"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -39,18 +42,44 @@ func TestDecodeReadsWhatEncodeWrote(t *testing.T) {
 	}
 }
 
-// A luod that knows nothing of delegated sessions takes what has none.
-func TestTheVersionSaysWhatIsInIt(t *testing.T) {
+// withBody is a manifest of another version.
+func withBody(version int, body []byte) []byte {
+	return append(fmt.Appendf(nil, "%s %d %d %x\n", magic, version, len(body), sha256.Sum256(body)), body...)
+}
+
+func TestOlderVersionsAreRead(t *testing.T) {
 	m := sample()
-	if b := encoded(t, m); !bytes.HasPrefix(b, []byte(magic+" 1 ")) {
-		t.Errorf("%.30s", b)
+	for version := 1; version <= lastJSON; version++ {
+		body, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Decode(bytes.NewReader(withBody(version, body))); err != nil || !reflect.DeepEqual(got, m) {
+			t.Errorf("version %d: %+v, %v", version, got, err)
+		}
+		m.Units[0].Sessions = []Session{{"vm", "own"}}
 	}
-	m.Units[0].Sessions = []Session{{"vm", "own"}}
-	b := encoded(t, m)
-	if !bytes.HasPrefix(b, []byte(magic+" 2 ")) {
-		t.Errorf("%.30s", b)
+	if got, err := Decode(bytes.NewReader(encoded(t, m))); err != nil || !reflect.DeepEqual(got, m) {
+		t.Errorf("%+v, %v", got, err)
 	}
-	if got, err := Decode(bytes.NewReader(b)); err != nil || !reflect.DeepEqual(got, m) {
+}
+
+// What a later luod adds is left out, and what it leaves out is zero.
+func TestAFieldThatIsNotKnownIsLeftOut(t *testing.T) {
+	var body bytes.Buffer
+	later := struct {
+		Generation uint64
+		Flavour    string
+		Units      []struct {
+			Name  string
+			Taste int
+			Files []File
+		}
+	}{Generation: 9, Flavour: "x"}
+	if err := gob.NewEncoder(&body).Encode(later); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Decode(bytes.NewReader(withBody(Version, body.Bytes()))); err != nil || got.Generation != 9 {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
@@ -104,8 +133,13 @@ func TestAMapThatIsNoMapIsRefused(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add(encoded(f, sample()))
 	f.Add([]byte(magic + " 1 2 x\n{}"))
+	f.Add([]byte("{}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := Decode(bytes.NewReader(data))
+		// Behind a checksum that is right too.
+		for version := lastJSON; err != nil && version <= Version; version++ {
+			m, err = Decode(bytes.NewReader(withBody(version, data)))
+		}
 		if err != nil {
 			return
 		}

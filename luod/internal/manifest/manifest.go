@@ -1,10 +1,10 @@
 package manifest
 
-// Version is the newest that Decode takes. Encode writes 1 unless units have
-// sessions of their own, which a luod that knows only 1 would lose.
+// Version is what Encode writes, and the newest that Decode takes. Up to lastJSON the
+// body was JSON, which takes ten times as long to read.
 const (
-	Version            = 2
-	withoutDelegations = 1
+	Version  = 3
+	lastJSON = 2
 )
 
 // SessionName is the LUO session that holds the manifest, as its only file

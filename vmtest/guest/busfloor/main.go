@@ -24,8 +24,10 @@ const (
 	name   = "org.luod.Lab.BusFloor"
 	path   = "/floor"
 	method = name + ".Preserve"
-	// perMessage is what luod's client sends.
+	// perMessage is what luod's client sends, and inFlight how many messages it has
+	// unanswered.
 	perMessage = 16
+	inFlight   = 3
 )
 
 type named struct {
@@ -95,14 +97,28 @@ func measure(count, rounds int) error {
 	}
 	for range rounds {
 		began := time.Now()
+		var calls []*dbus.Call
+		wait := func(unanswered int) error {
+			for len(calls) > unanswered {
+				if call := <-calls[0].Done; call.Err != nil {
+					return fmt.Errorf("hand over to the bus alone: %w", call.Err)
+				}
+				calls = calls[1:]
+			}
+			return nil
+		}
 		for done := 0; done < count; done += perMessage {
 			var fds []named
 			for i := done; i < min(count, done+perMessage); i++ {
 				fds = append(fds, named{names[i], dbus.UnixFD(files[i].Fd())})
 			}
-			if err := conn.Object(name, path).CallWithContext(ctx, method, 0, fds, map[string]dbus.Variant{}).Err; err != nil {
-				return fmt.Errorf("hand over to the bus alone: %w", err)
+			if err := wait(inFlight - 1); err != nil {
+				return err
 			}
+			calls = append(calls, conn.Object(name, path).GoWithContext(ctx, method, 0, nil, fds, map[string]dbus.Variant{}))
+		}
+		if err := wait(0); err != nil {
+			return err
 		}
 		fmt.Println("bus", time.Since(began).Seconds())
 		began = time.Now()
