@@ -83,7 +83,7 @@ test-unit:
 	GOARCH=arm64 $(GO) vet ./luo/... ./kexec/... ./client/... ./luod/... ./luoctl/... ./hooks/...
 
 test-vm:
-	$(GO) test -count=1 -timeout 80m -parallel 2 -v -run '^Test' ./vmtest/...
+	$(GO) test -count=1 -timeout 80m -v -run '^Test' ./vmtest/...
 
 # Real kernels of every compression, only to be read.
 REAL_IMAGES = $(shell $(GO) mod download -json github.com/u-root/u-root@v0.16.0 | sed -n 's/.*"Dir": "\(.*\)",/\1/p')/pkg/boot/bzimage/testdata
@@ -91,7 +91,7 @@ REAL_IMAGES = $(shell $(GO) mod download -json github.com/u-root/u-root@v0.16.0 
 test-all: lint test-unit test-fuzz
 	$(GO) test -count=1 -timeout 20m -run "^TestRandomStories$$" ./luod/internal/coordinator
 	LUOD_TEST_IMAGES=$(REAL_IMAGES) $(GO) test -count=1 -v -run TestRealImages ./kexec/image
-	LUOD_TEST_ALL=1 $(GO) test -count=1 -timeout 120m -parallel 2 -v -run '^Test' ./vmtest/...
+	LUOD_TEST_ALL=1 $(GO) test -count=1 -timeout 120m -v -run '^Test' ./vmtest/...
 
 lint:
 	@files=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$files" ]; then echo "gofmt would change: $$files"; exit 1; fi

@@ -30,6 +30,8 @@ cat > /etc/luod/hooks.d/30-unload <<'E'
 #!/bin/sh
 [ "$1" != commit ] || [ ! -e /run/unload ] || /usr/lib/luod-lab/poke --unload
 E
+mkdir -p /etc/systemd/system/luod-jump.service.d
+printf '[Service]\nExecStartPre=+/bin/sh -c "[ ! -e /run/unload-late ] || /usr/lib/luod-lab/poke --unload"\n' > /etc/systemd/system/luod-jump.service.d/50-unload.conf
 printf '#!/bin/sh\nexit 1\n' > /usr/lib/luod/hooks.d/40-masked
 chmod +x /etc/luod/hooks.d/* /usr/lib/luod/hooks.d/*
 ln -s /dev/null /etc/luod/hooks.d/40-masked
@@ -91,15 +93,24 @@ func fast(t *testing.T, suite lab.Suite) *rig.Rig {
 	}
 	r.Sh(t, "rm /run/veto; ! test -e /run/keeper/told")
 
+	// Somebody else unloads the kernel when everything is packed: nobody is stopped.
+	r.Sh(t, "touch /run/unload")
+	refusedUpdate(t, r, "luoctl live-update --fast", "somebody else has loaded or unloaded a kernel")
+	r.Sh(t, `for i in $(seq 100); do [ "$(luoctl status --json | grep -c '"phase": "idle"')" = 1 ] && break; sleep 0.1; done; rm /run/unload`)
+	if now := r.Sh(t, pids); now != running {
+		t.Fatalf("when the kernel is gone the services run as %q and ran as %q", now, running)
+	}
+
 	// The kernel refuses to jump: all that were stopped run again.
-	r.Sh(t, "touch /run/unload; rm /run/keeper/*.json; systemctl show -P MainPID bystander > /run/bystander")
+	check(t, r.Load(t.Context(), r.Parts.Newer))
+	r.Sh(t, "touch /run/unload-late; rm /run/keeper/*.json; systemctl show -P MainPID bystander > /run/bystander")
 	res := must(r.Run(t.Context(), "luoctl live-update --fast"))(t)
 	if res.Code != 0 {
 		t.Fatalf("exit code %d: %s", res.Code, res.Stderr)
 	}
 	same(t, before, must(r.Reports(t.Context(), 3))(t))
 	r.Sh(t, `for i in $(seq 100); do systemctl is-active -q keeper@1 && systemctl is-active -q keeper@2 && systemctl is-active -q keeper@3 && ! systemctl is-active -q luod-jump && [ "$(luoctl status --json | grep -c '"phase": "idle"')" = 1 ] && break; sleep 0.1; done
-rm /run/unload; systemctl show -P MainPID bystander | cmp - /run/bystander; touch /var/lib/writable; sync; ! test -e /run/luod/frozen.json; ! systemctl is-failed -q luod-jump`)
+rm /run/unload-late; systemctl show -P MainPID bystander | cmp - /run/bystander; touch /var/lib/writable; sync; ! test -e /run/luod/frozen.json; ! systemctl is-failed -q luod-jump`)
 	if s := must(r.Status(t.Context()))(t); s.Phase != "idle" || !strings.Contains(s.LastError, "boot the loaded kernel") || !strings.Contains(s.LastError, "invalid argument") {
 		t.Fatalf("%+v", s)
 	}
@@ -131,8 +142,8 @@ rm /run/unload; systemctl show -P MainPID bystander | cmp - /run/bystander; touc
 			t.Errorf("the hooks did not hear %q: %q", want, log)
 		}
 	}
-	if n := strings.Count(strings.Join(log, "\n"), "cancel 1 "); n != 2 {
-		t.Errorf("the hooks heard of %d cancelled updates, and there were 2: %q", n, log)
+	if n := strings.Count(strings.Join(log, "\n"), "cancel 1 "); n != 3 {
+		t.Errorf("the hooks heard of %d cancelled updates, and there were 3: %q", n, log)
 	}
 	if text := r.Sh(t, "luoctl report; luoctl report --json; luoctl blame; luoctl plot; for i in $(seq 50); do [ -s /var/lib/luod/history/00000001.json ] && break; sleep 0.1; done; cat /var/lib/luod/history/00000001.json"); !strings.Contains(text, ": complete.") ||
 		!strings.Contains(text, `"outcome": "preserved"`) || !strings.Contains(text, "packed → kernel started") || !strings.Contains(text, "<svg ") || !strings.Contains(text, `"complete":true`) {

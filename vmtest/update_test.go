@@ -15,12 +15,9 @@ import (
 	"github.com/liveupdate/luod/vmtest/rig"
 )
 
-// partsFor says why there can be no virtual machine, or what to make one of. Each
-// machine keeps less than two CPUs busy, so that tests run side by side, two by the
-// Makefile.
+// partsFor says why there can be no virtual machine, or what to make one of.
 func partsFor(t *testing.T) *rig.Parts {
 	t.Helper()
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts a virtual machine")
 	}

@@ -277,6 +277,9 @@ func (c *Coordinator) last(u *update) error {
 		return fault("NoManager", "find out whether the services still run: %w", err)
 	}
 	return c.inside(u, func() error {
+		if err := c.stillLoaded(); err != nil {
+			return err
+		}
 		c.looked(u, running)
 		if verdict, reason := u.barrier.Verdict(); verdict == barrier.Refused {
 			return fault("Vetoed", "a service is no longer ready for a live update: %s", reason)
