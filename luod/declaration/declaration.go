@@ -69,6 +69,7 @@ func (p *Problem) Error() string { return fmt.Sprintf("%s:%d: %s", p.Path, p.Lin
 func Parse(name string, files []File) (*Declaration, []*Problem, error) {
 	d := &Declaration{}
 	found := false
+	var recreate *Problem // where it is asked for
 	var warnings []*Problem
 	var wrong []error
 	for _, f := range files {
@@ -97,11 +98,17 @@ func Parse(name string, files []File) (*Declaration, []*Problem, error) {
 				switch {
 				case err != nil:
 					wrong = append(wrong, &Problem{f.Path, line, fmt.Sprintf("%s=%s: %v", e.Name, e.Value, err)})
+				case e.Name == "Recreate":
+					recreate = &Problem{f.Path, line, fmt.Sprintf("Recreate=%s: it is for what is in the fd store, and Preserve= has no fdstore", e.Value)}
 				case !known:
 					warnings = append(warnings, &Problem{f.Path, line, fmt.Sprintf("unknown key %s= in [%s], ignoring", e.Name, Section)})
 				}
 			}
 		}
+	}
+	// What it names would be lost without a word.
+	if recreate != nil && len(d.Recreate) > 0 && !d.Store {
+		wrong = append(wrong, recreate)
 	}
 	if len(wrong) > 0 {
 		return nil, warnings, errors.Join(wrong...)

@@ -63,6 +63,7 @@ func TestWhatIsWrongIsSaidWithItsLine(t *testing.T) {
 		"[X-LiveUpdate]\nDirectories=/run/x/../y\n":                       "/f1:2: ",
 		"[X-LiveUpdate]\nAliases=a.service\n":                             "/f1:2: ",
 		"[X-LiveUpdate]\nDirectories=/\n":                                 "/f1:2: ",
+		"[X-LiveUpdate]\nPreserve=dbus\nRecreate=files\n":                 "/f1:3: Recreate=files: it is for what is in the fd store",
 		"[X-LiveUpdate]\nRecreate=files pipes\n":                          "/f1:2: Recreate=files pipes: ",
 		"[X-LiveUpdate]\nAfter=b.target\n":                                "/f1:2: ",
 	} {

@@ -24,11 +24,12 @@ for i in $(seq 100); do busctl status org.luod.Lab.BusFloor >/dev/null 2>&1 && b
 sleep 5`
 
 // floor measures handing over 1,000 file descriptors with luod's client, against the
-// same messages to a service that does nothing. Of each the fastest counts.
+// same messages, as many of them unanswered, to a service that does nothing. Of each the
+// fastest counts; in virtual time.
 func floor(ctx context.Context, parts *rig.Parts) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
 	defer cancel()
-	r, err := parts.StartWithPrograms(ctx, lab.Trixie, machine.Config{Name: "bench-bus", Kernel: parts.Older}, "github.com/liveupdate/luod/vmtest/guest/busfloor")
+	r, err := parts.StartWithPrograms(ctx, lab.Trixie, machine.Config{Name: "bench-bus", Kernel: parts.Older, VirtualTime: true}, "github.com/liveupdate/luod/vmtest/guest/busfloor")
 	if err != nil {
 		return err
 	}

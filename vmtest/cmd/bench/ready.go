@@ -23,7 +23,8 @@ const started = `systemctl show -p ExecMainStartTimestampMonotonic -p ExecMainHa
 
 // ready measures how soon luod is ready, in virtual time: the guest's clock counts
 // its instructions, 2 ns for each, which is several times slower than a machine of
-// today.
+// today. After the update it starts before everything else, since there is an early
+// service; else it would share the only CPU with the rest of the boot.
 func ready(ctx context.Context, parts *rig.Parts) error {
 	ctx, cancel := context.WithTimeout(ctx, 40*time.Minute)
 	defer cancel()
@@ -61,7 +62,7 @@ func ready(ctx context.Context, parts *rig.Parts) error {
 		return err
 	}
 	const services = 16
-	if _, err := r.Do(ctx, fmt.Sprintf(`mkdir -p /etc/keeper; for i in $(seq %d); do echo KEEPER_FILES=a:4096,b:4096,c:4096,d:4096,e:4096,f:4096,g:4096,h:4096 > /etc/keeper/$i; systemctl enable -q --now keeper@$i; done; sleep 2`, services)); err != nil {
+	if _, err := r.Do(ctx, fmt.Sprintf(`mkdir -p /etc/keeper; for i in $(seq %d); do echo KEEPER_FILES=a:4096,b:4096,c:4096,d:4096,e:4096,f:4096,g:4096,h:4096 > /etc/keeper/$i; systemctl enable -q --now keeper@$i; done; luoctl enable --early store-c; systemctl enable -q --now store-c; sleep 2`, services)); err != nil {
 		return err
 	}
 	if err := show("holding-128-fds", again); err != nil {
