@@ -191,14 +191,15 @@ func TestAFailureInTheMiddleTakesAllBack(t *testing.T) {
 		m.mu.Lock()
 		m.failAt = failAt
 		m.mu.Unlock()
-		names, files := memfds(t, 80)
+		names, files := memfds(t, 200)
 		err := c.Preserve(context.Background(), names, files)
 		var refused *Error
 		if !errors.As(err, &refused) || !NotSupported(err) {
 			t.Fatalf("got %v", err)
 		}
 		m.mu.Lock()
-		if len(m.names) != 0 || m.calls < failAt || m.calls > failAt+inFlight {
+		// Of those in flight any may arrive first, and fail.
+		if len(m.names) != 0 || m.calls < failAt || m.calls > failAt+2*inFlight {
 			t.Errorf("failed at call %d: %d calls, still there: %v", failAt, m.calls, m.names)
 		}
 		m.mu.Unlock()
