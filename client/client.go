@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
@@ -132,7 +133,8 @@ func (c *Client) Preserve(ctx context.Context, names []string, files []*os.File)
 		return nil
 	}
 	// The caller was promised all or none.
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBack)
+	defer cancel()
 	for _, names := range unknown {
 		_ = c.Release(ctx, names)
 	}
@@ -141,6 +143,9 @@ func (c *Client) Preserve(ctx context.Context, names []string, files []*os.File)
 	}
 	return err
 }
+
+// takeBack bounds how long a failed Preserve waits for what it takes back.
+const takeBack = 30 * time.Second
 
 // messages is how many messages n descriptors take.
 func messages(n int) int { return (n + perMessage - 1) / perMessage }

@@ -27,7 +27,8 @@ type machine struct {
 	// memory.
 	early bool
 	load  func(*kexec.Sources) error
-	// loaded says whether a kernel is loaded, and left how many more times one may be.
+	// loaded says whether a kernel is loaded, and left how many more times one may be;
+	// countFrom is left that makes the kernel count.
 	loaded    func() (bool, error)
 	left      func() (int, error)
 	countFrom func() (int, error)

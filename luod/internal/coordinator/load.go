@@ -140,6 +140,9 @@ func (c *Coordinator) Load(ctx context.Context, r Request) (Loaded, verdict.Repo
 // preflight checks everything once more before anything is stopped. Unless the kernel's
 // count of loads and the files prove that what is loaded is still what was checked, it
 // is loaded again, whatever others have loaded meanwhile.
+//
+// Killed while it is loaded again: the record has the count of before, which the kernel
+// no longer says, so that the next update loads it once more.
 func (c *Coordinator) preflight(u *update) error {
 	var request loading.Request
 	if err := c.inside(u, func() error { request = c.again(loading.Load, u.options.Override); return nil }); err != nil {
