@@ -84,7 +84,17 @@ func (l CommandLine) with(words ...string) CommandLine {
 // Clean drops what a boot loader or an earlier update added for that boot only.
 func (l CommandLine) Clean() CommandLine {
 	l = l.without("BOOT_IMAGE", "initrd", generationKey)
-	return slices.DeleteFunc(l, func(w string) bool { return strings.Trim(w, `"`) == restoreFirst })
+	for {
+		i := slices.IndexFunc(l, func(w string) bool { return strings.Trim(w, `"`) == restoreFirst })
+		if i < 0 {
+			return l
+		}
+		n := 1
+		if rest := l[i+1:]; len(rest) >= len(silentTerminal) && slices.Equal(rest[:len(silentTerminal)], silentTerminal) {
+			n += len(silentTerminal)
+		}
+		l = slices.Delete(l, i, i+n)
+	}
 }
 
 // restoreFirst has systemd start luod and what luod has for early services before
@@ -95,14 +105,42 @@ const restoreFirst = "systemd.unit=luod-restore.target"
 // (systemd: src/core/main.c, proc-cmdline.c: runlevel_to_target).
 var otherTargets = []string{"systemd.unit", "rescue", "emergency", "single", "s", "S", "_s", "_b", "1", "2", "3", "4", "5"}
 
+// silentTerminal describes a terminal as systemd and what runs on it take one for
+// that doesn't say what it is (systemd(1), Kernel Command Line). Not told so, PID 1
+// asks the terminal of a serial console for its type and size, and waits for each of
+// three answers for 333 ms (systemd: src/basic/terminal-util.c,
+// CONSOLE_REPLY_WAIT_USEC; measured with 262), before it does anything else.
+var silentTerminal = CommandLine{"systemd.tty.term.console=vt220", "systemd.tty.rows.console=24", "systemd.tty.columns.console=80"}
+
 // RestoreFirst has the next boot begin with the services that kept their memory,
-// unless l says itself what to boot into.
+// unless l says itself what to boot into. Where /dev/console is no screen of the
+// machine's own, PID 1 is told what terminal to expect there, unless l tells it.
 func (l CommandLine) RestoreFirst() CommandLine {
 	kernel, _ := l.split()
 	if slices.ContainsFunc(kernel, func(w string) bool { return slices.Contains(otherTargets, key(w)) }) {
 		return l
 	}
-	return l.with(restoreFirst)
+	l = l.with(restoreFirst)
+	if l.serialConsole() && !slices.ContainsFunc(kernel, describesTerminal) {
+		l = l.with(silentTerminal...)
+	}
+	return l
+}
+
+// serialConsole says whether the last console= names something else than a virtual
+// terminal. That one is /dev/console (the kernel's admin-guide/serial-console.rst).
+func (l CommandLine) serialConsole() bool {
+	value, _ := l.Value("console")
+	device, _, _ := strings.Cut(value, ",")
+	number, isTTY := strings.CutPrefix(device, "tty")
+	_, err := strconv.Atoi(number)
+	return device != "" && !(isTTY && err == nil)
+}
+
+// describesTerminal says whether a word tells PID 1 of the terminal at /dev/console.
+func describesTerminal(word string) bool {
+	k := key(word)
+	return k == "TERM" || strings.HasPrefix(k, "systemd.tty.") && strings.HasSuffix(k, ".console")
 }
 
 // surviving are the parameters without which the next kernel may boot another

@@ -89,10 +89,15 @@ func FuzzCommandLine(f *testing.F) {
 		if n, ok := next.Generation(); n != 1 || !ok {
 			t.Fatalf("%q: generation %d, %v", text, n, ok)
 		}
+		if clean := line.Clean(); !slices.Equal(clean.RestoreFirst().Clean(), clean) {
+			t.Fatalf("%q: %q leaves something behind", text, clean.RestoreFirst())
+		}
 	})
 }
 
 func TestRestoreFirst(t *testing.T) {
+	const first = " systemd.unit=luod-restore.target"
+	const silent = " systemd.tty.term.console=vt220 systemd.tty.rows.console=24 systemd.tty.columns.console=80"
 	for in, want := range map[string]string{
 		"root=/dev/vda quiet":                "root=/dev/vda quiet systemd.unit=luod-restore.target",
 		"root=/dev/vda -- x":                 "root=/dev/vda systemd.unit=luod-restore.target -- x",
@@ -100,6 +105,19 @@ func TestRestoreFirst(t *testing.T) {
 		"quiet single":                       "quiet single",
 		"quiet 3":                            "quiet 3",
 		"x systemd.unit=luod-restore.target": "x systemd.unit=luod-restore.target",
+
+		"console=ttyS0,115200n8 a":              "console=ttyS0,115200n8 a" + first + silent,
+		"console=tty0 console=hvc0":             "console=tty0 console=hvc0" + first + silent,
+		"console=ttyS0 -- b":                    "console=ttyS0" + first + silent + " -- b",
+		"console=ttyS0" + first + silent:        "console=ttyS0" + first + silent,
+		"console=ttyS0" + first + silent + " b": "console=ttyS0 b" + first + silent,
+		"console=ttyS0 console=tty0":            "console=ttyS0 console=tty0" + first,
+		"console=tty1":                          "console=tty1" + first,
+		"console=":                              "console=" + first,
+		"console=ttyS0 TERM=xterm":              "console=ttyS0 TERM=xterm" + first,
+		"console=ttyS0 single":                  "console=ttyS0 single",
+		"systemd.tty.rows.console=50 console=a": "systemd.tty.rows.console=50 console=a" + first,
+		"console=ttyS0" + silent:                "console=ttyS0" + silent + first,
 	} {
 		got := ParseCommandLine(in).Clean().RestoreFirst()
 		if got.String() != want {

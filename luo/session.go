@@ -34,8 +34,8 @@ func (s *Session) PreserveFD(f *os.File, token uint64) error {
 }
 
 // RetrieveFD returns a new descriptor of the file preserved under token, which
-// the caller owns; asked again it returns another descriptor of the same file.
-// A failed retrieval fails the same way for ever. Errors: ENOENT (token), EMFILE,
+// the caller owns; asked again it returns another descriptor of the same file. The
+// kernel makes it close-on-exec (luo_session.c: luo_session_retrieve_fd). A failed retrieval fails the same way for ever. Errors: ENOENT (token), EMFILE,
 // ENOMEM, EIO.
 func (s *Session) RetrieveFD(token uint64) (*os.File, error) {
 	arg := &FDArg{FD: -1, Token: token}
@@ -45,7 +45,6 @@ func (s *Session) RetrieveFD(token uint64) (*os.File, error) {
 	if errno != 0 {
 		return nil, s.error(opRetrieveFD, token, errno)
 	}
-	unix.CloseOnExec(int(arg.FD))
 	return os.NewFile(uintptr(arg.FD), "preserved"), nil
 }
 

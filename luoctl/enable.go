@@ -36,6 +36,8 @@ type unitFacts struct {
 	// is ordered after.
 	Type         string
 	Needs, After []string
+	// NoPreserve says that this PID 1 has no FileDescriptorStorePreserve=.
+	NoPreserve bool
 }
 
 // participation is what is to be written.
@@ -43,7 +45,7 @@ type participation struct {
 	preserve, timeout, onFailure, verify         string
 	after, before, memfds, directories, recreate []string
 	aliases                                      []string
-	early                                        bool
+	early, storePreserve                         bool
 }
 
 // outcome is what enable and disable did, or would do.
@@ -88,6 +90,7 @@ func enableCommand(o *options) *cobra.Command {
 	f.StringArrayVar(&p.memfds, "memfd", nil, "with fdstore: make a memfd `NAME:SIZE` unless it came through an update")
 	f.StringArrayVar(&p.directories, "directory", nil, "with fdstore: bring this `DIRECTORY` of a tmpfs along, such as /run/foo")
 	f.StringSliceVar(&p.recreate, "recreate", nil, "with fdstore: have `KINDS` of what no kernel carries made anew: files, sockets")
+	f.BoolVar(&p.storePreserve, "fd-store-preserve", false, "with fdstore: FileDescriptorStorePreserve=yes, so that what it stores while it is being stopped\ncomes along, and systemd 261 and newer carry its memfds themselves")
 	f.BoolVar(&p.early, "early", false, "start it before everything else after an update")
 	f.BoolVar(&dryRun, "dry-run", false, "show what would be written, and write nothing")
 	f.StringVar(&root, "root", "/", "work on the system in this `DIR`")
@@ -215,6 +218,8 @@ func factsOf(ctx context.Context, conn *systemd.Conn, unit string) (unitFacts, e
 	}
 	facts.After, _ = props["After"].([]string)
 	facts.StoreMax, _ = props["FileDescriptorStoreMax"].(uint32)
+	_, preserves := props["FileDescriptorStorePreserve"]
+	facts.NoPreserve = !preserves
 	state, _ := props["ActiveState"].(string)
 	facts.Running = state != "inactive" && state != "failed"
 	return facts, nil
@@ -230,6 +235,12 @@ func (p participation) dropIn(unit string, facts unitFacts) (string, error) {
 	}
 	if len(p.memfds)+len(p.directories)+len(p.recreate) > 0 && p.preserve != "fdstore" {
 		return "", fmt.Errorf("--memfd, --directory and --recreate are for --preserve=fdstore: a service that speaks D-Bus makes its own")
+	}
+	if p.storePreserve && p.preserve != "fdstore" {
+		return "", fmt.Errorf("--fd-store-preserve is for --preserve=fdstore")
+	}
+	if p.storePreserve && facts.NoPreserve {
+		return "", fmt.Errorf("enable %s: --fd-store-preserve: this systemd knows no FileDescriptorStorePreserve= (254 and newer do)", unit)
 	}
 	var b strings.Builder
 	b.WriteString(dropInHead)
@@ -270,6 +281,9 @@ func (p participation) dropIn(unit string, facts unitFacts) (string, error) {
 			b.WriteString("RuntimeDirectoryPreserve=yes\n")
 		}
 		fmt.Fprintf(&b, "FileDescriptorStoreMax=%d\n", max(facts.StoreMax, storeMax))
+		if p.storePreserve {
+			b.WriteString("FileDescriptorStorePreserve=yes\n")
+		}
 	}
 	text := b.String()
 	_, warnings, err := declaration.Parse(unit, []declaration.File{{Path: "the drop-in", Data: []byte(text)}})

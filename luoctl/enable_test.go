@@ -13,6 +13,7 @@ func TestEnableAndDisable(t *testing.T) {
 		"fdstore":   {"a.service", "--memfd=table:1M", "--memfd=index:4K", "--verify=sha256"},
 		"directory": {"a.service", "--directory=/run/a", "--directory=/dev/shm/a"},
 		"recreate":  {"a.service", "--recreate=files,sockets"},
+		"preserve":  {"a.service", "--preserve=fdstore", "--fd-store-preserve"},
 		"early":     {"a.service", "--preserve=fdstore", "--early"},
 		"all":       {"a", "--preserve=session", "--timeout=1min 30s", "--on-failure=ignore", "--after=b.service,c.service", "--before=d.service", "--alias=old.service,older.service"},
 	} {
@@ -64,6 +65,13 @@ func TestEnableKeepsWhatTheUnitHas(t *testing.T) {
 	}
 }
 
+func TestEnableSetsNothingThatPID1DoesNotKnow(t *testing.T) {
+	p := participation{preserve: "fdstore", storePreserve: true}
+	if text, err := p.dropIn("a.service", unitFacts{NoPreserve: true}); err == nil || !strings.Contains(err.Error(), "254") {
+		t.Errorf("%v, %q", err, text)
+	}
+}
+
 func TestEnableRefusesWhatIsWrong(t *testing.T) {
 	dir := t.TempDir()
 	foreign := filepath.Join(dir, "/etc/systemd/system/b.service.d/50-luod.conf")
@@ -74,6 +82,7 @@ func TestEnableRefusesWhatIsWrong(t *testing.T) {
 		"enable", "disable", "enable a.socket", "enable a/b", "enable a --preserve=magic", "enable a --timeout=soon", "enable a --on-failure=explode",
 		"enable a --verify=md5", "enable a --alias=a.service", "enable a --alias=b.socket", "enable a --after=a.service", "enable a --preserve=dbus --early", "enable a --preserve=dbus --memfd=x:1", "enable a --memfd=x;y:1", "enable a --directory=run/x", "enable a --preserve=dbus --directory=/run/x",
 		"enable a --recreate=pipes", "enable a --preserve=dbus --recreate=files",
+		"enable a --fd-store-preserve",
 		"enable b", "disable b", "enable a b", "disable a b",
 	} {
 		cmd := root()

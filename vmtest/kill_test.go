@@ -74,6 +74,14 @@ echo "luod was killed: $old" > /dev/console`)))
 	settled(t, r, 1)
 }
 
+// inherited lists luod's descriptors that are not close-on-exec; those that it has just
+// got from the kernel must be so too.
+const inherited = `cd /proc/$(systemctl show -P MainPID luod.service)/fdinfo
+for fd in *; do
+	flags=$(sed -n 's/^flags:[[:space:]]*//p' $fd) || continue
+	[ $fd -le 2 ] || [ $((0$flags & 02000000)) -ne 0 ] || echo "$fd $flags $(readlink ../fd/$fd)"
+done`
+
 func TestLuodKilledAfterRetrievalLosesNothing(t *testing.T) {
 	r := start(t, lab.Trixie, false, 0)
 	enable(t, r, 2)
@@ -83,6 +91,9 @@ func TestLuodKilledAfterRetrievalLosesNothing(t *testing.T) {
 	check(t, r.Update(t.Context(), r.Parts.Newer))
 	if s := must(r.Status(t.Context()))(t); s.Phase != "restoring" || len(s.Waiting) != 2 {
 		t.Fatalf("after the jump: %+v", s)
+	}
+	if inherited := r.Sh(t, inherited); inherited != "" {
+		t.Errorf("programs that luod runs would inherit:\n%s", inherited)
 	}
 	r.Sh(t, kill)
 	if s := must(r.Status(t.Context()))(t); s.Phase != "restoring" || len(s.Waiting) != 2 || s.Generation != 1 {

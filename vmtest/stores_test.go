@@ -20,19 +20,17 @@ func states(t *testing.T, r *rig.Rig) string {
 // Services in C, Python and shell, and one locked up in a sandbox, that only know
 // systemd's fd store, as they are: an admin enables them, and two updates cost them nothing.
 func TestUnmodifiedServices(t *testing.T) {
-	unmodified(t, start(t, lab.Trixie, false, 0))
+	unmodified(t, start(t, lab.Trixie, false, 0), "luoctl enable "+storeUnits)
 }
 
 func TestUnmodifiedServicesWherePID1CarriesStores(t *testing.T) {
 	repeats(t)
-	r := start(t, lab.Sid, false, 0)
 	// One of them PID 1 carries by itself; of several memfds it turns the order around.
-	r.Sh(t, "mkdir -p /etc/systemd/system/store-c.service.d; printf '[Service]\nFileDescriptorStorePreserve=yes\n' > /etc/systemd/system/store-c.service.d/50-native.conf; systemctl daemon-reload")
-	unmodified(t, r)
+	unmodified(t, start(t, lab.Sid, false, 0), "luoctl enable "+storeUnits+"; luoctl enable --fd-store-preserve store-c")
 }
 
-func unmodified(t *testing.T, r *rig.Rig) {
-	r.Sh(t, "luoctl enable "+storeUnits+"; systemctl enable -q --now "+storeUnits)
+func unmodified(t *testing.T, r *rig.Rig, enabling string) {
+	r.Sh(t, enabling+"; systemctl enable -q --now "+storeUnits)
 	before := states(t, r)
 	if strings.Count(before, "\n") != 4 {
 		t.Fatalf("the services say %q", before)
@@ -67,7 +65,7 @@ func unmodified(t *testing.T, r *rig.Rig) {
 	r.Sh(t, "mkdir -p /etc/systemd/system/store-c.service.d; printf '[Service]\nExecStartPre=test ! -e /var/lib/fail\n' > /etc/systemd/system/store-c.service.d/60-fail.conf; touch /var/lib/fail; systemctl daemon-reload; systemctl daemon-reload")
 	// Nor does it cost a unit what it has that it is renamed, nor that it stores all it
 	// has when it is stopped.
-	r.Sh(t, "luoctl enable late; systemctl enable -q --now late; "+rename)
+	r.Sh(t, "luoctl enable --fd-store-preserve late; systemctl enable -q --now late; "+rename)
 	check(t, r.Update(t.Context(), last))
 	r.Sh(t, "for i in $(seq 100); do systemctl is-failed -q store-c && break; sleep 0.1; done; systemctl is-failed -q store-c; rm /var/lib/fail; systemctl start store-c")
 	const now = "for u in store-c store-python store-sandbox shell-renamed late; do for i in $(seq 100); do systemctl is-active -q $u && break; sleep 0.1; done; systemctl is-active -q $u; done; cat /run/store-*/state /run/shell-renamed/state /run/late/state"

@@ -100,7 +100,6 @@ func serviceFiles() []lab.File {
 		{Path: "/usr/lib/luod-lab/store.py", Mode: 0o755, Data: storePython},
 		{Path: "/usr/lib/luod-lab/late.py", Mode: 0o755, Data: latePython},
 		storeService("late", "/usr/bin/python3 /usr/lib/luod-lab/late.py"),
-		{Path: "/etc/systemd/system/late.service.d/20-keep.conf", Mode: 0o644, Data: []byte("[Service]\nFileDescriptorStorePreserve=yes\n")},
 		{Path: "/usr/lib/luod-lab/store.sh", Mode: 0o755, Data: storeShell},
 		{Path: "/usr/lib/luod-lab/recreate.py", Mode: 0o755, Data: recreatePython},
 		storeService("recreate", "/usr/bin/python3 /usr/lib/luod-lab/recreate.py"),

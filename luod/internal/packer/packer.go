@@ -200,9 +200,13 @@ func (p *Packed) unit(ctx context.Context, u packing) (manifest.Unit, error) {
 		if err != nil {
 			return fail("preserve", f, err)
 		}
+		flags, err := vault.Flags(f.F)
+		if err != nil {
+			return fail("preserve", f, err)
+		}
 		file := manifest.File{
 			Name: f.Name, Session: p.names[shard], Token: token,
-			Size: facts.Size, Seals: facts.Seals, Flags: facts.Flags,
+			Size: facts.Size, Seals: facts.Seals, Flags: flags,
 		}
 		if u.verify && facts.Seals&unix.F_SEAL_WRITE != 0 {
 			if file.SHA256, err = Sum(f.F, facts.Size); err != nil {

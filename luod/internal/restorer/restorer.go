@@ -226,7 +226,7 @@ func retrieve(s *luo.Session, want manifest.File) (*os.File, error) {
 		f.Close()
 		return nil, err
 	}
-	return asBefore(f, facts.Flags, want.Flags)
+	return asBefore(f, want.Flags)
 }
 
 func verify(f *os.File, facts vault.Facts, want manifest.File) error {
@@ -252,11 +252,11 @@ func verify(f *os.File, facts vault.Facts, want manifest.File) error {
 const settable = unix.O_APPEND | unix.O_NONBLOCK | unix.O_NOATIME
 
 // asBefore gives f the access mode and status flags that it had. The kernel
-// restores every memfd as O_RDWR; a service that had handed its reader part a
-// read-only descriptor must not find it writable, so it is opened again. It
-// takes f, which has the flags now, and returns the descriptor to use instead, or
-// closes it.
-func asBefore(f *os.File, now, flags int) (_ *os.File, err error) {
+// restores every memfd as O_RDWR without other flags (mm/memfd_luo.c:
+// memfd_luo_retrieve); a service that had handed its reader part a read-only
+// descriptor must not find it writable, so it is opened again. It takes f, and
+// returns the descriptor to use instead, or closes it.
+func asBefore(f *os.File, flags int) (_ *os.File, err error) {
 	defer func() {
 		if err != nil {
 			f.Close()
@@ -272,12 +272,12 @@ func asBefore(f *os.File, now, flags int) (_ *os.File, err error) {
 			return nil, fmt.Errorf("open it again with its access mode: %w", err)
 		}
 		f.Close()
-		f, now = again, 0
+		f = again
 		if _, err := f.Seek(position, io.SeekStart); err != nil {
 			return nil, fmt.Errorf("set its position: %w", err)
 		}
 	}
-	if now&settable == flags&settable {
+	if flags&settable == 0 {
 		return f, nil
 	}
 	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETFL, flags&settable); err != nil {

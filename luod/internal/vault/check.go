@@ -37,7 +37,7 @@ func (v *Vault) check(unit string, names []string, files []*os.File) ([]Facts, e
 			return nil, refuse(NameInUse, "%s already has a file descriptor %q preserved: Release it first, or take another name", unit, name)
 		}
 		newNames[name] = true
-		f, err := glance(files[i])
+		f, err := Look(files[i])
 		if err != nil {
 			var refusal *Refusal
 			if errors.As(err, &refusal) {

@@ -28,33 +28,27 @@ type File struct {
 // a descriptor (mm/memfd_luo.c: memfd_luo_get_id).
 type inode struct{ dev, ino uint64 }
 
-// Facts are what luod records of a descriptor besides its contents.
+// Facts are what a file is, whichever descriptor of it is looked at.
 type Facts struct {
 	Size  int64 // bytes
 	Seals int   // F_SEAL_* of fcntl(2)
-	Flags int   // O_* of fcntl(2), without O_LARGEFILE
 	inode inode
+}
+
+// Flags borrows f and returns its O_* of fcntl(2), without O_LARGEFILE.
+func Flags(f *os.File) (int, error) {
+	defer runtime.KeepAlive(f)
+	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
+	if err != nil {
+		return 0, fmt.Errorf("read the flags of file descriptor %d: %w", f.Fd(), err)
+	}
+	return flags &^ unix.O_LARGEFILE, nil
 }
 
 // Look borrows f and reads its facts. The error is a *Refusal when f is of a
 // type that no kernel handler preserves: mm/memfd_luo.c takes files of shmem
 // with no links, which is a memfd without MFD_HUGETLB.
 func Look(f *os.File) (Facts, error) {
-	defer runtime.KeepAlive(f)
-	facts, err := glance(f)
-	if err != nil {
-		return Facts{}, err
-	}
-	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
-	if err != nil {
-		return Facts{}, fmt.Errorf("read the flags of file descriptor %d: %w", f.Fd(), err)
-	}
-	facts.Flags = flags &^ unix.O_LARGEFILE
-	return facts, nil
-}
-
-// glance is Look without the flags, for which handing over has no use.
-func glance(f *os.File) (Facts, error) {
 	defer runtime.KeepAlive(f)
 	fd := int(f.Fd())
 	var st unix.Stat_t

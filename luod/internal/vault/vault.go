@@ -92,7 +92,7 @@ func (v *Vault) Adopt(entries []fdstore.Entry) error {
 				it.File.Close()
 				continue
 			}
-			facts, err := glance(it.File)
+			facts, err := Look(it.File)
 			if err != nil {
 				it.File.Close()
 				failed = append(failed, fmt.Errorf("take %q of %s over: %w", it.Name, it.Owner, err))
@@ -450,7 +450,7 @@ func (v *Vault) refresh(unit string) {
 	}
 	h.bytes = 0
 	for _, f := range h.files {
-		if facts, err := glance(f.F); err == nil {
+		if facts, err := Look(f.F); err == nil {
 			f.size = facts.Size
 		}
 		h.bytes += f.size
