@@ -46,8 +46,10 @@ type world struct {
 	askError error
 	line     string
 	loaded   bool
-	// left is the kernel's count of loads, and answered is called after luod-kexec's answer.
+	// left is the kernel's count of loads, and answered is called after luod-kexec's
+	// answer. foreign says that luod did not have done the last one.
 	left      int
+	foreign   bool
 	answered  func()
 	survive   error
 	jumpErr   error
@@ -180,11 +182,13 @@ func (w *world) Ask(_ context.Context, r loading.Request) (loading.Answer, error
 	report := &verdict.Report{Target: target, Release: "7.3.4", Digest: "d"}
 	answer := loading.Answer{Report: report}
 	if r.Verb == loading.Load {
+		w.mu.Lock()
 		if r.Again == nil || r.Again.Proof == nil || r.Again.Proof.Left != w.left {
-			w.loaded = true
+			w.loaded, w.foreign = true, false
 			w.left--
 		}
 		answer.Proof = &loading.Proof{Left: w.left}
+		w.mu.Unlock()
 		report.Results = []verdict.Result{{Name: "kernel-image", Verdict: verdict.OK}}
 	}
 	if w.answered != nil {
@@ -192,16 +196,47 @@ func (w *world) Ask(_ context.Context, r loading.Request) (loading.Answer, error
 	}
 	return answer, nil
 }
+
+// loadForeign is somebody else's load, or unload.
+func (w *world) loadForeign(loaded bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.loaded, w.foreign = loaded, true
+	w.left--
+}
+
+func (w *world) Unload() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.loaded = false
+	w.left--
+	return nil
+}
+
+func (w *world) Loaded() (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.loaded, nil
+}
+
+func (w *world) Left() (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.left, nil
+}
+
 func (w *world) Hold() func()                          { return func() {} }
-func (w *world) Unload() error                         { w.loaded = false; w.left--; return nil }
-func (w *world) Loaded() (bool, error)                 { return w.loaded, nil }
-func (w *world) Left() (int, error)                    { return w.left, nil }
 func (w *world) Check(context.Context, bool) error     { return w.survive }
 func (w *world) Jumping(context.Context) (bool, error) { return w.jumping, nil }
 func (w *world) Jump(_ context.Context, way pid1.Way) (<-chan error, error) {
 	w.way = way
 	if w.jumpErr != nil {
 		return nil, w.jumpErr
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.foreign || !w.loaded {
+		w.t.Error("it jumps into a kernel that somebody else has loaded, or none")
 	}
 	w.results = make(chan error, 1)
 	return w.results, nil
@@ -386,7 +421,7 @@ func TestARefusalChangesNothing(t *testing.T) {
 		"another loaded it":                  {func(w *world) { w.c.rec.Loaded = nil }, "ForeignKernel"},
 		"it would not survive":               {func(w *world) { w.survive = errors.New("dracut") }, "WouldNotSurvive"},
 		"no LUO":                             {func(w *world) { w.kernel.SetPresent(false) }, "NotSupported"},
-		"another is loaded after the checks": {func(w *world) { w.answered = func() { w.left-- } }, "ForeignKernel"},
+		"another is loaded after the checks": {func(w *world) { w.answered = func() { w.loadForeign(true) } }, "ForeignKernel"},
 		"PID 1 refuses":                      {func(w *world) { w.jumpErr = errors.New("no") }, "JumpFailed"},
 		"a file is refused":                  {func(w *world) { w.kernel.FailNext(luo.ReqPreserveFD, unix.ENOMEM) }, "PackFailed"},
 		"a session is refused":               {func(w *world) { w.kernel.FailNext(luo.ReqCreateSession, unix.ENOMEM) }, "PackFailed"},
@@ -419,6 +454,26 @@ func TestARefusalChangesNothing(t *testing.T) {
 			w.expect(Idle, 1)
 		})
 	}
+}
+
+// A luod that is killed while luod-kexec loads its kernel again has the count of before.
+func TestWhatWasLoadedWhileLuodWasKilledIsLoadedOnceMore(t *testing.T) {
+	w := newWorld(t)
+	w.preserve("a.service", 1)
+	w.load()
+	w.loadForeign(true)
+	w.kill()
+	w.start()
+	before := w.left
+	if _, err := w.c.LiveUpdate(ctx, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if done := before - w.left; done != 1 {
+		t.Errorf("it was loaded %d times more", done)
+	}
+	w.reboot()
+	w.fetch("a.service", 1)
+	w.expect(Idle, 1)
 }
 
 func TestTheKernelIsCheckedAndLoadedAgainBeforeAnythingStops(t *testing.T) {

@@ -43,8 +43,9 @@ type story struct {
 var cast = []string{"a.service", "b.service", "c.service"}
 
 // TestRandomStories has services, admins, PID 1, and the kernel do what they
-// like, kills luod in between, and checks after every event that nothing is lost
-// or doubled, and that nobody moved unless all were ready or may be left behind.
+// like, and others load kernels, kills luod in between, and checks after every event
+// that nothing is lost or doubled, that nobody moved unless all were ready or may be
+// left behind, and that luod has loaded what is jumped into.
 func TestRandomStories(t *testing.T) {
 	committed, sequences := 0, stories()
 	for seed := range uint64(sequences) {
@@ -140,6 +141,8 @@ func (s *story) event() {
 				fetch.Close()
 				_ = s.c.Fetched(ctx, unit, fetch.Names)
 			}
+		case 2:
+			s.loadForeign(s.r.IntN(2) == 0)
 		}
 	}
 	s.settle()
