@@ -66,5 +66,35 @@ func TestFilesAndSocketsAreMadeAnew(t *testing.T) {
 	if log := strings.Join(strings.Fields(r.Sh(t, "cat /var/log/recreate.log")), " "); log != want {
 		t.Errorf("the log is %q and not %q", log, want)
 	}
+	if everything() {
+		giveUpTheFile(t, r, uint64(updates+1), r.Parts.Newer, r.Parts.Older)
+	}
 	t.Logf("%d updates in %s", updates, time.Since(began).Round(time.Millisecond))
+}
+
+// loseLog takes a file away that spare had in its store, when all is packed.
+const loseLog = `mkdir -p /etc/luod/hooks.d; printf '#!/bin/sh\n[ "$1" != commit ] || rm /var/lib/spare.log\n' > /etc/luod/hooks.d/50-lose; chmod +x /etc/luod/hooks.d/50-lose`
+
+// giveUpTheFile updates while a file is taken away that was to be made anew: its
+// service doesn't start without it, and nothing of it is lost; an admin gives up the
+// file, and the service goes on with its memory.
+func giveUpTheFile(t *testing.T, r *rig.Rig, generation uint64, kernels ...lab.Kernel) {
+	t.Helper()
+	r.Sh(t, "luoctl enable spare --recreate=files; systemctl enable -q --now spare; "+loseLog)
+	before := r.Sh(t, "cat /run/spare/state")
+	next := kernels[0]
+	if r.Boot.Kernel == next.Release {
+		next = kernels[1]
+	}
+	check(t, r.Update(t.Context(), next))
+	r.Sh(t, "for i in $(seq 100); do systemctl is-failed -q spare && break; sleep 0.1; done; systemctl is-failed -q spare; rm /etc/luod/hooks.d/50-lose")
+	held := r.Sh(t, "luoctl list spare; systemctl start spare 2>&1 && exit 1; journalctl -b --no-pager -o cat -u spare | tail -5; luoctl list spare")
+	if strings.Count(held, "memory") < 2 || strings.Count(held, "/var/lib/spare.log") == 0 {
+		t.Errorf("without its file: %s", held)
+	}
+	after := r.Sh(t, "luoctl discard spare log; systemctl start spare; cat /run/spare/state")
+	if !strings.HasSuffix(after, before) {
+		t.Errorf("it has %q, want %q", after, before)
+	}
+	settled(t, r, generation)
 }

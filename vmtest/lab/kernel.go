@@ -13,7 +13,8 @@ import (
 	"strings"
 )
 
-// kernelConfig is what the lab's kernels have beyond `make allnoconfig`.
+// kernelConfig is what the lab's kernels have beyond `make allnoconfig`. They are
+// compressed as those of Debian, Fedora and Arch are, which counts when they boot.
 //
 //go:embed luo-vm.config
 var kernelConfig string

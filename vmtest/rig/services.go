@@ -13,6 +13,9 @@ var plainProgram []byte
 //go:embed services/store.py
 var storePython []byte
 
+//go:embed services/spare.py
+var sparePython []byte
+
 //go:embed services/late.py
 var latePython []byte
 
@@ -100,6 +103,8 @@ func serviceFiles() []lab.File {
 		{Path: "/usr/lib/luod-lab/store.py", Mode: 0o755, Data: storePython},
 		{Path: "/usr/lib/luod-lab/late.py", Mode: 0o755, Data: latePython},
 		storeService("late", "/usr/bin/python3 /usr/lib/luod-lab/late.py"),
+		{Path: "/usr/lib/luod-lab/spare.py", Mode: 0o755, Data: sparePython},
+		storeService("spare", "/usr/bin/python3 /usr/lib/luod-lab/spare.py"),
 		{Path: "/usr/lib/luod-lab/store.sh", Mode: 0o755, Data: storeShell},
 		{Path: "/usr/lib/luod-lab/recreate.py", Mode: 0o755, Data: recreatePython},
 		storeService("recreate", "/usr/bin/python3 /usr/lib/luod-lab/recreate.py"),
