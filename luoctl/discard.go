@@ -16,7 +16,7 @@ func discardCommand(o *options) *cobra.Command {
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd, o, time.Minute, func(ctx context.Context, d *daemon) error {
-				return d.call(ctx, "Discard", args[0], append([]string{}, args[1:]...)).Err
+				return d.call(ctx, "Discard", unitName(args[0]), append([]string{}, args[1:]...)).Err
 			})
 		},
 	}

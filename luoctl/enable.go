@@ -122,13 +122,10 @@ func disableCommand(o *options) *cobra.Command {
 func eachUnit(cmd *cobra.Command, o *options, units []string, root string, dryRun bool, change func(unit string, facts unitFacts, dryRun bool) (outcome, error)) error {
 	names := make([]string, len(units))
 	for i, unit := range units {
-		if !strings.Contains(unit, ".") {
-			unit += ".service"
-		}
-		if !declaration.ValidUnit(unit) {
+		names[i] = unitName(unit)
+		if !declaration.ValidUnit(names[i]) {
 			return fmt.Errorf("%q is no name of a service", unit)
 		}
-		names[i] = unit
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
 	defer cancel()

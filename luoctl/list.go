@@ -36,7 +36,9 @@ func listCommand(o *options) *cobra.Command {
 			}); err != nil {
 				return err
 			}
-			list = slices.DeleteFunc(list, func(h held) bool { return len(args) > 0 && !slices.Contains(args, h.Unit) })
+			list = slices.DeleteFunc(list, func(h held) bool {
+				return len(args) > 0 && !slices.ContainsFunc(args, func(arg string) bool { return unitName(arg) == h.Unit })
+			})
 			if o.json {
 				return printJSON(cmd.OutOrStdout(), list)
 			}
