@@ -35,8 +35,9 @@ func (s *Session) PreserveFD(f *os.File, token uint64) error {
 
 // RetrieveFD returns a new descriptor of the file preserved under token, which
 // the caller owns; asked again it returns another descriptor of the same file. The
-// kernel makes it close-on-exec (luo_session.c: luo_session_retrieve_fd). A failed retrieval fails the same way for ever. Errors: ENOENT (token), EMFILE,
-// ENOMEM, EIO.
+// kernel makes it close-on-exec (luo_session.c: luo_session_retrieve_fd). A failed
+// retrieval fails the same way for ever. Errors: ENOENT (token), EMFILE, ENOMEM,
+// EIO.
 func (s *Session) RetrieveFD(token uint64) (*os.File, error) {
 	arg := &FDArg{FD: -1, Token: token}
 	arg.Size = uint32(unsafe.Sizeof(*arg))

@@ -35,7 +35,7 @@ type entry struct {
 // Killed meanwhile, or the unit's start fails: luod still holds everything, and the
 // next start gets it. What was pushed before may be in the store still: of a memfd
 // PID 1 drops the second, and what was made anew is found in present.
-func putBack(store pusher, host maker, names []string, files []*os.File, present func() (*known, error)) error {
+func putBack(unit string, store pusher, host maker, names []string, files []*os.File, present func() (*known, error)) error {
 	var entries []entry
 	var made []*os.File
 	defer func() { wire.Close(made) }()
@@ -62,7 +62,7 @@ func putBack(store pusher, host maker, names []string, files []*os.File, present
 				continue
 			}
 			if e.f, err = makeAnew(host, names[i], d, names, files); err != nil {
-				return fmt.Errorf("put %q back: %w; luod keeps everything, and the next start tries again ('luoctl discard UNIT %s' gives it up)", e.name, err, e.name)
+				return fmt.Errorf("put %q back: %w; luod keeps everything, and the next start tries again ('luoctl discard %s %s' gives it up)", e.name, err, unit, e.name)
 			}
 			made = append(made, e.f)
 		}

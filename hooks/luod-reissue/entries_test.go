@@ -121,7 +121,7 @@ func TestEntriesArePutBackInOrder(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			before := countFDs(t)
 			s := &unitStore{t: t}
-			if err := putBack(s, s, names, files, func() (*known, error) { return &c.there, nil }); err != nil {
+			if err := putBack("a.service", s, s, names, files, func() (*known, error) { return &c.there, nil }); err != nil {
 				t.Fatal(err)
 			}
 			if !slices.Equal(s.pushed, c.want) {
@@ -157,7 +157,7 @@ func TestAFailureLeavesTheStoreAsItWas(t *testing.T) {
 			last := described(t, abstract("last"))
 			defer last.Close()
 			before := countFDs(t)
-			err := putBack(&c.s, &c.s, []string{"recreate:7:first", "store:0:table", c.name}, []*os.File{last, table, c.f}, func() (*known, error) { return &known{}, c.look })
+			err := putBack("a.service", &c.s, &c.s, []string{"recreate:7:first", "store:0:table", c.name}, []*os.File{last, table, c.f}, func() (*known, error) { return &known{}, c.look })
 			if err == nil || !strings.Contains(err.Error(), c.why) {
 				t.Errorf("got %v", err)
 			}
@@ -176,7 +176,7 @@ func TestMemfdsAloneNeedNoLook(t *testing.T) {
 	f := filled(t, "x")
 	defer f.Close()
 	s := &unitStore{t: t}
-	if err := putBack(s, s, []string{"store:0:x"}, []*os.File{f}, nil); err != nil || len(s.pushed) != 1 {
+	if err := putBack("a.service", s, s, []string{"store:0:x"}, []*os.File{f}, nil); err != nil || len(s.pushed) != 1 {
 		t.Errorf("%q, %v", s.pushed, err)
 	}
 }

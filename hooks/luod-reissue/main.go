@@ -89,7 +89,7 @@ func run(args []string) error {
 	}
 	host := recreation.Host{Init: "/proc/1"}
 	present := func() (*known, error) { return look(ctx, luod.Unit, host) }
-	if err := putBack(store, host, names, files, present); err != nil {
+	if err := putBack(luod.Unit, store, host, names, files, present); err != nil {
 		return err
 	}
 	if err := store.Barrier(ctx); err != nil {
