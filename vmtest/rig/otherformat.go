@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/liveupdate/luod/kexec/image"
 	"github.com/liveupdate/luod/vmtest/lab"
 )
 
@@ -18,20 +19,19 @@ const OtherFormatKernel = "/boot/luod-test/vmlinuz-otherformat"
 // otherFormat makes a copy of a kernel that says another version of the LUO's
 // handover format.
 func otherFormat(kernel lab.Kernel) (lab.File, error) {
-	image, err := os.ReadFile(kernel.Image)
+	data, err := os.ReadFile(kernel.Image)
 	if err != nil {
 		return lab.File{}, fmt.Errorf("read the kernel: %w", err)
 	}
-	// Documentation/arch/x86/boot.rst: setup_sects, payload_offset and
-	// payload_length.
-	le := binary.LittleEndian
-	start := (int(image[0x1f1])+1)*512 + int(le.Uint32(image[0x248:]))
-	size := int(le.Uint32(image[0x24c:]))
-	unpack, err := gzip.NewReader(bytes.NewReader(image[start : start+size]))
+	parsed, err := image.Read(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return lab.File{}, err
+	}
+	unpack, err := parsed.Payload()
 	if err != nil {
 		return lab.File{}, fmt.Errorf("unpack the kernel: %w", err)
 	}
-	unpack.Multistream(false)
+	defer unpack.Close()
 	payload, err := io.ReadAll(unpack)
 	if err != nil {
 		return lab.File{}, fmt.Errorf("unpack the kernel: %w", err)
@@ -51,8 +51,13 @@ func otherFormat(kernel lab.Kernel) (lab.File, error) {
 	if err := w.Close(); err != nil {
 		return lab.File{}, err
 	}
-	changed := append(bytes.Clone(image[:start]), packed.Bytes()...)
-	changed = append(changed, image[start+size:]...)
+	// Documentation/arch/x86/boot.rst: setup_sects, payload_offset and
+	// payload_length.
+	le := binary.LittleEndian
+	start := (int(data[0x1f1])+1)*512 + int(le.Uint32(data[0x248:]))
+	size := int(le.Uint32(data[0x24c:]))
+	changed := append(bytes.Clone(data[:start]), packed.Bytes()...)
+	changed = append(changed, data[start+size:]...)
 	le.PutUint32(changed[0x24c:], uint32(packed.Len()))
 	return lab.File{Path: OtherFormatKernel, Mode: 0o644, Data: changed}, nil
 }
