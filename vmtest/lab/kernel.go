@@ -13,8 +13,7 @@ import (
 	"strings"
 )
 
-// kernelConfig is what the lab's kernels have beyond `make allnoconfig`. They are
-// compressed as those of Debian, Fedora and Arch are, which counts when they boot.
+// kernelConfig is what the lab's kernels have beyond `make allnoconfig`.
 //
 //go:embed luo-vm.config
 var kernelConfig string
