@@ -111,13 +111,14 @@ func connect(t *testing.T) (*Client, *manager) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	for range 200 {
-		if _, err := os.Stat(socket); err == nil {
+	server, err := dbus.Connect("unix:path=" + socket)
+	for range 1000 { // the socket is there before it takes connections
+		if err == nil {
 			break
 		}
 		time.Sleep(10 * time.Millisecond)
+		server, err = dbus.Connect("unix:path=" + socket)
 	}
-	server, err := dbus.Connect("unix:path=" + socket)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -256,8 +257,9 @@ func (b *bus) run() {
 	if err := b.command.Start(); err != nil {
 		b.t.Fatal(err)
 	}
-	for range 200 {
-		if _, err := os.Stat(b.dir + "/bus"); err == nil {
+	for range 1000 { // the socket is there before it takes connections
+		if c, err := net.Dial("unix", b.dir+"/bus"); err == nil {
+			c.Close()
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
