@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/godbus/dbus/v5"
@@ -45,9 +44,6 @@ func main() {
 	// The journal goes away long before luod does, and a write to its dead
 	// socket would kill this process with all that it holds.
 	signal.Ignore(syscall.SIGPIPE)
-	// What luod has is little and stays, and what an update makes it allocate is
-	// gone at once: with the default its peak would be 2 MiB higher.
-	debug.SetGCPercent(50)
 	log := slog.New(newHandler(os.Stderr))
 	if flag.NArg() > 0 {
 		log.Error("luod takes no arguments", "arguments", flag.Args())
