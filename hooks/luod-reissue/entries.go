@@ -29,7 +29,7 @@ type entry struct {
 
 // putBack gives the unit what luod holds for it, in order: directories first are
 // unpacked where they come, and the entries of its store are pushed when all of them
-// are there, so that a failure leaves the store as it was. It borrows files. present
+// are there, so that a failure leaves the store as it was. It borrows files; unit is for errors. present
 // is what the store has of an earlier start, or because the unit was only restarted.
 //
 // Killed meanwhile, or the unit's start fails: luod still holds everything, and the
