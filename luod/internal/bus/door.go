@@ -72,6 +72,10 @@ type Door struct {
 	// heard yet, and saying the wait until it does.
 	shown, unsaid map[string]any
 	saying        *time.Timer
+	// latest is what Changed was told last, also while there was no bus, and told
+	// how often it was.
+	latest coordinator.Status
+	told   int
 
 	strays int
 	// signals wait to be sent, and more says that there are some.
@@ -115,6 +119,9 @@ func (d *Door) open(ctx context.Context) error {
 		return fmt.Errorf("connect to the bus: %w", err)
 	}
 	defer conn.Close()
+	d.mu.Lock()
+	told := d.told
+	d.mu.Unlock()
 	status, err := d.Registry.Status(ctx)
 	if err != nil {
 		return err
@@ -139,24 +146,24 @@ func (d *Door) open(ctx context.Context) error {
 	if err := conn.Export(introspect.NewIntrospectable(node), Path, "org.freedesktop.DBus.Introspectable"); err != nil {
 		return fmt.Errorf("export the introspection: %w", err)
 	}
-	reply, err := conn.RequestName(Name, dbus.NameFlagDoNotQueue)
-	if err != nil {
-		return fmt.Errorf("take the name %s: %w", Name, err)
-	}
-	if reply != dbus.RequestNameReplyPrimaryOwner && reply != dbus.RequestNameReplyAlreadyOwner {
-		return fmt.Errorf("take the name %s: another process owns it", Name)
-	}
+	// Before the name is taken: who finds it sees what is so now.
 	d.mu.Lock()
 	d.props, d.conn, d.shown, d.unsaid = props, conn, shown, map[string]any{}
+	if d.told != told { // since status
+		d.show(d.latest)
+	}
 	d.mu.Unlock()
 	defer func() {
 		d.mu.Lock()
 		d.props, d.conn = nil, nil
 		d.mu.Unlock()
 	}()
-	// What changed between the first look and now.
-	if status, err := d.Registry.Status(ctx); err == nil {
-		d.Changed(status)
+	reply, err := conn.RequestName(Name, dbus.NameFlagDoNotQueue)
+	if err != nil {
+		return fmt.Errorf("take the name %s: %w", Name, err)
+	}
+	if reply != dbus.RequestNameReplyPrimaryOwner && reply != dbus.RequestNameReplyAlreadyOwner {
+		return fmt.Errorf("take the name %s: another process owns it", Name)
 	}
 	d.Log.Info("on the bus", "name", Name)
 	go d.emit(conn)

@@ -42,6 +42,8 @@ type registry struct {
 	updates    int
 	request    coordinator.Request
 	status     coordinator.Status
+	// asked is called when Status has made up its answer.
+	asked func()
 }
 
 func (r *registry) Preserve(_ context.Context, unit string, names []string, files []*os.File) error {
@@ -116,7 +118,13 @@ func (r *registry) List(context.Context) ([]coordinator.Held, error) {
 	}
 	return list, nil
 }
-func (r *registry) Status(context.Context) (coordinator.Status, error) { return r.status, nil }
+
+func (r *registry) Status(context.Context) (coordinator.Status, error) {
+	if r.asked != nil {
+		defer r.asked()
+	}
+	return r.status, nil
+}
 
 var report = verdict.Report{
 	Target:  kexec.Target{Kernel: "/k", CommandLine: "x"},
@@ -280,6 +288,12 @@ func (b *bus) dial(options ...dbus.ConnOption) (*dbus.Conn, error) {
 // open opens a door on a new bus and returns a client's connection.
 func open(t *testing.T) (*bus, *registry, *Door, *dbus.Conn) {
 	t.Helper()
+	return openWith(t, func(*registry, *Door) {})
+}
+
+// openWith is open with what prepare does before.
+func openWith(t *testing.T, prepare func(*registry, *Door)) (*bus, *registry, *Door, *dbus.Conn) {
+	t.Helper()
 	b := newBus(t)
 	r := &registry{held: map[string]string{}, files: map[string]*os.File{}, status: coordinator.Status{Phase: coordinator.Idle, Generation: 3}}
 	locks, err := inhibitors.Open(filepath.Join(b.dir, "inhibit"), nil)
@@ -299,6 +313,7 @@ func open(t *testing.T) (*bus, *registry, *Door, *dbus.Conn) {
 			return "test.service", r.noUnit
 		},
 	}
+	prepare(r, d)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { d.Serve(ctx); close(done) }()

@@ -67,6 +67,22 @@ func TestFewCallersAreKept(t *testing.T) {
 	}
 }
 
+// What changes while the door is opening is not forgotten, and an older status does
+// not cover it.
+func TestAChangeWhileTheDoorOpensIsShown(t *testing.T) {
+	_, _, _, conn := openWith(t, func(r *registry, d *Door) {
+		r.asked = func() {
+			d.Changed(coordinator.Status{Phase: coordinator.Preparing, Generation: 4, FileDescriptors: 7})
+		}
+	})
+	object := conn.Object(Name, Path)
+	for name, want := range map[string]any{"Phase": string(coordinator.Preparing), "Generation": uint64(4), "FileDescriptors": uint64(7)} {
+		if v, err := object.GetProperty(Interface + "." + name); err != nil || v.Value() != want {
+			t.Errorf("%s is %v, %v", name, v, err)
+		}
+	}
+}
+
 // Changes in a row are one signal, unless the phase is among them, and whoever asks
 // gets the new value at once.
 func TestManyChangesAreOneSignal(t *testing.T) {

@@ -91,13 +91,19 @@ func introspection(values map[string]any) []introspect.Property {
 const sayingDelay = 50 * time.Millisecond
 
 // Changed shows a new status on the bus, and announces it: at once if the phase
-// changed, else soon.
+// changed, else soon. Without a bus it is kept until there is one.
 func (d *Door) Changed(s coordinator.Status) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.props == nil {
-		return
+	d.latest = s
+	d.told++
+	if d.props != nil {
+		d.show(s)
 	}
+}
+
+// show is Changed on a bus that is there; it holds the lock.
+func (d *Door) show(s coordinator.Status) {
 	for name, value := range properties(s) {
 		if !reflect.DeepEqual(d.shown[name], value) {
 			d.props.SetMust(Interface, name, value)
