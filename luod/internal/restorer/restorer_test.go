@@ -80,11 +80,12 @@ func TestWhatCameBackOtherwiseIsGivenToNobody(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.file.Name, c.file.Flags = "bad", unix.O_RDWR
-			k := handedOver(t, good, c.file)
-			r, err := Restore(context.Background(), k.LUO(), fakestore.New(), nil, nothing, true)
+			k, store := handedOver(t, good, c.file), fakestore.New()
+			r, err := Restore(context.Background(), k.LUO(), store, nil, nothing, true)
 			if err != nil {
 				t.Fatal(err)
 			}
+			defer leave(k, store, r)
 			if len(r.Files) != 1 || r.Files[0].Name != "good" || r.Files[0].Unit != "a.service" {
 				t.Errorf("files %+v", r.Files)
 			}
@@ -121,6 +122,9 @@ func TestRestoringAgainGivesTheSameFiles(t *testing.T) {
 	for _, s := range first.Sessions {
 		s.Close()
 	}
+	for _, f := range first.Files {
+		f.F.Close()
+	}
 	back := map[string]*luo.Session{}
 	for _, e := range store.Listen() {
 		back[e.Name] = k.LUO().SessionFromFile(e.File)
@@ -132,6 +136,22 @@ func TestRestoringAgainGivesTheSameFiles(t *testing.T) {
 	if got := inode(second.Files[0].F); got != want {
 		t.Errorf("file 1 is inode %d and was %d", got, want)
 	}
+	leave(k, store, second)
+}
+
+// leave closes all that a test has, so that the next one can count descriptors.
+func leave(k *luofake.Kernel, store *fakestore.Store, restored ...*Restored) {
+	for _, r := range restored {
+		r.Session.Close()
+		for _, s := range r.Sessions {
+			s.Close()
+		}
+		for _, f := range r.Files {
+			f.F.Close()
+		}
+	}
+	store.Close()
+	k.Settle()
 }
 
 func openFDs(t *testing.T) int {
@@ -249,15 +269,7 @@ func TestTheOrderIsTheManifestsWhateverFails(t *testing.T) {
 	if len(store.Names()) != sessions || k.DeviceOpen() {
 		t.Errorf("in the store: %v; the device is open: %t", store.Names(), k.DeviceOpen())
 	}
-	r.Session.Close()
-	for _, s := range r.Sessions {
-		s.Close()
-	}
-	for _, f := range r.Files {
-		f.F.Close()
-	}
-	store.Close()
-	k.Settle()
+	leave(k, store, r)
 	if after := openFDs(t); after != open {
 		t.Errorf("%d file descriptors before, %d after", open, after)
 	}
@@ -270,11 +282,13 @@ func TestWithoutTheDeviceEverySessionIsLostForThatReason(t *testing.T) {
 		t.Fatal(err)
 	}
 	k.FailNextOpen(unix.EIO)
-	r, err := Restore(context.Background(), k.LUO(), fakestore.New(), map[string]*luo.Session{manifest.SessionName: s}, nothing, true)
+	store := fakestore.New()
+	r, err := Restore(context.Background(), k.LUO(), store, map[string]*luo.Session{manifest.SessionName: s}, nothing, true)
 	if err != nil || len(r.Files) != 0 || len(r.Lost) != 1 || !strings.Contains(r.Lost[0].Reason, "luod.g1.1") {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	if in := k.Incoming(); len(in) != 2 {
 		t.Errorf("incoming %v", in)
 	}
+	leave(k, store, r)
 }
