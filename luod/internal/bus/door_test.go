@@ -317,14 +317,20 @@ func openWith(t *testing.T, prepare func(*registry, *Door)) (*bus, *registry, *D
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { d.Serve(ctx); close(done) }()
-	t.Cleanup(func() { cancel(); <-done })
+	t.Cleanup(func() {
+		cancel()
+		<-done
+		for _, f := range r.files {
+			f.Close()
+		}
+	})
 	return b, r, d, b.client()
 }
 
 // client connects and waits until the door is open.
 func (b *bus) client() *dbus.Conn {
 	b.t.Helper()
-	for range 300 {
+	for range 3000 {
 		conn, err := b.dial()
 		if err == nil {
 			var owned bool
@@ -368,6 +374,16 @@ func memfd(t *testing.T, content string) *os.File {
 	return f
 }
 
+// soon says whether it is true before 10 s are over, which only what hangs takes.
+func soon(is func() bool) bool {
+	for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}
+
 func openFDs(t *testing.T) int {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
@@ -403,15 +419,17 @@ func TestDescriptorsGoThroughTheDoorAndBack(t *testing.T) {
 			f.Close()
 		}
 	}
-	time.Sleep(50 * time.Millisecond) // what follows the reply
-	r.mu.Lock()
-	fetched := slices.Clone(r.fetched)
-	r.mu.Unlock()
-	if !slices.Equal(fetched, []string{"y", "x", "y", "x", "y", "x"}) {
+	var fetched []string
+	if !soon(func() bool { // it follows the reply
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		fetched = slices.Clone(r.fetched)
+		return slices.Equal(fetched, []string{"y", "x", "y", "x", "y", "x"})
+	}) {
 		t.Errorf("fetched: %v", fetched)
 	}
-	if after := openFDs(t); after != before {
-		t.Errorf("%d file descriptors before, %d after", before, after)
+	if !soon(func() bool { return openFDs(t) == before }) {
+		t.Errorf("%d file descriptors before, %d after", before, openFDs(t))
 	}
 	var names []struct{ Name, State string }
 	if err := call(conn, "ListNames").Store(&names); err != nil || len(names) != 2 {
@@ -477,13 +495,15 @@ func TestAStrangeMessageDoesNotCloseTheDoor(t *testing.T) {
 		}
 		bad.Close()
 	}
-	time.Sleep(50 * time.Millisecond)
-	d.mu.Lock()
-	strays := d.strays
-	d.mu.Unlock()
 	// Only what can't be found may stay, and it is counted.
-	if after := openFDs(t); after-before > strays {
-		t.Errorf("%d file descriptors before, %d after, %d known as strays", before, after, strays)
+	strays := 0
+	if !soon(func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		strays = d.strays
+		return openFDs(t)-before <= strays
+	}) {
+		t.Errorf("%d file descriptors before, %d after, %d known as strays", before, openFDs(t), strays)
 	}
 	if strays == 0 || strays > 4 {
 		t.Errorf("%d strays; the library loses the two of an array in each of two calls", strays)

@@ -3,6 +3,7 @@ package bus
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -60,7 +61,15 @@ func TestWhoCallsTooOftenIsRefused(t *testing.T) {
 
 // Signals that no bus took are sent by the next, in order.
 func TestSignalsWaitForTheBus(t *testing.T) {
-	b, _, d, conn := open(t)
+	var closed sync.Mutex // the door, while it is held
+	b, _, d, conn := openWith(t, func(_ *registry, d *Door) {
+		dial := d.Dial
+		d.Dial = func(options ...dbus.ConnOption) (*dbus.Conn, error) {
+			closed.Lock()
+			defer closed.Unlock()
+			return dial(options...)
+		}
+	})
 	listen := func(conn *dbus.Conn) chan *dbus.Signal {
 		signals := make(chan *dbus.Signal, 100)
 		conn.Signal(signals)
@@ -87,23 +96,23 @@ func TestSignalsWaitForTheBus(t *testing.T) {
 	if got := next(signals); got != Path+" "+Interface+".PrepareForLiveUpdate 3 true" {
 		t.Errorf("got %s", got)
 	}
+	closed.Lock()
 	b.kill()
 	const unit = Path + "/unit/x_2eservice "
 	d.Announce(coordinator.Signal{Unit: "x.service", Start: true, Generation: 5, Deadline: time.Now().Add(time.Minute)})
 	d.Announce(coordinator.Signal{Unit: "x.service", Generation: 6, Reason: "no"})
-	// Listen before the door opens, so that nothing is missed.
-	early := make(chan *dbus.Signal, 100)
-	go func() {
-		for range 1000 {
-			if conn, err := b.dial(); err == nil {
-				conn.Signal(early)
-				_ = conn.AddMatchSignal(dbus.WithMatchPathNamespace(Path))
-				return
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
-	}()
 	b.run()
+	early := make(chan *dbus.Signal, 100)
+	listener, err := b.dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	listener.Signal(early)
+	if err := listener.AddMatchSignal(dbus.WithMatchPathNamespace(Path)); err != nil {
+		t.Fatal(err)
+	}
+	closed.Unlock()
 	var got []string
 	for range 2 {
 		got = append(got, next(early))
@@ -130,14 +139,8 @@ func TestAnInhibitorHoldsAsLongAsTheCallerKeepsIt(t *testing.T) {
 		}
 		unix.Close(int(fd))
 	}
-	for range 1000 {
-		if len(d.Locks.List()) == 0 {
-			break
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	if list := d.Locks.List(); len(list) != 0 {
-		t.Errorf("still locked: %+v", list)
+	if !soon(func() bool { return len(d.Locks.List()) == 0 }) {
+		t.Errorf("still locked: %+v", d.Locks.List())
 	}
 	if after := openFDs(t); after > before {
 		t.Errorf("%d file descriptors before, %d after", before, after)

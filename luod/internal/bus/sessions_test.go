@@ -4,7 +4,6 @@ import (
 	"io"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/godbus/dbus/v5"
 
@@ -33,14 +32,8 @@ func TestSessionsGoThroughTheDoor(t *testing.T) {
 		t.Error(err)
 	}
 	// The door closes its own after the reply is out.
-	for range 100 {
-		if openFDs(t) == before {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	if after := openFDs(t); after != before {
-		t.Errorf("%d file descriptors before, %d after", before, after)
+	if !soon(func() bool { return openFDs(t) == before }) {
+		t.Errorf("%d file descriptors before, %d after", before, openFDs(t))
 	}
 	r.mu.Lock()
 	r.refuse = &coordinator.Fault{Name: "SessionWaiting", Err: io.EOF}

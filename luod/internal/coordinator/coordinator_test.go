@@ -578,12 +578,7 @@ func TestAShutdownThatIsGivenUpIsTakenBack(t *testing.T) {
 		t.Fatalf("during an update: %v", err)
 	}
 	w.results <- errors.New("canceled")
-	for range 100 {
-		if w.status().Phase == Idle {
-			break
-		}
-		time.Sleep(time.Millisecond)
-	}
+	soon(func() bool { return w.status().Phase == Idle })
 	if s := w.expect(Idle, 0); !strings.Contains(s.LastError, "canceled") {
 		t.Fatalf("last error %q", s.LastError)
 	}

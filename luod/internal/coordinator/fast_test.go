@@ -13,33 +13,29 @@ import (
 // runsAgain waits until everything runs that was stopped.
 func (w *world) runsAgain(units ...string) {
 	w.t.Helper()
-	for range 2000 {
+	if !soon(func() bool {
 		active, _ := w.Active(ctx)
 		owing, err := do(ctx, w.c, func() (bool, error) { return len(w.c.rec.Stopped) > 0, nil })
-		if err == nil && !owing && !slices.ContainsFunc(units, func(u string) bool { return !slices.Contains(active, u) }) {
-			return
-		}
-		time.Sleep(time.Millisecond)
+		return err == nil && !owing && !slices.ContainsFunc(units, func(u string) bool { return !slices.Contains(active, u) })
+	}) {
+		w.t.Fatalf("only %q run", w.active)
 	}
-	w.t.Fatalf("only %q run", w.active)
 }
 
 // toldBack waits until hooks were told of the end of an update of which they
 // were told.
 func (w *world) toldBack() {
 	w.t.Helper()
-	for range 2000 {
+	if !soon(func() bool {
 		owing, err := do(ctx, w.c, func() (bool, error) { return len(w.c.rec.Owed) > 0 || w.c.rec.Hooked, nil })
 		w.mu.Lock()
 		prepared := slices.ContainsFunc(w.ran, func(r string) bool { return strings.HasPrefix(r, "prepare") })
 		cancelled := slices.ContainsFunc(w.ran, func(r string) bool { return strings.HasPrefix(r, "cancel") })
 		w.mu.Unlock()
-		if err == nil && !owing && (cancelled || !prepared) {
-			return
-		}
-		time.Sleep(time.Millisecond)
+		return err == nil && !owing && (cancelled || !prepared)
+	}) {
+		w.t.Fatalf("hooks were told %q", w.ran)
 	}
-	w.t.Fatalf("hooks were told %q", w.ran)
 }
 
 func TestAFastJumpStopsOnlyWhoTakesPart(t *testing.T) {

@@ -5,23 +5,20 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // expectHooks waits until these were run, as "PHASE GENERATION".
 func (w *world) expectHooks(want ...string) {
 	w.t.Helper()
 	var got []string
-	for range 2000 {
+	if !soon(func() bool {
 		w.mu.Lock()
+		defer w.mu.Unlock()
 		got = slices.Clone(w.ran)
-		w.mu.Unlock()
-		if slices.Equal(got, want) {
-			return
-		}
-		time.Sleep(time.Millisecond)
+		return slices.Equal(got, want)
+	}) {
+		w.t.Fatalf("the hooks run were %q, want %q", got, want)
 	}
-	w.t.Fatalf("the hooks run were %q, want %q", got, want)
 }
 
 func TestHooksHearOfEachPhase(t *testing.T) {
@@ -43,13 +40,12 @@ func TestHooksHearOfEachPhase(t *testing.T) {
 
 func (w *world) toldAll() {
 	w.t.Helper()
-	for range 2000 {
-		if owing, _ := do(ctx, w.c, func() (bool, error) { return len(w.c.rec.Owed) > 0, nil }); !owing {
-			return
-		}
-		time.Sleep(time.Millisecond)
+	if !soon(func() bool {
+		owing, _ := do(ctx, w.c, func() (bool, error) { return len(w.c.rec.Owed) > 0, nil })
+		return !owing
+	}) {
+		w.t.Fatal("hooks are still owed something")
 	}
-	w.t.Fatal("hooks are still owed something")
 }
 
 func TestAHookVetoes(t *testing.T) {

@@ -3,7 +3,6 @@ package coordinator
 import (
 	"encoding/json"
 	"testing"
-	"time"
 
 	"github.com/liveupdate/luod/luod/fdstore"
 	"github.com/liveupdate/luod/luod/internal/pid1"
@@ -13,7 +12,8 @@ import (
 // by name.
 func (w *world) accounts() map[string]string {
 	w.t.Helper()
-	for range 100 {
+	outcomes := map[string]string{}
+	if !soon(func() bool {
 		text, err := w.c.Report(ctx, 0)
 		if err != nil {
 			w.t.Fatal(err)
@@ -22,19 +22,17 @@ func (w *world) accounts() map[string]string {
 		if err := json.Unmarshal([]byte(text), &r); err != nil {
 			w.t.Fatal(err)
 		}
-		outcomes := map[string]string{}
+		clear(outcomes)
 		open := false
 		for _, f := range r.Files {
 			outcomes[f.Name] += f.Outcome + " " + f.Carrier + ";"
 			open = open || f.Outcome == unaccounted
 		}
-		if !open {
-			return outcomes
-		}
-		time.Sleep(10 * time.Millisecond)
+		return !open
+	}) {
+		w.t.Fatal("something is never accounted for")
 	}
-	w.t.Fatal("something is never accounted for")
-	return nil
+	return outcomes
 }
 
 // What PID 1 carries is accounted for, entry by entry, also when luod is killed

@@ -20,17 +20,26 @@ import (
 	"github.com/liveupdate/luod/luod/loading"
 )
 
+// soon says whether it is true before 30 s are over, which only what hangs takes.
+func soon(is func() bool) bool {
+	wait := 50 * time.Microsecond
+	for end := time.Now().Add(30 * time.Second); !is(); wait = min(2*wait, time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+		runtime.Gosched()
+		time.Sleep(wait)
+	}
+	return true
+}
+
 // until waits for a phase in which nothing moves by itself.
 func (w *world) until(phase Phase) Status {
 	w.t.Helper()
-	for range 5000 {
-		if w.still() && w.status().Phase == phase {
-			return w.status()
-		}
-		time.Sleep(time.Millisecond)
+	if !soon(func() bool { return w.still() && w.status().Phase == phase }) {
+		w.t.Fatalf("the phase %s does not come: %+v", phase, w.status())
 	}
-	w.t.Fatalf("the phase %s does not come: %+v", phase, w.status())
-	return Status{}
+	return w.status()
 }
 
 // still says that no update is moving on its own.
@@ -44,14 +53,9 @@ func (w *world) still() bool {
 
 // settle waits until nothing moves by itself.
 func (w *world) settle() {
-	for range 5000 {
-		if w.still() {
-			return
-		}
-		runtime.Gosched()
-		time.Sleep(50 * time.Microsecond)
+	if !soon(w.still) {
+		w.t.Fatal("it does not settle")
 	}
-	w.t.Fatal("it does not settle")
 }
 
 func (w *world) register(unit string, r Registration) {

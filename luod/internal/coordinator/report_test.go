@@ -60,13 +60,12 @@ func TestTheReportTellsOfEveryDescriptor(t *testing.T) {
 
 func (w *world) settleHistory(generation uint64) {
 	w.t.Helper()
-	for range 1000 {
-		if _, err := os.Stat(reportPath(w.c.History, generation)); err == nil {
-			return
-		}
-		time.Sleep(time.Millisecond)
+	if !soon(func() bool {
+		_, err := os.Stat(reportPath(w.c.History, generation))
+		return err == nil
+	}) {
+		w.t.Fatal("no report is kept")
 	}
-	w.t.Fatal("no report is kept")
 }
 
 func TestOldReportsAreForgotten(t *testing.T) {
