@@ -102,6 +102,8 @@ type Coordinator struct {
 	// open because nobody can say what is in them.
 	manifest *luo.Session
 	stuck    map[string]*luo.Session
+	// unread is what could not be restored yet, or nil.
+	unread   *unread
 	outgoing outgoing
 	// sessions are the delegated ones, by the kernel's name.
 	sessions map[string]*luo.Session
@@ -200,6 +202,9 @@ func (c *Coordinator) drop() {
 		closeAll(a.sessions)
 	}
 	closeAll(c.stuck)
+	if c.unread != nil {
+		closeAll(c.unread.sessions)
+	}
 	closeAll(c.sessions)
 	if c.manifest != nil {
 		c.manifest.Close()

@@ -45,7 +45,9 @@ type world struct {
 	answer   loading.Answer
 	askError error
 	line     string
-	loaded   bool
+	// booted is called when another kernel runs and luod doesn't yet.
+	booted func()
+	loaded bool
 	// left is the kernel's count of loads, and answered is called after luod-kexec's
 	// answer. foreign says that luod did not have done the last one.
 	left      int
@@ -283,6 +285,9 @@ func (w *world) reboot() {
 	w.kill()
 	w.store.Close()
 	w.kernel, w.store, w.loaded = next, fakestore.New(), false
+	if w.booted != nil {
+		w.booted()
+	}
 	w.record = filepath.Join(w.t.TempDir(), "record.json")
 	w.start()
 }
@@ -745,6 +750,19 @@ func TestAnUnreadableManifestKeepsTheSessionsOpen(t *testing.T) {
 				if _, err := w.c.LiveUpdate(ctx, Options{}); !errors.As(err, &fault) || fault.Name != "Degraded" {
 					t.Fatalf("an update went ahead: %v", err)
 				}
+				_, err := w.c.Retrieve(ctx, "a.service", nil)
+				w.expectFault(err, "Degraded")
+				w.kill()
+				w.start()
+			}
+			// An administrator has one unit do without.
+			if err := w.c.Discard(ctx, "a.service", nil); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				w.look("a.service", 0)
+				_, err := w.c.Retrieve(ctx, "b.service", nil)
+				w.expectFault(err, "Degraded")
 				w.kill()
 				w.start()
 			}

@@ -98,6 +98,9 @@ func (c *Coordinator) CreateSession(ctx context.Context, unit, name string) (*os
 // The unit retrieves what is in it, and then calls ReleaseSession.
 func (c *Coordinator) RetrieveSession(ctx context.Context, unit, name string) (*os.File, error) {
 	return do(ctx, c, func() (*os.File, error) {
+		if err := c.missing(unit); err != nil {
+			return nil, err
+		}
 		i := c.find(unit, name, true)
 		if i < 0 {
 			return nil, fault("NoSuchSession", "retrieve a session: %s has no session %q that came through a live update", unit, name)

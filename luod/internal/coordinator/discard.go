@@ -11,7 +11,8 @@ import (
 // luod's or those that the unit's fd store knows: what it
 // handed over, what came through an update, also what came back otherwise than it
 // went, and sessions of its own that came. It is for what no unit will ever fetch.
-// What is lost anyway is noted to be given up.
+// What is lost anyway is noted to be given up, and what could not be restored if names
+// is empty: the unit is then started without it.
 //
 // Killed meanwhile: what was not given up yet is there after the next start.
 func (c *Coordinator) Discard(ctx context.Context, unit string, names []string) error {
@@ -47,7 +48,11 @@ func (c *Coordinator) Discard(ctx context.Context, unit string, names []string) 
 				lost = append(lost, i)
 			}
 		}
-		if len(gone)+sessions+len(lost) == 0 {
+		unread := c.unread != nil && len(names) == 0
+		if unread && !slices.Contains(c.rec.GivenUp, unit) {
+			c.rec.GivenUp = append(c.rec.GivenUp, unit)
+		}
+		if len(gone)+sessions+len(lost) == 0 && !unread {
 			return nil, fault("NoSuchName", "discard: luod has nothing of that name for %s; see 'luoctl list'", unit)
 		}
 		if len(held) > 0 {

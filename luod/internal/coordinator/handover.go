@@ -103,12 +103,16 @@ type Fetch struct {
 
 // Retrieve returns duplicates of the unit's files of these names, or of all if
 // there are none. The unit keeps them preserved. Call Fetched once the unit has
-// them.
+// them. As long as nobody can say what the unit has, it is a Fault: NotRestored if
+// that will be known soon, else Degraded.
 func (c *Coordinator) Retrieve(ctx context.Context, unit string, names []string) (Fetch, error) {
 	if err := c.claim(ctx, unit); err != nil {
 		return Fetch{}, err
 	}
 	return do(ctx, c, func() (Fetch, error) {
+		if err := c.missing(unit); err != nil {
+			return Fetch{}, err
+		}
 		files, err := c.vault.Select(unit, names)
 		if err != nil {
 			return Fetch{}, err

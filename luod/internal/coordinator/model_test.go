@@ -213,8 +213,17 @@ func (s *story) check() {
 			s.results <- errors.New("canceled")
 			s.until(Idle)
 		} else {
-			s.reboot()
 			s.generation++
+			if s.r.IntN(100) == 0 {
+				s.rebootWhileTheDeviceIsBusy(s.generation, func() {
+					if s.r.IntN(2) == 0 {
+						s.kill()
+						s.start()
+					}
+				})
+			} else {
+				s.reboot()
+			}
 			s.incoming, s.sessions = s.sessions, map[string]bool{}
 			for unit := range left {
 				s.held[unit] = 0

@@ -28,6 +28,8 @@ type record struct {
 	// Released are files that units gave up before they had fetched all, by unit:
 	// they are still in their sessions and must not come back from there.
 	Released map[string][]string `json:"released,omitempty"`
+	// GivenUp are the units that do without what could not be restored.
+	GivenUp []string `json:"givenUp,omitempty"`
 	// Renamed says what units of the manifest are called now, and Moving whose files
 	// are on their way from one to another.
 	Renamed   map[string]string `json:"renamed,omitempty"`

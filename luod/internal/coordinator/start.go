@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/fdstore"
 	"github.com/liveupdate/luod/luod/internal/manifest"
@@ -93,23 +92,44 @@ func Start(ctx context.Context, config Config, entries []fdstore.Entry) (*Coordi
 		c.readReport()
 	}
 	c.resume(ctx, outgoing)
-	c.restore(ctx, incoming, old, started)
+	// A record that tells of a restored handover has its generation.
+	if old == nil || old.Degraded != "" || incoming[manifest.SessionName] != nil {
+		c.restore(ctx, incoming, started)
+	} else {
+		c.nothingLeft(incoming)
+	}
 	if err := c.save(); err != nil {
 		return nil, err
 	}
 	c.arm()
-	c.pay()
-	if c.rec.Phase == Restoring {
-		c.retain()
-	}
+	c.restored()
 	for _, unit := range c.rec.Fetched {
 		if len(c.fromStore(unit)) > 0 {
 			c.settled(unit)
 		}
 	}
-	c.account()
 	go c.run()
 	return c, nil
+}
+
+// restored does what follows when the record tells of what was restored.
+func (c *Coordinator) restored() {
+	c.pay()
+	if c.rec.Phase == Restoring {
+		c.retain()
+	}
+	c.account()
+}
+
+// nothingLeft is what restore finds after all was fetched, or if there was nothing:
+// what is still open without its manifest stays open.
+func (c *Coordinator) nothingLeft(back map[string]*luo.Session) {
+	for name, s := range back {
+		c.keepStuck(name, s)
+	}
+	if c.rec.Phase == Restoring && len(c.unreleased()) == 0 {
+		c.rec.Phase = Idle
+	}
 }
 
 // sort tells sessions that came from the previous kernel from those made for the
@@ -199,50 +219,28 @@ func (c *Coordinator) resume(ctx context.Context, outgoing map[string]*luo.Sessi
 }
 
 // restore brings back what the previous kernel handed over, or what a killed
-// luod had not finished bringing back.
-func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session, old *record, started time.Time) {
-	again := old != nil
-	if again && back[manifest.SessionName] == nil {
-		// All was fetched before, or there was nothing; what is still
-		// open without its manifest stays open.
-		for name, s := range back {
-			c.keepStuck(name, s)
-		}
-		if c.rec.Phase == Restoring && len(c.unreleased()) == 0 {
-			c.rec.Phase = Idle
-		}
-		return
-	}
+// luod had not finished bringing back. What can't be restored yet is unread.
+func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session, started time.Time) {
 	if c.Kernel.Probe() != nil && len(back) == 0 {
 		c.noteNothing()
 		return
 	}
+	again := c.rec.Generation != 0 // the record tells of it
 	have := func(unit, name string) bool {
-		if again && len(c.rec.TimeLine) > 0 && slices.Contains(c.rec.Fetched, unit) || c.released(unit, name) {
+		if again && slices.Contains(c.rec.Fetched, unit) || c.released(unit, name) {
 			return true
 		}
 		files, err := c.vault.Select(c.called(unit), []string{name})
 		return err == nil && len(files) == 1
 	}
-	// A record that tells of a restored handover tells of all delegated sessions.
-	known := again && c.rec.Degraded == ""
-	r, err := restorer.Restore(ctx, c.Kernel, c.Store, back, have, !known)
+	// Such a record tells of all delegated sessions too.
+	from := restorer.Source{Kernel: c.Kernel, Store: c.Store, Have: have, Delegated: !again, Patience: c.patience()}
+	r, err := from.Restore(ctx, back)
 	if err != nil {
-		for name, s := range r.Sessions {
-			c.keepStuck(name, s)
-		}
-		if r.Session != nil {
-			c.keepStuck(manifest.SessionName, r.Session)
-		}
-		if errors.Is(err, restorer.ErrNothing) && len(c.stuck) == 0 {
-			c.noteNothing()
-			return
-		}
-		c.rec.Degraded = fmt.Sprintf("what the previous kernel handed over could not be restored: %v. Its sessions are kept open and nothing is discarded; no live update can run until the machine is rebooted or luod can read it", err)
-		c.Log.Error(c.rec.Degraded, messageID, idDegraded)
+		c.notRestored(r, err, started)
 		return
 	}
-	c.rec.Degraded = ""
+	c.unread, c.rec.Degraded = nil, ""
 	c.manifest = r.Session
 	m := r.Manifest
 	if !again {
@@ -343,8 +341,8 @@ func (c *Coordinator) keep(files []restorer.File) {
 // noteNothing tells a cold boot from an update that lost everything: luod puts
 // the generation on the command line of the kernel it loads.
 func (c *Coordinator) noteNothing() {
-	line := kexec.ParseCommandLine(c.Machine.CommandLine)
-	if generation, ok := line.Generation(); ok {
+	c.unread, c.rec.Degraded = nil, ""
+	if generation, ok := c.expected(); ok {
 		c.rec.Warning = fmt.Sprintf("the command line says that this boot is generation %d of a live update, but the previous kernel handed nothing over to luod: either its memory was lost (an ordinary reboot, or a kernel that does not understand the old one), or somebody booted with a copied command line", generation)
 		c.Log.Error(c.rec.Warning)
 	}

@@ -37,9 +37,6 @@ func TestDecodeReadsWhatEncodeWrote(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Fatalf("got %+v, %v", got, err)
 	}
-	if s := got.Sessions(); !reflect.DeepEqual(s, []string{"s1", "s2"}) {
-		t.Fatalf("sessions %v", s)
-	}
 }
 
 // withBody is a manifest of another version.

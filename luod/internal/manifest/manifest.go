@@ -78,19 +78,3 @@ type File struct {
 	// still change.
 	SHA256 string `json:"sha256,omitempty"`
 }
-
-// Sessions lists the sessions that m's files lie in, each once, in the order of
-// their first file.
-func (m *Manifest) Sessions() []string {
-	var names []string
-	seen := map[string]bool{}
-	for _, u := range m.Units {
-		for _, f := range u.Files {
-			if !seen[f.Session] {
-				seen[f.Session] = true
-				names = append(names, f.Session)
-			}
-		}
-	}
-	return names
-}

@@ -167,7 +167,7 @@ func restore(store *fdstore.Manager, order []string) error {
 		case "ours":
 			var r *restorer.Restored
 			began, timed := time.Now(), &timed{Manager: store}
-			r, err = restorer.Restore(context.Background(), luo.New(), timed, nil, func(string, string) bool { return false }, true)
+			r, err = restorer.Source{Kernel: luo.New(), Store: timed, Have: func(string, string) bool { return false }, Delegated: true, Patience: luo.OpenTimeout}.Restore(context.Background(), nil)
 			took = time.Since(began)
 			if err == nil && len(r.Lost) > 0 {
 				err = fmt.Errorf("%d lost, the first for %s", len(r.Lost), r.Lost[0].Reason)

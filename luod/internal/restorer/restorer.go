@@ -7,9 +7,9 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -61,23 +61,43 @@ type Loss struct {
 	Discarded bool `json:"discarded,omitempty"`
 }
 
+// Source is where things come back from.
+type Source struct {
+	Kernel *luo.Kernel
+	Store  Store
+	// Have says which files the vault already holds: those aren't asked for again.
+	Have func(unit, name string) bool
+	// Delegated says whether to take over the sessions that units empty themselves.
+	Delegated bool
+	// Patience is how long to wait for whoever else has the device open.
+	Patience time.Duration
+}
+
 // Restore retrieves the manifest and all that it names. back holds the sessions
 // that came through the fd store, by name: a killed luod's, or PID 1's where it
 // carries fd stores itself (systemd ≥ 261); Restore owns them from the call on.
-// have says which files the vault already holds: those aren't asked for again; and
-// delegated, whether to take over the sessions that units empty themselves.
 //
-// With an error the manifest couldn't be had or read, and every session that was
-// opened stays open in the fd store (Restored then has only sessions).
+// With an error the manifest couldn't be had or read, or the device couldn't be
+// opened, and every session that was opened stays open in the fd store (Restored then
+// has only sessions, in a map that is there). EBUSY says that somebody else has the
+// device open.
 //
 // Killed between a retrieval and the push that follows it: that session is
 // finished by the kernel and its files are gone. There are no other system calls
 // between the two. Killed anywhere else: the sessions are in the fd store and
 // the next start runs Restore again.
-func Restore(ctx context.Context, kernel *luo.Kernel, store Store, back map[string]*luo.Session, have func(unit, name string) bool, delegated bool) (*Restored, error) {
+func (from Source) Restore(ctx context.Context, back map[string]*luo.Session) (*Restored, error) {
 	r := &Restored{Sessions: back}
-	err := r.sessions(ctx, kernel, store, manifest.SessionName)[manifest.SessionName]
-	switch {
+	if r.Sessions == nil {
+		r.Sessions = map[string]*luo.Session{}
+	}
+	d := &opener{kernel: from.Kernel, patience: from.Patience}
+	defer d.close()
+	failed, err := r.sessions(ctx, d, from.Store, manifest.SessionName)
+	if err != nil {
+		return r, fmt.Errorf("retrieve the manifest's session: %w", err)
+	}
+	switch err := failed[manifest.SessionName]; {
 	case errors.Is(err, unix.ENOENT):
 		return r, ErrNothing
 	case errors.Is(err, unix.EINVAL):
@@ -95,16 +115,19 @@ func Restore(ctx context.Context, kernel *luo.Kernel, store Store, back map[stri
 	if r.Manifest, err = manifest.Decode(io.NewSectionReader(f, 0, manifest.MaxSize+256)); err != nil {
 		return r, err
 	}
-	wanted := r.Manifest.Sessions()
-	if delegated {
+	results, wanted := r.wanted(from.Have)
+	if from.Delegated {
 		for _, u := range r.Manifest.Units {
 			for _, d := range u.Sessions {
 				wanted = append(wanted, d.Session)
 			}
 		}
 	}
-	failed := r.sessions(ctx, kernel, store, wanted...)
-	if delegated {
+	if failed, err = r.sessions(ctx, d, from.Store, wanted...); err != nil {
+		return r, fmt.Errorf("retrieve the manifest's other sessions: %w", err)
+	}
+	d.close()
+	if from.Delegated {
 		for _, u := range r.Manifest.Units {
 			for _, d := range u.Sessions {
 				if err := failed[d.Session]; err != nil {
@@ -113,38 +136,79 @@ func Restore(ctx context.Context, kernel *luo.Kernel, store Store, back map[stri
 			}
 		}
 	}
-	if err := store.Barrier(ctx); err != nil {
+	if err := from.Store.Barrier(ctx); err != nil {
 		return r, fmt.Errorf("make the sessions safe: %w", err)
 	}
-	r.files(failed, have)
+	r.files(results, failed)
 	return r, nil
+}
+
+// result is one of the manifest's files and what came of it.
+type result struct {
+	unit string
+	want manifest.File
+	f    *os.File
+	err  error
+}
+
+// wanted lists the manifest's files, but those that have answers for, and the
+// sessions that they lie in.
+func (r *Restored) wanted(have func(unit, name string) bool) (results []*result, sessions []string) {
+	seen := map[string]bool{}
+	for _, u := range r.Manifest.Units {
+		for _, want := range u.Files {
+			if have(u.Name, want.Name) {
+				continue
+			}
+			results = append(results, &result{unit: u.Name, want: want})
+			if !seen[want.Session] {
+				seen[want.Session] = true
+				sessions = append(sessions, want.Session)
+			}
+		}
+	}
+	return results, sessions
+}
+
+// opener opens the device when it is needed first, and keeps it: somebody else could
+// open it in between.
+type opener struct {
+	kernel   *luo.Kernel
+	patience time.Duration
+	device   *luo.Device
+}
+
+func (o *opener) open(ctx context.Context) error {
+	if o.device != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.patience)
+	defer cancel()
+	var err error
+	o.device, err = o.kernel.Open(ctx)
+	return err
+}
+
+func (o *opener) close() {
+	if o.device != nil {
+		o.device.Close()
+		o.device = nil
+	}
 }
 
 // sessions makes sure of the open sessions of these names, from the fd store or
 // from the kernel; a fresh one is in the fd store before anything else is done. It
-// holds the device for as long as that takes, and returns what failed by name.
-func (r *Restored) sessions(ctx context.Context, kernel *luo.Kernel, store Store, names ...string) map[string]error {
+// returns what failed by name, or why the device can't be opened.
+func (r *Restored) sessions(ctx context.Context, d *opener, store Store, names ...string) (map[string]error, error) {
 	failed := map[string]error{}
-	names = slices.DeleteFunc(names, func(name string) bool { return r.Sessions[name] != nil })
-	if len(names) == 0 {
-		return failed
-	}
-	// Nothing can be restored without the device, so wait longer than usual.
-	ctx, cancel := context.WithTimeout(ctx, 4*luo.OpenTimeout)
-	defer cancel()
-	device, err := kernel.Open(ctx)
-	if err != nil {
-		for _, name := range names {
-			failed[name] = fmt.Errorf("retrieve session %q: %w", name, err)
-		}
-		return failed
-	}
-	defer device.Close()
-	if r.Sessions == nil {
-		r.Sessions = map[string]*luo.Session{}
-	}
 	for _, name := range names {
-		s, err := device.RetrieveSession(name)
+		if r.Sessions[name] != nil {
+			continue
+		}
+		if err := d.open(ctx); err != nil {
+			return nil, err
+		}
+		s, err := d.device.RetrieveSession(name)
 		if err == nil {
 			err = store.Push(name, s.File())
 			// Even if the push failed this process still holds it.
@@ -154,41 +218,28 @@ func (r *Restored) sessions(ctx context.Context, kernel *luo.Kernel, store Store
 			failed[name] = err
 		}
 	}
-	return failed
+	return failed, nil
 }
 
 // atOnce bounds how many sessions are read at a time; the kernel has more locks in
 // common than that would help.
 const atOnce = 8
 
-// files retrieves the manifest's files, but those that have answers for. Sessions
-// are independent of each other and are read at the same time, each in the
-// manifest's order; what comes of it is in the manifest's order too.
-func (r *Restored) files(failed map[string]error, have func(unit, name string) bool) {
-	type result struct {
-		unit string
-		want manifest.File
-		f    *os.File
-		err  error
-	}
-	var results []*result
+// files retrieves the files of results. Sessions are independent of each other and
+// are read at the same time, each in the manifest's order; what comes of it is in the
+// manifest's order too.
+func (r *Restored) files(results []*result, failed map[string]error) {
 	var sessions []string
 	bySession := map[string][]*result{}
-	for _, u := range r.Manifest.Units {
-		for _, want := range u.Files {
-			if have(u.Name, want.Name) {
-				continue
-			}
-			one := &result{unit: u.Name, want: want, err: failed[want.Session]}
-			results = append(results, one)
-			if one.err != nil {
-				continue
-			}
-			if bySession[want.Session] == nil {
-				sessions = append(sessions, want.Session)
-			}
-			bySession[want.Session] = append(bySession[want.Session], one)
+	for _, one := range results {
+		session := one.want.Session
+		if one.err = failed[session]; one.err != nil {
+			continue
 		}
+		if bySession[session] == nil {
+			sessions = append(sessions, session)
+		}
+		bySession[session] = append(bySession[session], one)
 	}
 	var next atomic.Int64
 	var readers sync.WaitGroup

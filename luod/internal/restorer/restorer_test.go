@@ -2,12 +2,14 @@ package restorer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -35,7 +37,7 @@ func memfd(t *testing.T, content string) *os.File {
 // "hello", and a manifest that says of them what it says.
 func handedOver(t *testing.T, files ...manifest.File) *luofake.Kernel {
 	t.Helper()
-	ctx, old := context.Background(), luofake.New()
+	old := luofake.New()
 	text, err := manifest.Encode(&manifest.Manifest{Generation: 1, Units: []manifest.Unit{{Name: "a.service", Files: files}}})
 	if err != nil {
 		t.Fatal(err)
@@ -64,6 +66,12 @@ func handedOver(t *testing.T, files ...manifest.File) *luofake.Kernel {
 
 func nothing(string, string) bool { return false }
 
+var ctx = context.Background()
+
+func source(k *luofake.Kernel, store *fakestore.Store, have func(unit, name string) bool) Source {
+	return Source{Kernel: k.LUO(), Store: store, Have: have, Delegated: true, Patience: 10 * time.Millisecond}
+}
+
 const sumOfHello = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
 
 func TestWhatCameBackOtherwiseIsGivenToNobody(t *testing.T) {
@@ -81,7 +89,7 @@ func TestWhatCameBackOtherwiseIsGivenToNobody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c.file.Name, c.file.Flags = "bad", unix.O_RDWR
 			k, store := handedOver(t, good, c.file), fakestore.New()
-			r, err := Restore(context.Background(), k.LUO(), store, nil, nothing, true)
+			r, err := source(k, store, nothing).Restore(ctx, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -105,7 +113,7 @@ func TestRestoringAgainGivesTheSameFiles(t *testing.T) {
 		files = append(files, manifest.File{Name: fmt.Sprint(i), Session: "luod.g1.1", Token: i + 1, Size: 5, Flags: unix.O_RDWR})
 	}
 	k, store := handedOver(t, files...), fakestore.New()
-	first, err := Restore(context.Background(), k.LUO(), store, nil, nothing, true)
+	first, err := source(k, store, nothing).Restore(ctx, nil)
 	if err != nil || len(first.Files) != 3 {
 		t.Fatalf("%+v, %v", first, err)
 	}
@@ -129,7 +137,7 @@ func TestRestoringAgainGivesTheSameFiles(t *testing.T) {
 	for _, e := range store.Listen() {
 		back[e.Name] = k.LUO().SessionFromFile(e.File)
 	}
-	second, err := Restore(context.Background(), k.LUO(), store, back, func(_, name string) bool { return name == "0" }, true)
+	second, err := source(k, store, func(_, name string) bool { return name == "0" }).Restore(ctx, back)
 	if err != nil || len(second.Files) != 2 || len(second.Lost) != 0 {
 		t.Fatalf("%+v, %v", second, err)
 	}
@@ -169,7 +177,7 @@ func TestTheOrderIsTheManifestsWhateverFails(t *testing.T) {
 	before := runtime.GOMAXPROCS(4)
 	defer runtime.GOMAXPROCS(before)
 	const sessions, perSession = 12, 20
-	ctx, old := context.Background(), luofake.New()
+	old := luofake.New()
 	m := manifest.Manifest{Generation: 1}
 	var kept []*luo.Session
 	for i := range sessions {
@@ -237,7 +245,7 @@ func TestTheOrderIsTheManifestsWhateverFails(t *testing.T) {
 			}
 		}
 	}
-	r, err := Restore(ctx, k.LUO(), store, nil, func(unit, name string) bool { return unit == "1.service" && name == "4" }, true)
+	r, err := source(k, store, func(unit, name string) bool { return unit == "1.service" && name == "4" }).Restore(ctx, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,20 +283,34 @@ func TestTheOrderIsTheManifestsWhateverFails(t *testing.T) {
 	}
 }
 
-func TestWithoutTheDeviceEverySessionIsLostForThatReason(t *testing.T) {
+// Somebody else may have the device open, for a while or for long: nothing is lost
+// then, and all is there the next time.
+func TestWithoutTheDeviceNothingIsLost(t *testing.T) {
 	k := handedOver(t, manifest.File{Name: "x", Session: "luod.g1.1", Token: 1, Size: 5, Flags: unix.O_RDWR})
-	s, err := k.LUO().RetrieveSession(context.Background(), manifest.SessionName)
+	store := fakestore.New()
+	other, err := k.LUO().Open(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	k.FailNextOpen(unix.EIO)
-	store := fakestore.New()
-	r, err := Restore(context.Background(), k.LUO(), store, map[string]*luo.Session{manifest.SessionName: s}, nothing, true)
-	if err != nil || len(r.Files) != 0 || len(r.Lost) != 1 || !strings.Contains(r.Lost[0].Reason, "luod.g1.1") {
+	manifestOnly, err := other.RetrieveSession(manifest.SessionName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, back := range []map[string]*luo.Session{nil, {manifest.SessionName: manifestOnly}} {
+		r, err := source(k, store, nothing).Restore(ctx, back)
+		if !errors.Is(err, unix.EBUSY) || len(r.Files) != 0 || len(r.Lost) != 0 || r.Sessions == nil {
+			t.Fatalf("%+v, %v", r, err)
+		}
+	}
+	// Who has all needs no device.
+	r, err := source(k, store, func(string, string) bool { return true }).Restore(ctx, map[string]*luo.Session{manifest.SessionName: manifestOnly})
+	if err != nil || len(r.Files)+len(r.Lost)+len(r.Sessions) != 0 {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	if in := k.Incoming(); len(in) != 2 {
-		t.Errorf("incoming %v", in)
+	other.Close()
+	r, err = source(k, store, nothing).Restore(ctx, map[string]*luo.Session{manifest.SessionName: manifestOnly})
+	if err != nil || len(r.Files) != 1 || len(r.Lost) != 0 {
+		t.Fatalf("%+v, %v", r, err)
 	}
 	leave(k, store, r)
 }

@@ -1,0 +1,159 @@
+package coordinator
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/luo"
+)
+
+// rebootWhileTheDeviceIsBusy is a reboot after which somebody else is quicker to open
+// the device, and closes it after meanwhile has run.
+func (w *world) rebootWhileTheDeviceIsBusy(generation uint64, meanwhile func()) {
+	w.t.Helper()
+	var other *luo.Device
+	w.booted = func() {
+		var err error
+		if other, err = w.kernel.LUO().Open(ctx); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	w.line = fmt.Sprint("root=/dev/vda luod.generation=", generation)
+	w.reboot()
+	w.booted, w.line = nil, ""
+	if s := w.status(); s.Phase != Idle || !strings.Contains(s.Degraded, "another process has the device open") || !strings.Contains(s.Degraded, "tries again") {
+		w.t.Fatalf("%+v", s)
+	}
+	w.line = fmt.Sprint("root=/dev/vda luod.generation=", generation)
+	meanwhile()
+	w.line = ""
+	other.Close()
+	if !soon(func() bool { w.clock.advance(maxRereadPause); return w.status().Degraded == "" }) {
+		w.t.Fatalf("%+v", w.status())
+	}
+}
+
+// Somebody else may have the device open when luod comes up after an update. No unit
+// is told meanwhile that it has nothing, and then all is there, also if luod was
+// killed in between.
+func TestABusyDeviceIsWaitedForAfterAnUpdate(t *testing.T) {
+	for name, meanwhile := range map[string]func(w *world){
+		"for a while": func(w *world) { w.clock.advance(maxRereadPause); w.clock.advance(maxRereadPause) },
+		"killed":      func(w *world) { w.kill(); w.start() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.preserve(a, 3)
+			w.preserve(b, 2)
+			w.update()
+			w.rebootWhileTheDeviceIsBusy(1, func() {
+				for range 2 {
+					for _, unit := range []string{a, b} {
+						_, err := w.c.Retrieve(ctx, unit, nil)
+						w.expectFault(err, "NotRestored")
+						_, err = w.c.RetrieveSession(ctx, unit, "s")
+						w.expectFault(err, "NotRestored")
+					}
+					w.load()
+					_, err := w.c.LiveUpdate(ctx, Options{})
+					w.expectFault(err, "Degraded")
+					w.expectFault(w.c.Discard(ctx, a, []string{"fd-0"}), "NoSuchName")
+					meanwhile(w)
+				}
+				if w.status().Degraded == "" {
+					t.Fatal("it has restored what it can't have")
+				}
+				if err := w.c.Discard(ctx, b, nil); err != nil {
+					t.Fatal(err)
+				}
+				w.look(b, 0) // on an administrator's word
+			})
+			w.expect(Restoring, 1, a, b)
+			w.look(b, 2) // and there it is
+			w.fetch(a, 3)
+			w.fetch(b, 2)
+			w.expect(Idle, 1)
+			w.settleHistory(1)
+			w.update()
+			w.reboot()
+			w.fetch(a, 3)
+			w.fetch(b, 2)
+			w.expect(Idle, 2)
+		})
+	}
+}
+
+// A boot that is no live update goes on as if nobody had the device open; only an
+// update has to wait until luod has seen that nothing would be lost.
+func TestABusyDeviceDoesNotDisturbAnOrdinaryBoot(t *testing.T) {
+	w := newWorld(t)
+	other, err := w.kernel.LUO().Open(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.kill()
+	w.record += "2"
+	w.start()
+	w.expect(Idle, 0)
+	w.preserve(a, 2)
+	w.fetch(a, 2)
+	w.load()
+	_, err = w.c.LiveUpdate(ctx, Options{})
+	w.expectFault(err, "NotRestored")
+	other.Close()
+	if !soon(func() bool {
+		w.clock.advance(maxRereadPause)
+		_, err = w.c.LiveUpdate(ctx, Options{})
+		return err == nil
+	}) {
+		t.Fatal(err)
+	}
+	w.reboot()
+	w.fetch(a, 2)
+	w.expect(Idle, 1)
+}
+
+// What one luod can't read the next may, and it is then as if it had at once.
+func TestWhatCouldNotBeReadIsReadByTheNextLuod(t *testing.T) {
+	w := newWorld(t)
+	w.preserve(a, 3)
+	w.update()
+	w.booted = func() { w.kernel.FailNext(luo.ReqRetrieveFD, unix.ENOMEM) }
+	w.reboot()
+	if s := w.status(); s.Generation != 0 || !strings.Contains(s.Degraded, "luod that can read it") {
+		t.Fatalf("%+v", s)
+	}
+	_, err := w.c.Retrieve(ctx, a, nil)
+	w.expectFault(err, "Degraded")
+	w.kill()
+	w.start()
+	s := w.expect(Restoring, 1, a)
+	if len(s.TimeLine) == 0 {
+		t.Errorf("%+v", s)
+	}
+	w.fetch(a, 3)
+	w.expect(Idle, 1)
+	w.settleHistory(1)
+}
+
+// What the kernel has lost is no reason not to start anybody.
+func TestWhatCanNeverBeReadKeepsNobodyFromStarting(t *testing.T) {
+	w := newWorld(t)
+	w.preserve(a, 3)
+	w.update()
+	w.booted = func() { w.kernel.FailNextOpen(unix.EIO) }
+	w.reboot()
+	if s := w.status(); !strings.Contains(s.Degraded, "can't be in this boot") {
+		t.Fatalf("%+v", s)
+	}
+	w.look(a, 0)
+	w.load()
+	var f *Fault
+	if _, err := w.c.LiveUpdate(ctx, Options{}); !errors.As(err, &f) || f.Name != "Degraded" {
+		t.Fatal(err)
+	}
+}
