@@ -69,7 +69,8 @@ func Connect(ctx context.Context) (*Client, error) {
 func (c *Client) Close() error { return c.conn.Close() }
 
 func (c *Client) call(ctx context.Context, method string, args ...any) *dbus.Call {
-	call := <-c.send(ctx, method, args...).Done
+	again := func() *dbus.Call { return c.send(ctx, method, args...) }
+	call := patiently(ctx, <-again().Done, again)
 	call.Err = explain(method, call.Err)
 	return call
 }
@@ -167,7 +168,9 @@ func (c *Client) ReleaseAll(ctx context.Context) error {
 // Retrieve returns everything that luod holds for this unit by its name, also
 // what was handed over since the last update; nothing on a unit's very first
 // start. The caller owns the files, which have O_CLOEXEC set, and luod keeps
-// its own.
+// its own. While luod can't tell yet what came through an update, Retrieve waits until
+// ctx ends, as everything here does; if it can't tell in this boot the error wraps an
+// *Error (Degraded), and a service that begins anew then gives up what it had.
 func (c *Client) Retrieve(ctx context.Context) (map[string]*os.File, error) {
 	var list []struct{ Name, State string }
 	if err := c.call(ctx, "ListNames").Store(&list); err != nil {

@@ -34,6 +34,8 @@ type manager struct {
 	failAt int
 	// full is how many calls the bus answers itself.
 	full int
+	// unknown is how many calls are answered with not knowing yet.
+	unknown int
 }
 
 func (m *manager) Preserve(fds []named, _ map[string]dbus.Variant) *dbus.Error {
@@ -76,6 +78,10 @@ func (m *manager) Release(names []string) *dbus.Error {
 func (m *manager) ListNames() ([]struct{ Name, State string }, *dbus.Error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.unknown > 0 {
+		m.unknown--
+		return nil, dbus.NewError("org.luod.LiveUpdate1.Error.NotRestored", []any{"not yet"})
+	}
 	list := []struct{ Name, State string }{}
 	for _, n := range m.names {
 		list = append(list, struct{ Name, State string }{n, "held"})
@@ -232,6 +238,34 @@ func TestAFullBusIsWaitedFor(t *testing.T) {
 	}
 	if call := patiently(ctx, again(), again); !errors.As(call.Err, full) {
 		t.Errorf("a bus that stays full: %v", call.Err)
+	}
+}
+
+// A service must not begin anew because luod doesn't know yet.
+func TestWhatIsNotKnownYetIsWaitedFor(t *testing.T) {
+	c, m := connect(t)
+	names, files := memfds(t, 2)
+	if err := c.Preserve(context.Background(), names, files); err != nil {
+		t.Fatal(err)
+	}
+	m.mu.Lock()
+	m.unknown = 2
+	m.mu.Unlock()
+	back, err := c.Retrieve(context.Background())
+	if err != nil || len(back) != 2 {
+		t.Fatalf("%d files, %v", len(back), err)
+	}
+	for _, f := range back {
+		f.Close()
+	}
+	m.mu.Lock()
+	m.unknown = 1000
+	m.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	var refused *Error
+	if back, err := c.Retrieve(ctx); !errors.As(err, &refused) || back != nil {
+		t.Errorf("what is never known: %v, %v", back, err)
 	}
 }
 

@@ -37,20 +37,31 @@ const (
 	fullPause    = 10 * time.Millisecond
 )
 
+// knowPause is how soon luod is asked again that does not know yet what it has.
+const knowPause = 250 * time.Millisecond
+
 // patiently sends a call once more, after longer and longer pauses, while the answer
-// to it is that the other side's queue is full: such a call has not arrived.
+// to it is that the other side's queue is full: such a call has not arrived. Until ctx
+// ends it does so while luod doesn't know yet what it has for the caller.
 func patiently(ctx context.Context, call *dbus.Call, again func() *dbus.Call) *dbus.Call {
-	for attempt := range fullAttempts {
+	for full := 0; ; call = <-again().Done {
 		var remote dbus.Error
-		if !errors.As(call.Err, &remote) || remote.Name != "org.freedesktop.DBus.Error.LimitsExceeded" {
-			break
+		if !errors.As(call.Err, &remote) {
+			return call
+		}
+		pause := knowPause
+		switch {
+		case remote.Name == "org.luod.LiveUpdate1.Error.NotRestored":
+		case remote.Name == "org.freedesktop.DBus.Error.LimitsExceeded" && full < fullAttempts:
+			pause = fullPause << full
+			full++
+		default:
+			return call
 		}
 		select {
 		case <-ctx.Done():
 			return call
-		case <-time.After(fullPause << attempt):
+		case <-time.After(pause):
 		}
-		call = <-again().Done
 	}
-	return call
 }

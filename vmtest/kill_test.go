@@ -82,13 +82,54 @@ for fd in *; do
 	[ $fd -le 2 ] || [ $((0$flags & 02000000)) -ne 0 ] || echo "$fd $flags $(readlink ../fd/$fd)"
 done`
 
+// quicker has the device open before luod is started, and until it is stopped.
+const quicker = `cat > /etc/systemd/system/quicker.service <<'E'
+[Unit]
+DefaultDependencies=no
+Before=luod.service
+[Service]
+Type=notify
+NotifyAccess=all
+ExecStart=sh -c 'exec 9<>/dev/liveupdate; systemd-notify --ready; exec sleep infinity'
+[Install]
+WantedBy=sysinit.target
+E
+systemctl daemon-reload; systemctl enable -q quicker`
+
+// busy checks that luod says loudly, and everywhere, that it could not restore, and
+// that nobody is told to have nothing.
+func busy(t *testing.T, r *rig.Rig) {
+	t.Helper()
+	said := r.Sh(t, `luoctl status; systemctl status luod.service; journalctl -b -q -p err -u luod.service`)
+	if n := strings.Count(said, "another process has the device open"); n < 3 {
+		t.Errorf("it is said %d times:\n%s", n, said)
+	}
+	if banner := r.Sh(t, "cat /run/issue.d/50-luod.issue /run/motd.d/50-luod"); strings.Count(banner, "don't reboot") != 2 {
+		t.Errorf("who logs in reads %q", banner)
+	}
+	refusedUpdate(t, r, "luoctl live-update", "restored yet")
+	// One waits, one gives up soon, and one starts without.
+	text := r.Sh(t, `systemctl start --no-block plain.service
+once() { systemd-run -q --wait --collect -p NotifyAccess=exec -p FileDescriptorStoreMax=8 -p "ExecStartPre=+/usr/lib/luod/luod-reissue $*" -u once true && echo "started with $*"; }
+once --timeout=1s 2>&1; once --timeout=1s --optional --memfd=x:4K; journalctl -b -q -o cat -u once | sort -u
+systemctl is-active plain.service || true; systemctl is-active multi-user.target`)
+	if strings.Contains(text, "started with --timeout=1s\n") || !strings.Contains(text, "started with --timeout=1s --optional") || !strings.Contains(text, "what once.service has") || !strings.HasSuffix(text, "activating\nactive\n") {
+		t.Errorf("units that ask:\n%s", text)
+	}
+}
+
 func TestLuodKilledAfterRetrievalLosesNothing(t *testing.T) {
 	r := start(t, lab.Trixie, false, 0)
 	enable(t, r, 2)
-	before := must(r.Reports(t.Context(), 2))(t)
+	r.Sh(t, "mkdir -p /etc/luod/luod.conf.d; printf '[LiveUpdate]\nLoginBanner=yes\n' > /etc/luod/luod.conf.d/50-banner.conf; systemctl start plain; "+quicker)
+	before := must(r.Reports(t.Context(), 3))(t)
 	// Nobody fetches anything after the jump until we say so.
 	r.Sh(t, "systemctl disable -q keeper@1.service keeper@2.service")
 	check(t, r.Update(t.Context(), r.Parts.Newer))
+	busy(t, r)
+	r.Sh(t, kill)
+	refusedUpdate(t, r, "luoctl live-update", "restored yet")
+	r.Sh(t, "systemctl stop quicker; for i in $(seq 100); do systemctl is-active -q plain && break; sleep 0.1; done; systemctl is-active -q plain; ! ls /run/issue.d/50-luod.issue /run/motd.d/50-luod 2>/dev/null")
 	if s := must(r.Status(t.Context()))(t); s.Phase != "restoring" || len(s.Waiting) != 2 {
 		t.Fatalf("after the jump: %+v", s)
 	}
@@ -105,7 +146,10 @@ func TestLuodKilledAfterRetrievalLosesNothing(t *testing.T) {
 		t.Fatalf("after one has fetched and the second kill: %+v", s)
 	}
 	r.Sh(t, "systemctl start keeper@2.service")
-	same(t, before, must(r.Reports(t.Context(), 2))(t))
+	same(t, before, must(r.Reports(t.Context(), 3))(t))
+	settled(t, r, 1)
+	// Who can do without luod doesn't wait for one that was stopped.
+	r.Sh(t, `systemctl stop luod.service; systemd-run -q --wait -p NotifyAccess=exec -p FileDescriptorStoreMax=8 -p "ExecStartPre=+/usr/lib/luod/luod-reissue --optional --memfd=x:4K" -p TimeoutStartSec=5 true; systemctl start luod.service`)
 	settled(t, r, 1)
 }
 

@@ -50,7 +50,7 @@ func run(args []string) error {
 	var create memfds
 	flags := flag.NewFlagSet("luod-reissue", flag.ContinueOnError)
 	flags.Var(&create, "memfd", "make a memfd `NAME:SIZE` unless it came through an update (SIZE in bytes or with K, M, G)")
-	optional := flags.Bool("optional", false, "exit with 0 if luod can't be reached; the unit then starts without what may be waiting for it")
+	optional := flags.Bool("optional", false, "exit with 0 if luod can't be reached or could not restore what came through an update; the unit then starts without what may be waiting for it")
 	timeout := flags.Duration("timeout", 30*time.Second, "give up after this long")
 	flags.Usage = func() {
 		fmt.Fprintln(flags.Output(), "Usage: luod-reissue [OPTION...]\n\nGive a unit its file descriptors back: ExecStartPre=+/usr/lib/luod/luod-reissue, with NotifyAccess=exec and\nFileDescriptorStoreMax=.")
@@ -76,14 +76,16 @@ func run(args []string) error {
 	luod, err := dial(ctx, *optional)
 	if err != nil {
 		if *optional {
-			fmt.Fprintln(os.Stderr, "luod-reissue: going on without luod:", err)
-			return makeAll(ctx, store, nil, create)
+			return without(store, create, err)
 		}
 		return fmt.Errorf("%w; the unit is not started, because its memory may be waiting in luod (see --optional)", err)
 	}
 	defer luod.Close()
-	names, files, err := luod.Retrieve()
+	names, files, err := retrieve(ctx, luod.Retrieve)
 	defer wire.Close(files)
+	if unknown := refusal(err); *optional && (unknown == "NotRestored" || unknown == "Degraded") {
+		return without(store, create, err)
+	}
 	if err != nil {
 		return fmt.Errorf("fetch the unit's file descriptors from luod: %w", err)
 	}
@@ -101,6 +103,18 @@ func run(args []string) error {
 		}
 	}
 	return makeAll(ctx, store, luod, slices.DeleteFunc(create, func(m memfd) bool { return slices.Contains(names, m.name) }))
+}
+
+// storeTimeout is what PID 1 may take for the memfds of a unit that does without luod,
+// for which the time may be over.
+const storeTimeout = 10 * time.Second
+
+// without makes the memfds of a unit that does without luod, for the reason why.
+func without(store *fdstore.Manager, create memfds, why error) error {
+	fmt.Fprintln(os.Stderr, "luod-reissue: going on without luod:", why)
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	return makeAll(ctx, store, nil, create)
 }
 
 // makeAll makes the missing memfds, hands them to luod if there is one, and

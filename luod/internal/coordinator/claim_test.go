@@ -71,6 +71,41 @@ func TestARenamedUnitGetsWhatWasItsOwn(t *testing.T) {
 	w.expect(Restoring, 2, a, b, renamed)
 }
 
+// Whichever way a renamed unit asks, it gets what was its own.
+func TestARenamedUnitGetsItsOwnWhateverItAsksFor(t *testing.T) {
+	for name, ask := range map[string]func(w *world) error{
+		"names": func(w *world) error { _, err := w.c.Own(ctx, renamed); return err },
+		"a session": func(w *world) error {
+			f, err := w.c.RetrieveSession(ctx, renamed, "vm")
+			if err == nil {
+				f.Close()
+			}
+			return err
+		},
+		"to make one": func(w *world) error {
+			_, err := w.c.CreateSession(ctx, renamed, "vm")
+			w.expectFault(err, "SessionWaiting")
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.preserve(a, 2)
+			w.session(a, "vm", "state")
+			w.update()
+			w.reboot()
+			w.declare(renamed, "Aliases="+a+"\n")
+			if err := ask(w); err != nil {
+				t.Fatal(err)
+			}
+			if got := w.names(renamed); len(got) != 2 {
+				t.Errorf("it has %q", got)
+			}
+			w.emptied(renamed, "vm", "state")
+		})
+	}
+}
+
 // A luod that is killed in the middle of the move ends it.
 func TestAMoveThatWasInterruptedIsEnded(t *testing.T) {
 	w := newWorld(t)

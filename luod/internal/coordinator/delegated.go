@@ -42,9 +42,15 @@ func (c *Coordinator) find(unit, name string, incoming bool) int {
 // Killed before the session is in the fd store: the kernel closes it, and the next
 // start strikes it from the record.
 func (c *Coordinator) CreateSession(ctx context.Context, unit, name string) (*os.File, error) {
+	if err := c.claim(ctx, unit); err != nil {
+		return nil, err
+	}
 	return do(ctx, c, func() (*os.File, error) {
 		if err := c.Kernel.Probe(); err != nil {
 			return nil, fault("NotSupported", "%s can't have a session: %w", unit, err)
+		}
+		if err := c.missing(unit); err != nil {
+			return nil, err
 		}
 		if err := c.steady("make a session"); err != nil {
 			return nil, err
@@ -97,6 +103,9 @@ func (c *Coordinator) CreateSession(ctx context.Context, unit, name string) (*os
 // RetrieveSession returns a descriptor of a session that came through an update.
 // The unit retrieves what is in it, and then calls ReleaseSession.
 func (c *Coordinator) RetrieveSession(ctx context.Context, unit, name string) (*os.File, error) {
+	if err := c.claim(ctx, unit); err != nil {
+		return nil, err
+	}
 	return do(ctx, c, func() (*os.File, error) {
 		if err := c.missing(unit); err != nil {
 			return nil, err

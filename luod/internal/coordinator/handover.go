@@ -15,11 +15,15 @@ import (
 )
 
 // Preserve takes files over for unit under names, all or none. On success the
-// coordinator owns the files; on an error the caller does.
+// coordinator owns the files; on an error the caller does. The error is Retrieve's as
+// long as nobody knows whether the unit has something under these names.
 func (c *Coordinator) Preserve(ctx context.Context, unit string, names []string, files []*os.File) error {
 	_, err := do(ctx, c, func() (any, error) {
 		if err := c.Kernel.Probe(); err != nil {
 			return nil, fault("NotSupported", "%s can't have anything preserved: %w", unit, err)
+		}
+		if err := c.missing(unit); err != nil {
+			return nil, err
 		}
 		if err := c.steady("take file descriptors over"); err != nil {
 			return nil, err
@@ -231,7 +235,15 @@ func (c *Coordinator) dropManifest() {
 
 // Own lists the unit's own files.
 func (c *Coordinator) Own(ctx context.Context, unit string) ([]Held, error) {
-	return do(ctx, c, func() ([]Held, error) { return c.held(unit), nil })
+	if err := c.claim(ctx, unit); err != nil {
+		return nil, err
+	}
+	return do(ctx, c, func() ([]Held, error) {
+		if err := c.missing(unit); err != nil {
+			return nil, err
+		}
+		return c.held(unit), nil
+	})
 }
 
 // List lists everything held.

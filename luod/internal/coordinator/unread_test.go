@@ -3,6 +3,7 @@ package coordinator
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -46,7 +47,8 @@ func TestABusyDeviceIsWaitedForAfterAnUpdate(t *testing.T) {
 		"killed":      func(w *world) { w.kill(); w.start() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w, f := newWorld(t), memfd(t, "x")
+			defer f.Close()
 			w.preserve(a, 3)
 			w.preserve(b, 2)
 			w.update()
@@ -57,6 +59,11 @@ func TestABusyDeviceIsWaitedForAfterAnUpdate(t *testing.T) {
 						w.expectFault(err, "NotRestored")
 						_, err = w.c.RetrieveSession(ctx, unit, "s")
 						w.expectFault(err, "NotRestored")
+						_, err = w.c.CreateSession(ctx, unit, "s")
+						w.expectFault(err, "NotRestored")
+						_, err = w.c.Own(ctx, unit)
+						w.expectFault(err, "NotRestored")
+						w.expectFault(w.c.Preserve(ctx, unit, []string{"fd-0"}, []*os.File{f}), "NotRestored")
 					}
 					w.load()
 					_, err := w.c.LiveUpdate(ctx, Options{})
