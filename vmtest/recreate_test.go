@@ -1,6 +1,7 @@
 package vmtest
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +71,33 @@ func TestFilesAndSocketsAreMadeAnew(t *testing.T) {
 		giveUpTheFile(t, r, uint64(updates+1), r.Parts.Newer, r.Parts.Older)
 	}
 	t.Logf("%d updates in %s", updates, time.Since(began).Round(time.Millisecond))
+}
+
+// Where PID 1 carries the store, luod makes the rest anew, and neither does what the
+// other does. A store that PID 1 would not bring back as it is is refused, and luod
+// carries it when it is let.
+func TestFilesAndSocketsAreMadeAnewBesideWhatPID1Carries(t *testing.T) {
+	repeats(t)
+	r := start(t, lab.Sid, false, 0)
+	r.Sh(t, "luoctl enable recreate --recreate=files,sockets --fd-store-preserve; luoctl enable spare --recreate=files --fd-store-preserve; systemctl enable -q --now recreate spare; systemctl restart spare")
+	sorted := func() []string {
+		return slices.Sorted(strings.Lines(recreateState(t, r) + r.Sh(t, "for i in $(seq 100); do systemctl is-active -q spare && break; sleep 0.1; done; cat /run/spare/state")))
+	}
+	before := sorted()
+	check(t, r.Load(t.Context(), r.Parts.Newer))
+	refusedUpdate(t, r, "luoctl live-update", `"table" (the memfd of "table" once more`)
+	r.Sh(t, "luoctl enable recreate --recreate=files,sockets")
+	for i, kernel := range []lab.Kernel{r.Parts.Newer, r.Parts.Older} {
+		check(t, r.Update(t.Context(), kernel))
+		if now := sorted(); !slices.Equal(now, before) {
+			t.Fatalf("after update %d:\n%q\nand before\n%q", i+1, now, before)
+		}
+		settled(t, r, uint64(i+1))
+		r.Sh(t, connect)
+		if out := r.Sh(t, "luoctl report"); strings.Count(out, "re-created  ") != 4 || strings.Count(out, "preserved by PID 1") != 1 || !strings.Contains(out, "4 preserved, 4 re-created, 0 lost") {
+			t.Errorf("after update %d: %s", i+1, out)
+		}
+	}
 }
 
 // loseLog takes a file away that spare had in its store, when all is packed.

@@ -54,7 +54,7 @@ func stored(t *testing.T, name string, f *os.File) fdstore.Stored {
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		t.Fatal(err)
 	}
-	return fdstore.Stored{Name: name, Device: st.Dev, Inode: st.Ino, Memfd: true, Type: unix.S_IFREG}
+	return fdstore.Stored{Name: name, Device: st.Dev, Inode: st.Ino, Memfd: true, Type: unix.S_IFREG, Flags: unix.O_RDWR}
 }
 
 func TestFdStoresComeAlong(t *testing.T) {

@@ -42,9 +42,11 @@ func (c *Coordinator) natives(u *update) ([]manifest.Native, error) {
 			continue
 		}
 		n := manifest.Native{Unit: unit}
+		seen := map[fileID]bool{} // what comes through once is left behind otherwise
 		for _, e := range stores[unit].Entries {
-			if e.Carried() {
+			if id := (fileID{e.Device, e.Inode}); e.Carried() && !seen[id] {
 				n.Names = append(n.Names, e.Name)
+				seen[id] = e.Memfd
 			}
 		}
 		if len(n.Names) > 0 {

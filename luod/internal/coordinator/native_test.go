@@ -2,7 +2,11 @@ package coordinator
 
 import (
 	"encoding/json"
+	"fmt"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/luod/fdstore"
 	"github.com/liveupdate/luod/luod/internal/pid1"
@@ -41,7 +45,11 @@ func TestWhatPID1CarriesIsAccountedFor(t *testing.T) {
 	w := newWorld(t)
 	w.declare(a, "Preserve=fdstore\n")
 	w.preserve(b, 1)
-	entry := func(name string) fdstore.Stored { return fdstore.Stored{Name: name, Memfd: true} }
+	inode := uint64(0)
+	entry := func(name string) fdstore.Stored {
+		inode++
+		return fdstore.Stored{Name: name, Memfd: true, Flags: unix.O_RDWR, Inode: inode}
+	}
 	w.stores = map[string]pid1.Store{a: {Native: true, Entries: []fdstore.Stored{entry("x"), entry("x"), entry("y"), entry("z")}}}
 	w.update()
 	next := map[string]pid1.Store{a: {Native: true, Entries: []fdstore.Stored{entry("z"), entry("x"), entry("new")}}}
@@ -59,5 +67,55 @@ func TestWhatPID1CarriesIsAccountedFor(t *testing.T) {
 	}
 	if s := w.status(); len(s.Lost) != 2 {
 		t.Errorf("lost %v", s.Lost)
+	}
+}
+
+// What PID 1 carries, and would not bring back as it is, is refused before anything
+// happens, unless the unit takes it as it comes.
+func TestWhatPID1WouldSpoilIsRefused(t *testing.T) {
+	entry := func(name string, inode uint64, flags uint32) fdstore.Stored {
+		return fdstore.Stored{Name: name, Memfd: true, Flags: flags, Inode: inode}
+	}
+	session := fdstore.Stored{Name: "s", Path: "anon_inode:[luo_session]", Inode: 7}
+	for name, c := range map[string]struct {
+		entries []fdstore.Stored
+		why     string
+		comes   string
+	}{
+		"one memfd twice": {[]fdstore.Stored{entry("x", 1, unix.O_RDWR), entry("z", 2, unix.O_RDWR), entry("y", 1, unix.O_RDONLY)}, `"y" (the memfd of "x" once more`, "x z"},
+		"a read-only one": {[]fdstore.Stored{entry("x", 1, unix.O_RDONLY), entry("z", 2, unix.O_RDWR)}, `"x" (read-only`, "x z"},
+		"all is well":     {[]fdstore.Stored{entry("x", 1, unix.O_RDWR), session, session}, "", "x s s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.declare(a, "Preserve=fdstore\n")
+			w.stores = map[string]pid1.Store{a: {Native: true, Entries: c.entries}}
+			w.load()
+			_, err := w.c.LiveUpdate(ctx, Options{})
+			if c.why != "" {
+				w.expectFault(err, "WouldNotSurvive")
+				if !strings.Contains(err.Error(), c.why) || !strings.Contains(err.Error(), "FileDescriptorStorePreserve=restart") {
+					t.Errorf("got %v", err)
+				}
+				w.declare(a, "Preserve=fdstore\nOnFailure=ignore\n")
+				_, err = w.c.LiveUpdate(ctx, Options{})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.reboot()
+			if s := w.status(); len(s.Lost) != 0 || c.why != "" && (len(s.LeftBehind) != 1 || !strings.Contains(s.LeftBehind[0].Reason, c.why)) {
+				t.Errorf("%+v", s)
+			}
+			text, err := w.c.Report(ctx, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name := range strings.FieldsSeq(c.comes) {
+				if !strings.Contains(text, fmt.Sprintf("%q", name)) {
+					t.Errorf("%s is not in %s", name, text)
+				}
+			}
+		})
 	}
 }

@@ -48,6 +48,13 @@ func (c *Coordinator) stores(ctx context.Context, declared map[string]*declarati
 		if len(s.Entries) == 0 && (s.Native || !s.Kept) {
 			delete(stores, unit)
 		}
+		if len(sorted.spoilt) > 0 {
+			spoilt := strings.Join(sorted.spoilt, ", ")
+			if !declared[unit].Optional {
+				return nil, nil, fault("WouldNotSurvive", "no live update is possible: PID 1 carries the fd store of %s itself, and would not bring it back as it is: %s; with FileDescriptorStorePreserve=restart in its unit file luod carries it, and with OnFailure=ignore an update goes on anyway", unit, spoilt)
+			}
+			without = append(without, manifest.LeftBehind{Unit: unit, Reason: "of its fd store, PID 1 does not carry as it is: " + spoilt})
+		}
 		if len(sorted.lost) == 0 {
 			continue
 		}
@@ -71,12 +78,13 @@ const forgoing = "of its fd store, without what no kernel carries: "
 type sortedEntries struct {
 	taken []fdstore.Stored
 	// lost names those that stay behind, and help is what Recreate= would need more to
-	// have some of them made anew.
-	lost, help []string
+	// have some of them made anew. PID 1 does not carry spoilt as they are.
+	lost, help, spoilt []string
 }
 
 func sortEntries(s pid1.Store, recreate []string) sortedEntries {
 	var sorted sortedEntries
+	sorted.spoilt = spoilt(s)
 	for _, e := range s.Entries {
 		if s.Native && e.Carried() {
 			continue // the same file can't be preserved twice
@@ -105,6 +113,33 @@ func sortEntries(s pid1.Store, recreate []string) sortedEntries {
 		sorted.help = slices.Compact(slices.Sorted(slices.Values(slices.Concat(recreate, sorted.help))))
 	}
 	return sorted
+}
+
+// spoilt are the entries of a store that PID 1 carries by itself, but not as they are:
+// it preserves each descriptor by itself, of which the kernel refuses the second of
+// one file (luo_file.c: luo_preserve_file, EBUSY) and gives every one back writable
+// (mm/memfd_luo.c: memfd_luo_retrieve).
+func spoilt(s pid1.Store) []string {
+	if !s.Native {
+		return nil
+	}
+	var list []string
+	first := map[fileID]string{}
+	for _, e := range s.Entries {
+		id := fileID{e.Device, e.Inode}
+		of, again := first[id]
+		switch {
+		case !e.Memfd:
+		case again:
+			list = append(list, fmt.Sprintf("%q (the memfd of %q once more, and only one comes through)", e.Name, of))
+		case e.Flags&unix.O_ACCMODE != unix.O_RDWR:
+			list = append(list, fmt.Sprintf("%q (read-only, and it would come back writable)", e.Name))
+		}
+		if !again {
+			first[id] = e.Name
+		}
+	}
+	return list
 }
 
 // fileID is what tells a file from others: st_dev and st_ino.
