@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/liveupdate/luod/luod/internal/manifest"
+	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/restorer"
 )
 
@@ -17,7 +18,8 @@ const byPID1 = "PID 1"
 const unaccounted = "unknown"
 
 // natives lists what PID 1 carries by itself of the stores that come along, so that
-// the next kernel's luod can account for it. It works outside of the coordinator's
+// the next kernel's luod can account for it; what luod holds comes with luod, and the
+// kernel doesn't take it from PID 1 too. It works outside of the coordinator's
 // goroutine.
 func (c *Coordinator) natives(u *update) ([]manifest.Native, error) {
 	var units []string
@@ -36,6 +38,10 @@ func (c *Coordinator) natives(u *update) ([]manifest.Native, error) {
 	if err != nil {
 		return nil, fault("NoManager", "look into the fd stores that PID 1 carries: %w", err)
 	}
+	return do(ctx, c, func() ([]manifest.Native, error) { return c.carriedByPID1(stores), nil })
+}
+
+func (c *Coordinator) carriedByPID1(stores map[string]pid1.Store) []manifest.Native {
 	var list []manifest.Native
 	for _, unit := range slices.Sorted(maps.Keys(stores)) {
 		if !stores[unit].Native {
@@ -44,16 +50,18 @@ func (c *Coordinator) natives(u *update) ([]manifest.Native, error) {
 		n := manifest.Native{Unit: unit}
 		seen := map[fileID]bool{} // what comes through once is left behind otherwise
 		for _, e := range stores[unit].Entries {
-			if id := (fileID{e.Device, e.Inode}); e.Carried() && !seen[id] {
-				n.Names = append(n.Names, e.Name)
-				seen[id] = e.Memfd
+			id := fileID{e.Device, e.Inode}
+			if !e.Carried() || seen[id] || e.Memfd && c.vault.Holder(e.Device, e.Inode) != nil {
+				continue
 			}
+			n.Names = append(n.Names, e.Name)
+			seen[id] = e.Memfd
 		}
 		if len(n.Names) > 0 {
 			list = append(list, n)
 		}
 	}
-	return list, nil
+	return list
 }
 
 // account looks whether PID 1 has brought back what it carried. Units that have

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -50,7 +51,17 @@ func TestWhatPID1CarriesIsAccountedFor(t *testing.T) {
 		inode++
 		return fdstore.Stored{Name: name, Memfd: true, Flags: unix.O_RDWR, Inode: inode}
 	}
-	w.stores = map[string]pid1.Store{a: {Native: true, Entries: []fdstore.Stored{entry("x"), entry("x"), entry("y"), entry("z")}}}
+	held := memfd(t, "held")
+	defer held.Close()
+	inStore := stored(t, "held", held)
+	copied, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", held.Fd()), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.c.Preserve(ctx, a, []string{"held"}, []*os.File{copied}); err != nil {
+		t.Fatal(err)
+	}
+	w.stores = map[string]pid1.Store{a: {Native: true, Entries: []fdstore.Stored{entry("x"), entry("x"), entry("y"), inStore, entry("z")}}}
 	w.update()
 	next := map[string]pid1.Store{a: {Native: true, Entries: []fdstore.Stored{entry("z"), entry("x"), entry("new")}}}
 	w.storesErr = errTest
@@ -59,7 +70,7 @@ func TestWhatPID1CarriesIsAccountedFor(t *testing.T) {
 	w.stores, w.storesErr = next, nil
 	w.start()
 	got := w.accounts()
-	want := map[string]string{"fd-0": "preserved ;", "x": "preserved PID 1;lost PID 1;", "y": "lost PID 1;", "z": "preserved PID 1;"}
+	want := map[string]string{"fd-0": "preserved ;", "held": "preserved ;", "x": "preserved PID 1;lost PID 1;", "y": "lost PID 1;", "z": "preserved PID 1;"}
 	for name, outcome := range want {
 		if got[name] != outcome {
 			t.Errorf("%s: got %q, want %q", name, got[name], outcome)
