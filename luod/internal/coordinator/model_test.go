@@ -214,7 +214,7 @@ func (s *story) check() {
 			s.until(Idle)
 		} else {
 			s.generation++
-			if s.r.IntN(100) == 0 {
+			if s.r.IntN(300) == 0 {
 				s.rebootWhileTheDeviceIsBusy(s.generation, func() {
 					if s.r.IntN(2) == 0 {
 						s.kill()
