@@ -108,7 +108,7 @@ func busy(t *testing.T, r *rig.Rig) {
 		t.Errorf("who logs in reads %q", banner)
 	}
 	refusedUpdate(t, r, "luoctl live-update", "restored yet")
-	// One waits, one gives up soon, and one starts without.
+	// One waits, also through a restart of luod, one gives up soon, and one starts without.
 	text := r.Sh(t, `systemctl start --no-block plain.service
 once() { systemd-run -q --wait --collect -p NotifyAccess=exec -p FileDescriptorStoreMax=8 -p "ExecStartPre=+/usr/lib/luod/luod-reissue $*" -u once true && echo "started with $*"; }
 once --timeout=1s 2>&1; once --timeout=1s --optional --memfd=x:4K; journalctl -b -q -o cat -u once | sort -u
@@ -129,7 +129,7 @@ func TestLuodKilledAfterRetrievalLosesNothing(t *testing.T) {
 	busy(t, r)
 	r.Sh(t, kill)
 	refusedUpdate(t, r, "luoctl live-update", "restored yet")
-	r.Sh(t, "systemctl stop quicker; for i in $(seq 100); do systemctl is-active -q plain && break; sleep 0.1; done; systemctl is-active -q plain; ! ls /run/issue.d/50-luod.issue /run/motd.d/50-luod 2>/dev/null")
+	r.Sh(t, "systemctl stop quicker; for i in $(seq 100); do systemctl is-active -q plain && break; sleep 0.1; done; systemctl is-active -q plain && ! ls /run/issue.d/50-luod.issue /run/motd.d/50-luod 2>/dev/null")
 	if s := must(r.Status(t.Context()))(t); s.Phase != "restoring" || len(s.Waiting) != 2 {
 		t.Fatalf("after the jump: %+v", s)
 	}

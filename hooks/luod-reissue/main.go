@@ -73,36 +73,33 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	luod, err := dial(ctx, *optional)
-	if err != nil {
-		if *optional {
-			return without(store, create, err)
-		}
-		return fmt.Errorf("%w; the unit is not started, because its memory may be waiting in luod (see --optional)", err)
-	}
-	defer luod.Close()
-	names, files, err := retrieve(ctx, luod.Retrieve)
+	luod := caller{dial: func(ctx context.Context) (*wire.Conversation, error) { return dial(ctx, *optional) }}
+	defer luod.close()
+	unit, names, files, err := luod.retrieve(ctx)
 	defer wire.Close(files)
-	if unknown := refusal(err); *optional && (unknown == "NotRestored" || unknown == "Degraded") {
+	if *optional && mayBeWaiting(err) {
 		return without(store, create, err)
+	}
+	if mayBeWaiting(err) {
+		return fmt.Errorf("%w; the unit is not started, because its memory may be waiting in luod (see --optional)", err)
 	}
 	if err != nil {
 		return fmt.Errorf("fetch the unit's file descriptors from luod: %w", err)
 	}
 	host := recreation.Host{Init: "/proc/1"}
-	present := func() (*known, error) { return look(ctx, luod.Unit, host) }
-	if err := putBack(luod.Unit, store, host, names, files, present); err != nil {
+	present := func() (*known, error) { return look(ctx, unit, host) }
+	if err := putBack(unit, store, host, names, files, present); err != nil {
 		return err
 	}
 	if err := store.Barrier(ctx); err != nil {
 		return err
 	}
 	for chunk := range slices.Chunk(names, wire.MaxFiles) {
-		if err := luod.Fetched(chunk); err != nil {
+		if err := luod.ask(ctx, func(luod *wire.Conversation) error { return luod.Fetched(chunk) }); err != nil {
 			return err
 		}
 	}
-	return makeAll(ctx, store, luod, slices.DeleteFunc(create, func(m memfd) bool { return slices.Contains(names, m.name) }))
+	return makeAll(ctx, store, &luod, slices.DeleteFunc(create, func(m memfd) bool { return slices.Contains(names, m.name) }))
 }
 
 // storeTimeout is what PID 1 may take for the memfds of a unit that does without luod,
@@ -119,7 +116,7 @@ func without(store *fdstore.Manager, create memfds, why error) error {
 
 // makeAll makes the missing memfds, hands them to luod if there is one, and
 // stores them. A host without LUO is no reason not to start the unit.
-func makeAll(ctx context.Context, store *fdstore.Manager, luod *wire.Conversation, create memfds) error {
+func makeAll(ctx context.Context, store *fdstore.Manager, luod *caller, create memfds) error {
 	if len(create) == 0 {
 		return nil
 	}
@@ -142,7 +139,7 @@ func makeAll(ctx context.Context, store *fdstore.Manager, luod *wire.Conversatio
 	}
 	if luod != nil {
 		var refused *wire.Refused
-		if err := luod.Preserve(names, files); errors.As(err, &refused) && refused.Reason == "NotSupported" {
+		if err := luod.ask(ctx, func(luod *wire.Conversation) error { return luod.Preserve(names, files) }); errors.As(err, &refused) && refused.Reason == "NotSupported" {
 			fmt.Fprintln(os.Stderr, "luod-reissue: the unit's memory will not live through a reboot:", err)
 		} else if err != nil {
 			return fmt.Errorf("hand %s to luod: %w", strings.Join(names, ", "), err)

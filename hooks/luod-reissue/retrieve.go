@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/luod/wire"
 )
@@ -13,25 +17,76 @@ import (
 // askAgain is how soon luod is asked once more.
 const askAgain = 250 * time.Millisecond
 
-// retrieve gets what the unit has at luod, whose answer ask is. While luod can't say
-// yet what came through an update (NotRestored) it asks again, until ctx ends.
-func retrieve(ctx context.Context, ask func() ([]string, []*os.File, error)) ([]string, []*os.File, error) {
+// caller asks luod, and asks again if it is restarted meanwhile.
+type caller struct {
+	dial func(ctx context.Context) (*wire.Conversation, error)
+	// now is the conversation that is open, or nil.
+	now *wire.Conversation
+}
+
+// ask has luod do what, which must be as good twice as once. While luod can't say yet
+// what came through an update (NotRestored), and after a conversation that broke, it
+// begins another, until ctx ends.
+func (c *caller) ask(ctx context.Context, what func(*wire.Conversation) error) error {
 	for waiting := false; ; {
-		names, files, err := ask()
-		if refusal(err) != "NotRestored" {
-			return names, files, err
+		if c.now == nil {
+			var err error
+			if c.now, err = c.dial(ctx); err != nil {
+				c.now = nil
+				return unreachable{err}
+			}
 		}
-		wire.Close(files)
+		err := what(c.now)
+		if refusal(err) != "NotRestored" && !broken(err) {
+			return err
+		}
+		c.close() // luod holds few at a time
 		if !waiting {
 			waiting = true
 			fmt.Fprintln(os.Stderr, "luod-reissue: waiting:", err)
 		}
 		select {
 		case <-ctx.Done():
-			return nil, nil, err
+			return err
 		case <-time.After(askAgain):
 		}
 	}
+}
+
+func (c *caller) close() {
+	if c.now != nil {
+		c.now.Close()
+		c.now = nil
+	}
+}
+
+// retrieve gets what the unit has at luod; the files are the caller's, even with an
+// error.
+func (c *caller) retrieve(ctx context.Context) (unit string, names []string, files []*os.File, err error) {
+	err = c.ask(ctx, func(luod *wire.Conversation) (err error) {
+		wire.Close(files)
+		names, files, err = luod.Retrieve()
+		unit = luod.Unit
+		return err
+	})
+	return unit, names, files, err
+}
+
+// unreachable is why there is no conversation.
+type unreachable struct{ error }
+
+func (u unreachable) Unwrap() error { return u.error }
+
+// mayBeWaiting says whether err leaves open what luod has for the unit: it could not
+// be reached, or does not know.
+func mayBeWaiting(err error) bool {
+	reason := refusal(err)
+	return errors.As(err, new(unreachable)) || broken(err) || reason == "NotRestored" || reason == "Degraded"
+}
+
+// broken says whether err is of a conversation whose other end is gone.
+func broken(err error) bool {
+	return slices.ContainsFunc([]error{io.EOF, unix.EPIPE, unix.ECONNRESET}, func(target error) bool { return errors.Is(err, target) })
 }
 
 // refusal is the reason of luod's no, empty if err is something else.
