@@ -36,8 +36,8 @@ func startDracut(t *testing.T, suite lab.Suite) (r *rig.Rig, returned func() int
 // shutdown will go back there: dracut unpacks it only then.
 func bootedByDracut(t *testing.T, r *rig.Rig) {
 	t.Helper()
-	r.Sh(t, `[ "$(systemctl show -P InitRDTimestampMonotonic)" != 0 ]
-systemctl is-active -q dracut-shutdown.service; test -e /run/initramfs/.need_shutdown; ! test -e /run/initramfs/shutdown`)
+	r.Sh(t, `[ "$(systemctl show -P InitRDTimestampMonotonic)" != 0 ] &&
+systemctl is-active -q dracut-shutdown.service && test -e /run/initramfs/.need_shutdown && ! test -e /run/initramfs/shutdown`)
 }
 
 // Where the initrd takes the shutdown back it kills luod, and PID 1 alone holds the

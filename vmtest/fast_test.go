@@ -69,7 +69,7 @@ systemctl show -P NFileDescriptorStore native | grep -qx 1`)
 	// luod carries that of a unit that takes part, with what it stored last.
 	r.Sh(t, `systemctl stop native; systemctl clean --what=fdstore native || true; luoctl enable store-c
 printf '[Service]\nFileDescriptorStorePreserve=yes\n' > /etc/systemd/system/store-c.service.d/60-keep.conf; systemctl daemon-reload; systemctl enable -q --now store-c`)
-	const state = "for i in $(seq 100); do systemctl is-active -q store-c && break; sleep 0.1; done; systemctl is-active -q store-c; cat /run/store-c/state"
+	const state = "for i in $(seq 100); do systemctl is-active -q store-c && break; sleep 0.1; done; systemctl is-active -q store-c && cat /run/store-c/state"
 	want := r.Sh(t, state)
 	check(t, r.Load(t.Context(), r.Parts.Older))
 	check(t, r.Jump(t.Context(), r.Parts.Older, "luoctl live-update --fast"))
@@ -110,7 +110,7 @@ func fast(t *testing.T, suite lab.Suite) *rig.Rig {
 	}
 	same(t, before, must(r.Reports(t.Context(), 3))(t))
 	r.Sh(t, `for i in $(seq 100); do systemctl is-active -q keeper@1 && systemctl is-active -q keeper@2 && systemctl is-active -q keeper@3 && ! systemctl is-active -q luod-jump && [ "$(luoctl status --json | grep -c '"phase": "idle"')" = 1 ] && break; sleep 0.1; done
-rm /run/unload-late; systemctl show -P MainPID bystander | cmp - /run/bystander; touch /var/lib/writable; sync; ! test -e /run/luod/frozen.json; ! systemctl is-failed -q luod-jump`)
+rm /run/unload-late; systemctl show -P MainPID bystander | cmp - /run/bystander && touch /var/lib/writable && sync && ! test -e /run/luod/frozen.json && ! systemctl is-failed -q luod-jump`)
 	if s := must(r.Status(t.Context()))(t); s.Phase != "idle" || !strings.Contains(s.LastError, "boot the loaded kernel") || !strings.Contains(s.LastError, "invalid argument") {
 		t.Fatalf("%+v", s)
 	}

@@ -115,7 +115,7 @@ func giveUpTheFile(t *testing.T, r *rig.Rig, generation uint64, kernels ...lab.K
 		next = kernels[1]
 	}
 	check(t, r.Update(t.Context(), next))
-	r.Sh(t, "for i in $(seq 100); do systemctl is-failed -q spare && break; sleep 0.1; done; systemctl is-failed -q spare; rm /etc/luod/hooks.d/50-lose")
+	r.Sh(t, "for i in $(seq 100); do systemctl is-failed -q spare && break; sleep 0.1; done; systemctl is-failed -q spare && rm /etc/luod/hooks.d/50-lose")
 	held := r.Sh(t, "luoctl list spare; systemctl start spare 2>&1 && exit 1; journalctl -b --no-pager -o cat -u spare | tail -5; luoctl list spare")
 	if strings.Count(held, "memory") < 2 || !strings.Contains(held, "'luoctl discard spare.service log'") {
 		t.Errorf("without its file: %s", held)

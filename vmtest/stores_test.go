@@ -14,7 +14,7 @@ const storeUnits = "store-c store-python store-sandbox store-shell"
 // states reads what the services found in their memory.
 func states(t *testing.T, r *rig.Rig) string {
 	t.Helper()
-	return r.Sh(t, "for u in "+storeUnits+"; do for i in $(seq 100); do systemctl is-active -q $u && break; sleep 0.1; done; systemctl is-active -q $u; done; cat /run/store-*/state")
+	return r.Sh(t, "for u in "+storeUnits+"; do for i in $(seq 100); do systemctl is-active -q $u && break; sleep 0.1; done; systemctl is-active -q $u || exit 1; done; cat /run/store-*/state")
 }
 
 // Services in C, Python and shell, and one locked up in a sandbox, that only know
@@ -50,8 +50,7 @@ func unmodified(t *testing.T, r *rig.Rig, enabling string) {
 			t.Fatalf("after update %d: %q, want %q", i+1, now, before)
 		}
 		// luod lets go of what is in the stores again, and each is there once.
-		r.Sh(t, `for i in $(seq 100); do [ "$(luoctl list --json | tr -d ' \n')" = '[]' ] && break; sleep 0.1; done; luoctl list | grep -q '^No file'
-[ "$(systemctl show -P NFileDescriptorStore store-c)$(systemctl show -P NFileDescriptorStore store-python)$(systemctl show -P NFileDescriptorStore store-shell)$(systemctl show -P NFileDescriptorStore store-sandbox)" = 1211 ]`)
+		r.Sh(t, `for i in $(seq 100); do [ "$(luoctl list --json | tr -d ' \n')" = '[]' ] && break; sleep 0.1; done; luoctl list | grep -q '^No file' && [ "$(systemctl show -P NFileDescriptorStore store-c)$(systemctl show -P NFileDescriptorStore store-python)$(systemctl show -P NFileDescriptorStore store-shell)$(systemctl show -P NFileDescriptorStore store-sandbox)" = 1211 ]`)
 		settled(t, r, uint64(i+1))
 		// What PID 1 carries is accounted for, too.
 		report := r.Sh(t, "luoctl report")
@@ -67,8 +66,8 @@ func unmodified(t *testing.T, r *rig.Rig, enabling string) {
 	// has when it is stopped.
 	r.Sh(t, "luoctl enable --fd-store-preserve late; systemctl enable -q --now late; "+rename)
 	check(t, r.Update(t.Context(), last))
-	r.Sh(t, "for i in $(seq 100); do systemctl is-failed -q store-c && break; sleep 0.1; done; systemctl is-failed -q store-c; rm /var/lib/fail; systemctl start store-c")
-	const now = "for u in store-c store-python store-sandbox shell-renamed late; do for i in $(seq 100); do systemctl is-active -q $u && break; sleep 0.1; done; systemctl is-active -q $u; done; cat /run/store-*/state /run/shell-renamed/state /run/late/state"
+	r.Sh(t, "for i in $(seq 100); do systemctl is-failed -q store-c && break; sleep 0.1; done; systemctl is-failed -q store-c && rm /var/lib/fail && systemctl start store-c")
+	const now = "for u in store-c store-python store-sandbox shell-renamed late; do for i in $(seq 100); do systemctl is-active -q $u && break; sleep 0.1; done; systemctl is-active -q $u || exit 1; done; cat /run/store-*/state /run/shell-renamed/state /run/late/state"
 	if got, want := r.Sh(t, now), before+"1 1\n"; got != want {
 		t.Fatalf("got %q, want %q", got, want)
 	}
