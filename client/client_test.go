@@ -104,7 +104,7 @@ func (m *manager) Retrieve(names []string) ([]named, *dbus.Error) {
 func connect(t *testing.T) (*Client, *manager) {
 	t.Helper()
 	if _, err := exec.LookPath("dbus-daemon"); err != nil {
-		t.Skip("dbus-daemon is not installed")
+		t.Skip("dbus-daemon is not installed; .ci/run installs it")
 	}
 	dir := t.TempDir()
 	socket, config := filepath.Join(dir, "bus"), filepath.Join(dir, "config")

@@ -29,7 +29,7 @@ func write(t *testing.T, name string, data []byte) string {
 
 func TestWhatIsNoKernelIsRefusedAndChangesNothing(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
-		t.Skip("the images of this test are for amd64")
+		t.Skip("the images of this test are for amd64, and a kernel takes only its own kind")
 	}
 	called := false
 	defer func(f func(int, int, string, int) error) { fileLoad = f }(fileLoad)
@@ -75,7 +75,7 @@ func TestWhatIsNoKernelIsRefusedAndChangesNothing(t *testing.T) {
 
 func TestLoadPassesWhatItWasGiven(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
-		t.Skip("the images of this test are for amd64")
+		t.Skip("the images of this test are for amd64, and a kernel takes only its own kind")
 	}
 	defer func(f func(int, int, string, int) error) { fileLoad = f }(fileLoad)
 	kernel, initrd := write(t, "k", imagetest.BzImage("7", 2047, elf)), write(t, "i", []byte("initrd"))
@@ -147,7 +147,7 @@ func TestUnloadPassesTheFlagAndExplainsTheErrno(t *testing.T) {
 
 func TestTriggerRefusesWithoutAKernel(t *testing.T) {
 	if is, err := Loaded(); err == nil && is {
-		t.Skip("this machine has a kernel loaded, and the test must not boot it")
+		t.Skip("this machine has a kernel loaded, and the test must not boot it; the virtual machines jump for real")
 	}
 	if results, err := Trigger(context.Background()); err == nil || results != nil {
 		t.Errorf("got %v, %v", results, err)

@@ -57,7 +57,7 @@ func (f fileOf) ReadAt(b []byte, at int64) (int, error) {
 
 func TestTheKernelGetsItsPartsPutTogether(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
-		t.Skip("the images of this test are for amd64")
+		t.Skip("the images of this test are for amd64, and a kernel takes only its own kind")
 	}
 	image := imagetest.BzImage("7", 2047, elf)
 	unified := write(t, "u.efi", petest.Image(0x8664,

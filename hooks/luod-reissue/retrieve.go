@@ -24,7 +24,8 @@ type caller struct {
 	now *wire.Conversation
 }
 
-// ask has luod do what, which must be as good twice as once. While luod can't say yet
+// ask has luod do what, perhaps twice: Preserve is then refused for names that luod
+// has, and the next start gets them. While luod can't say yet
 // what came through an update (NotRestored), and after a conversation that broke, it
 // begins another, until ctx ends.
 func (c *caller) ask(ctx context.Context, what func(*wire.Conversation) error) error {

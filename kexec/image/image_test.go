@@ -180,7 +180,7 @@ func TestTheHeadOfARealImage(t *testing.T) {
 func TestRealImages(t *testing.T) {
 	dir := os.Getenv("LUOD_TEST_IMAGES")
 	if dir == "" {
-		t.Skip("LUOD_TEST_IMAGES is not set")
+		t.Skip("LUOD_TEST_IMAGES names no images; make test-all has some")
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil || len(files) == 0 {

@@ -157,7 +157,7 @@ func TestAFileSealedAgainstExecutionComesBackReadOnly(t *testing.T) {
 	k := luofake.New()
 	f := memfd(t, "x", unix.MFD_NOEXEC_SEAL)
 	if seals(t, f) != unix.F_SEAL_EXEC {
-		t.Skip("this kernel has no MFD_NOEXEC_SEAL")
+		t.Skip("this kernel has no MFD_NOEXEC_SEAL, which Linux 6.3 brought; those with LUO have it")
 	}
 	preserve(t, create(t, k, "a"), f, 1)
 	const gained = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE | unix.F_SEAL_FUTURE_WRITE

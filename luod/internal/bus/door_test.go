@@ -229,7 +229,7 @@ type bus struct {
 func newBus(t *testing.T) *bus {
 	t.Helper()
 	if _, err := exec.LookPath("dbus-daemon"); err != nil {
-		t.Skip("dbus-daemon is not installed")
+		t.Skip("dbus-daemon is not installed; .ci/run installs it")
 	}
 	if os.Geteuid() != 0 {
 		t.Skip("the shipped policy lets only root own the name")

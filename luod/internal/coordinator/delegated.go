@@ -175,8 +175,9 @@ func (c *Coordinator) forget(i int) {
 	}
 }
 
-// reclaim takes back the delegated sessions that a killed luod had.
-func (c *Coordinator) reclaim(found map[string]*luo.Session) {
+// reclaim takes back the delegated sessions that a killed luod had, and returns those
+// of which the record does not tell.
+func (c *Coordinator) reclaim(found map[string]*luo.Session) (left map[string]*luo.Session) {
 	var known []Delegated
 	for _, d := range c.rec.Sessions {
 		if s := found[d.Session]; s != nil {
@@ -186,10 +187,7 @@ func (c *Coordinator) reclaim(found map[string]*luo.Session) {
 		}
 	}
 	c.rec.Sessions = known
-	for name, s := range found {
-		c.Log.Error("a session is not in the record; it is kept open", "session", name)
-		c.keepStuck(name, s)
-	}
+	return found
 }
 
 // welcome takes over what came through the update, and notes what did not.

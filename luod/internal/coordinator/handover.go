@@ -146,6 +146,9 @@ func (f Fetch) Close() {
 // them, the sessions they came in are finished.
 func (c *Coordinator) Fetched(ctx context.Context, unit string, names []string) error {
 	_, err := do(ctx, c, func() (any, error) {
+		if err := c.missing(unit); err != nil {
+			return nil, err // or it would wait for the unit for ever
+		}
 		if len(c.fromStore(unit)) > 0 {
 			c.settled(unit)
 		}

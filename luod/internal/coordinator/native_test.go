@@ -93,9 +93,10 @@ func TestWhatPID1WouldSpoilIsRefused(t *testing.T) {
 		why     string
 		comes   string
 	}{
-		"one memfd twice": {[]fdstore.Stored{entry("x", 1, unix.O_RDWR), entry("z", 2, unix.O_RDWR), entry("y", 1, unix.O_RDONLY)}, `"y" (the memfd of "x" once more`, "x z"},
-		"a read-only one": {[]fdstore.Stored{entry("x", 1, unix.O_RDONLY), entry("z", 2, unix.O_RDWR)}, `"x" (read-only`, "x z"},
-		"all is well":     {[]fdstore.Stored{entry("x", 1, unix.O_RDWR), session, session}, "", "x s s"},
+		"one memfd twice":  {[]fdstore.Stored{entry("x", 1, unix.O_RDWR), entry("z", 2, unix.O_RDWR), entry("y", 1, unix.O_RDONLY)}, `"y" (the memfd of "x" once more`, "x z"},
+		"a read-only one":  {[]fdstore.Stored{entry("x", 1, unix.O_RDONLY), entry("z", 2, unix.O_RDWR)}, `"x" (read-only`, "x z"},
+		"a write-only one": {[]fdstore.Stored{entry("x", 1, unix.O_WRONLY)}, `"x" (write-only`, "x"},
+		"all is well":      {[]fdstore.Stored{entry("x", 1, unix.O_RDWR), session, session}, "", "x s s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

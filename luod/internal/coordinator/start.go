@@ -83,7 +83,16 @@ func Start(ctx context.Context, config Config, entries []fdstore.Entry) (*Coordi
 		c.rec.Phase = Idle
 	}
 	if old != nil {
-		c.reclaim(delegated)
+		left := c.reclaim(delegated)
+		if c.rec.Generation == 0 {
+			// Killed after these were retrieved, and before the record told of them.
+			maps.Copy(incoming, left)
+			left = nil
+		}
+		for name, s := range left {
+			c.Log.Error("a session is not in the record; it is kept open", "session", name)
+			c.keepStuck(name, s)
+		}
 		c.reunite()
 	} else {
 		maps.Copy(incoming, delegated) // PID 1 carried them

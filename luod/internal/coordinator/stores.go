@@ -132,8 +132,10 @@ func spoilt(s pid1.Store) []string {
 		case !e.Memfd:
 		case again:
 			list = append(list, fmt.Sprintf("%q (the memfd of %q once more, and only one comes through)", e.Name, of))
-		case e.Flags&unix.O_ACCMODE != unix.O_RDWR:
+		case e.Flags&unix.O_ACCMODE == unix.O_RDONLY:
 			list = append(list, fmt.Sprintf("%q (read-only, and it would come back writable)", e.Name))
+		case e.Flags&unix.O_ACCMODE == unix.O_WRONLY:
+			list = append(list, fmt.Sprintf("%q (write-only, and it would come back readable)", e.Name))
 		}
 		if !again {
 			first[id] = e.Name

@@ -63,6 +63,7 @@ func TestABusyDeviceIsWaitedForAfterAnUpdate(t *testing.T) {
 						w.expectFault(err, "NotRestored")
 						_, err = w.c.Own(ctx, unit)
 						w.expectFault(err, "NotRestored")
+						w.expectFault(w.c.Fetched(ctx, unit, []string{"fd-0"}), "NotRestored")
 						w.expectFault(w.c.Preserve(ctx, unit, []string{"fd-0"}, []*os.File{f}), "NotRestored")
 					}
 					w.load()
@@ -145,6 +146,25 @@ func TestWhatCouldNotBeReadIsReadByTheNextLuod(t *testing.T) {
 	w.fetch(a, 3)
 	w.expect(Idle, 1)
 	w.settleHistory(1)
+}
+
+// Killed when everything is in the fd store, and before the record told of it.
+func TestALuodKilledWhenItHadRestoredAtLastLosesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.preserve(a, 2)
+	w.session(a, "vm", "state")
+	w.update()
+	w.reboot()
+	w.c.rec = record{Phase: Idle, Degraded: "not restored yet"}
+	if _, err := w.c.rec.write(w.c.Record, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.kill()
+	w.start()
+	w.expect(Restoring, 1, a)
+	w.fetch(a, 2)
+	w.emptied(a, "vm", "state")
+	w.expect(Idle, 1)
 }
 
 // What the kernel has lost is no reason not to start anybody.
