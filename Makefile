@@ -22,6 +22,7 @@ build:
 	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-reissue ./hooks/luod-reissue
 	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-kexec ./hooks/luod-kexec
 	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-jump ./hooks/luod-jump
+	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-hold ./hooks/luod-hold
 	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-hooks ./hooks/luod-hooks
 	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-adopt ./hooks/luod-adopt
 
@@ -30,11 +31,12 @@ install: build
 	install -D -m 0755 bin/luod-reissue $(DESTDIR)$(prefix)/lib/luod/luod-reissue
 	install -D -m 0755 bin/luod-kexec $(DESTDIR)$(prefix)/lib/luod/luod-kexec
 	install -D -m 0755 bin/luod-jump $(DESTDIR)$(prefix)/lib/luod/luod-jump
+	install -D -m 0755 bin/luod-hold $(DESTDIR)$(prefix)/lib/luod/luod-hold
 	install -D -m 0755 bin/luod-hooks $(DESTDIR)$(prefix)/lib/luod/luod-hooks
 	install -D -m 0755 bin/luod-adopt $(DESTDIR)$(prefix)/lib/luod/luod-adopt
 	install -D -m 0755 bin/systemctl-shim $(DESTDIR)$(prefix)/lib/luod/systemctl-shim
 	install -D -m 0755 bin/luoctl $(DESTDIR)$(prefix)/bin/luoctl
-	install -D -m 0644 -t $(DESTDIR)$(unitdir) units/luod.service units/live-update.target units/luod-live-update.service units/luod-jump.service units/luod-restore.target units/luod-continue.service
+	install -D -m 0644 -t $(DESTDIR)$(unitdir) units/luod.service units/live-update.target units/luod-live-update.service units/luod-jump.service units/luod-hold.service units/luod-restore.target units/luod-continue.service
 	install -D -m 0644 units/systemd-kexec-luod.conf $(DESTDIR)$(unitdir)/systemd-kexec.service.d/50-luod.conf
 	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/dbus-1/system.d packaging/org.luod.LiveUpdate1.conf
 	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/dbus-1/system-services packaging/org.luod.LiveUpdate1.service

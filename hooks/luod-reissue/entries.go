@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +15,7 @@ import (
 // pusher is the unit's store; *fdstore.Manager is one.
 type pusher interface {
 	Push(name string, files ...*os.File) error
+	Barrier(ctx context.Context) error
 }
 
 // maker makes things anew; recreation.Host does.
@@ -27,53 +29,123 @@ type entry struct {
 	f    *os.File
 }
 
+// delivery is what luod holds for a unit, and how it gets there.
+type delivery struct {
+	unit  string
+	store pusher
+	host  maker
+	names []string
+	files []*os.File
+	// needed says which of the names that the unit gave itself have to be in its store
+	// too; the others are put there as far as there is room.
+	needed func(name string) bool
+	// present is what the store has of an earlier start, or because the unit was only
+	// restarted.
+	present func() (*known, error)
+	// look tells what PID 1 has in the store.
+	look func() (contents, error)
+}
+
 // putBack gives the unit what luod holds for it, in order: directories first are
 // unpacked where they come, and the entries of its store are pushed when all of them
-// are there, so that a failure leaves the store as it was. It borrows files; unit is for errors. present
-// is what the store has of an earlier start, or because the unit was only restarted.
+// are there, so that a failure leaves the store as it was. PID 1 closes without a word
+// what the store has no room for; therefore it is looked at afterwards. It borrows the
+// files.
 //
 // Killed meanwhile, or the unit's start fails: luod still holds everything, and the
 // next start gets it. What was pushed before may be in the store still: of a memfd
 // PID 1 drops the second, and what was made anew is found in present.
-func putBack(unit string, store pusher, host maker, names []string, files []*os.File, present func() (*known, error)) error {
-	var entries []entry
-	var made []*os.File
-	defer func() { wire.Close(made) }()
-	var there *known
-	for i, f := range files {
-		if path, is := wire.Directory(names[i]); is {
-			if err := unpack(f, path); err != nil {
-				return err
-			}
+func (d delivery) putBack(ctx context.Context) error {
+	entries, others, made, err := d.entries()
+	defer wire.Close(made)
+	if err != nil {
+		return err
+	}
+	if len(entries)+len(others) == 0 {
+		return nil
+	}
+	if err := pushAll(ctx, d.store, d.unit, entries, d.look); err != nil || len(others) == 0 {
+		return err
+	}
+	has, err := d.look()
+	if err != nil {
+		return err
+	}
+	for _, e := range others {
+		if has.entries[e.id()] > 0 {
 			continue
 		}
-		e := entry{wire.PlainName(names[i]), f}
-		if wire.Recreated(names[i]) || wire.Same(names[i]) {
-			d, err := description.Read(f)
-			if err != nil {
-				return fmt.Errorf("put %q back: %w", e.name, err)
-			}
-			if there == nil {
-				if there, err = present(); err != nil {
-					return fmt.Errorf("put %q back: look at what is in the fd store already: %w", e.name, err)
-				}
-			}
-			if there.has(names[i], d, names, files) {
-				continue
-			}
-			if e.f, err = makeAnew(host, names[i], d, names, files); err != nil {
-				return fmt.Errorf("put %q back: %w; luod keeps everything, and the next start tries again ('luoctl discard %s %s' gives it up)", e.name, err, unit, e.name)
-			}
-			made = append(made, e.f)
+		if has.count >= has.max {
+			fmt.Fprintf(os.Stderr, "luod-reissue: %q is not put into the fd store, which is full; the unit gets it from luod over D-Bus\n", e.name)
+			continue
 		}
-		entries = append(entries, e)
+		if err := d.store.Push(e.name, e.f); err != nil {
+			return err
+		}
+		has.count++
+	}
+	return d.store.Barrier(ctx)
+}
+
+// pushAll puts entries into the store of unit, and looks whether PID 1 has them, unless
+// look is nil.
+func pushAll(ctx context.Context, store pusher, unit string, entries []entry, look func() (contents, error)) error {
+	if len(entries) == 0 {
+		return nil
 	}
 	for _, e := range entries {
 		if err := store.Push(e.name, e.f); err != nil {
 			return err
 		}
 	}
-	return nil
+	if err := store.Barrier(ctx); err != nil || look == nil {
+		return err
+	}
+	has, err := look()
+	if err != nil {
+		return err
+	}
+	return has.missing(unit, entries)
+}
+
+// entries returns what has to get into the store, what may, and what of it was made
+// here, which the caller owns even with an error.
+func (d delivery) entries() (needed, others []entry, made []*os.File, err error) {
+	var there *known
+	for i, f := range d.files {
+		name := d.names[i]
+		if path, is := wire.Directory(name); is {
+			if err := unpack(f, path); err != nil {
+				return nil, nil, made, err
+			}
+			continue
+		}
+		e := entry{wire.PlainName(name), f}
+		if !wire.Adopted(name) && !d.needed(name) {
+			others = append(others, e)
+			continue
+		}
+		if wire.Recreated(name) || wire.Same(name) {
+			what, err := description.Read(f)
+			if err != nil {
+				return nil, nil, made, fmt.Errorf("put %q back: %w", e.name, err)
+			}
+			if there == nil {
+				if there, err = d.present(); err != nil {
+					return nil, nil, made, fmt.Errorf("put %q back: look at what is in the fd store already: %w", e.name, err)
+				}
+			}
+			if there.has(name, what, d.names, d.files) {
+				continue
+			}
+			if e.f, err = makeAnew(d.host, name, what, d.names, d.files); err != nil {
+				return nil, nil, made, fmt.Errorf("put %q back: %w; luod keeps everything, and the next start tries again ('luoctl discard %s %s' gives it up)", e.name, err, d.unit, e.name)
+			}
+			made = append(made, e.f)
+		}
+		needed = append(needed, e)
+	}
+	return needed, others, made, nil
 }
 
 // makeAnew makes what d describes. A description of one kind under a name of the

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -19,11 +21,51 @@ type unitStore struct {
 	pushed []string
 	made   int
 	fail   error
+	// max is how many entries it takes; what is pushed beyond that is gone without a
+	// word, as PID 1 does (src/core/service.c: service_add_fd_store). 0 takes any.
+	max     int
+	entries map[memfdName]int
+	count   int
+}
+
+// keep is what PID 1 does with a descriptor.
+func (s *unitStore) keep(name string, f *os.File) bool {
+	if s.max > 0 && s.count >= s.max {
+		return false
+	}
+	if s.entries == nil {
+		s.entries = map[memfdName]int{}
+	}
+	s.entries[entry{name, f}.id()]++
+	s.count++
+	return true
+}
+
+func (s *unitStore) Barrier(context.Context) error { return nil }
+
+func (s *unitStore) look() (contents, error) {
+	most := s.max
+	if most == 0 {
+		most = 512
+	}
+	return contents{max: uint32(most), count: uint32(s.count), entries: maps.Collect(maps.All(s.entries))}, nil
+}
+
+// deliver puts files back into s, of which those that are called table have to get into
+// the store.
+func (s *unitStore) deliver(names []string, files []*os.File, present func() (*known, error)) error {
+	return delivery{
+		unit: "a.service", store: s, host: s, names: names, files: files, present: present, look: s.look,
+		needed: func(name string) bool { return name == "table" },
+	}.putBack(context.Background())
 }
 
 // Push notes the name, the contents, the access mode and the position.
 func (s *unitStore) Push(name string, files ...*os.File) error {
 	for _, f := range files {
+		if !s.keep(name, f) {
+			continue
+		}
 		text := make([]byte, 100)
 		n, _ := unix.Pread(int(f.Fd()), text, 0)
 		flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
@@ -109,19 +151,19 @@ func TestEntriesArePutBackInOrder(t *testing.T) {
 		there known
 		want  []string
 	}{
-		"nothing is there":           {known{}, []string{mine, base, one, again, reader, two}},
-		"all is there":               {known{[]named{{"listen", abstract("two")}, {"listen", abstract("one")}}, map[memfdName]int{{"table", st.Dev, st.Ino}: 2, {"reader", st.Dev, st.Ino}: 1}}, []string{mine, base}},
-		"one socket is there":        {known{[]named{{"listen", abstract("two")}}, nil}, []string{mine, base, one, again, reader}},
-		"of another name":            {known{[]named{{"other", abstract("two")}}, nil}, []string{mine, base, one, again, reader, two}},
-		"the memfd alone is there":   {known{nil, of("table", 1)}, []string{mine, base, one, again, reader, two}},
-		"the memfd is there twice":   {known{nil, of("table", 2)}, []string{mine, base, one, reader, two}},
-		"the reader's is there":      {known{nil, of("reader", 1)}, []string{mine, base, one, again, two}},
-		"another memfd of that name": {known{nil, map[memfdName]int{{"reader", st.Dev, st.Ino + 1}: 1}}, []string{mine, base, one, again, reader, two}},
+		"nothing is there":           {known{}, []string{base, one, again, reader, two, mine}},
+		"all is there":               {known{[]named{{"listen", abstract("two")}, {"listen", abstract("one")}}, map[memfdName]int{{"table", st.Dev, st.Ino}: 2, {"reader", st.Dev, st.Ino}: 1}}, []string{base, mine}},
+		"one socket is there":        {known{[]named{{"listen", abstract("two")}}, nil}, []string{base, one, again, reader, mine}},
+		"of another name":            {known{[]named{{"other", abstract("two")}}, nil}, []string{base, one, again, reader, two, mine}},
+		"the memfd alone is there":   {known{nil, of("table", 1)}, []string{base, one, again, reader, two, mine}},
+		"the memfd is there twice":   {known{nil, of("table", 2)}, []string{base, one, reader, two, mine}},
+		"the reader's is there":      {known{nil, of("reader", 1)}, []string{base, one, again, two, mine}},
+		"another memfd of that name": {known{nil, map[memfdName]int{{"reader", st.Dev, st.Ino + 1}: 1}}, []string{base, one, again, reader, two, mine}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := countFDs(t)
 			s := &unitStore{t: t}
-			if err := putBack("a.service", s, s, names, files, func() (*known, error) { return &c.there, nil }); err != nil {
+			if err := s.deliver(names, files, func() (*known, error) { return &c.there, nil }); err != nil {
 				t.Fatal(err)
 			}
 			if !slices.Equal(s.pushed, c.want) {
@@ -157,7 +199,7 @@ func TestAFailureLeavesTheStoreAsItWas(t *testing.T) {
 			last := described(t, abstract("last"))
 			defer last.Close()
 			before := countFDs(t)
-			err := putBack("a.service", &c.s, &c.s, []string{"recreate:7:first", "store:0:table", c.name}, []*os.File{last, table, c.f}, func() (*known, error) { return &known{}, c.look })
+			err := c.s.deliver([]string{"recreate:7:first", "store:0:table", c.name}, []*os.File{last, table, c.f}, func() (*known, error) { return &known{}, c.look })
 			if err == nil || !strings.Contains(err.Error(), c.why) {
 				t.Errorf("got %v", err)
 			}
@@ -176,7 +218,55 @@ func TestMemfdsAloneNeedNoLook(t *testing.T) {
 	f := filled(t, "x")
 	defer f.Close()
 	s := &unitStore{t: t}
-	if err := putBack("a.service", s, s, []string{"store:0:x"}, []*os.File{f}, nil); err != nil || len(s.pushed) != 1 {
+	if err := s.deliver([]string{"store:0:x"}, []*os.File{f}, nil); err != nil || len(s.pushed) != 1 {
 		t.Errorf("%q, %v", s.pushed, err)
+	}
+}
+
+// What the store has no room for is an error, and not somebody's loss: PID 1 says
+// nothing. What the unit has given luod itself goes there only as far as there is room.
+func TestWhatTheStoreHasNoRoomFor(t *testing.T) {
+	for name, c := range map[string]struct {
+		names  []string
+		max    int
+		before int
+		pushed int
+		why    string
+	}{
+		"all fit":                             {[]string{"store:0:a", "store:1:b", "own"}, 3, 0, 3, ""},
+		"its own doesn't fit":                 {[]string{"own", "store:0:a", "store:1:b"}, 2, 0, 2, ""},
+		"one entry doesn't fit":               {[]string{"store:0:a", "store:1:b"}, 1, 0, 1, `"b" did not get into the fd store: a.service has FileDescriptorStoreMax=1`},
+		"no entry fits":                       {[]string{"store:0:a"}, 2, 2, 0, `"a" did not`},
+		"a memfd that the unit needs doesn't": {[]string{"store:0:a", "table"}, 1, 0, 1, `"table" did not`},
+		"only its own, and none fits":         {[]string{"own", "other"}, 4, 4, 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &unitStore{t: t, max: c.max, count: c.before}
+			var files []*os.File
+			for _, name := range c.names {
+				f := filled(t, name)
+				defer f.Close()
+				files = append(files, f)
+			}
+			err := s.deliver(c.names, files, nil)
+			if (err == nil) != (c.why == "") || err != nil && !strings.Contains(err.Error(), c.why) {
+				t.Errorf("got %v, want %q", err, c.why)
+			}
+			if len(s.pushed) != c.pushed {
+				t.Errorf("pushed %q", s.pushed)
+			}
+		})
+	}
+}
+
+// A PID 1 that tells only how many there are is believed that.
+func TestAnOlderPID1OnlyCounts(t *testing.T) {
+	f := filled(t, "x")
+	defer f.Close()
+	for count, missing := range map[uint32]bool{1: true, 2: false, 3: false} {
+		err := contents{max: 3, count: count}.missing("a.service", []entry{{"a", f}, {"b", f}})
+		if (err != nil) != missing {
+			t.Errorf("of 2 entries and %d in the store: %v", count, err)
+		}
 	}
 }

@@ -87,11 +87,15 @@ func run(args []string) error {
 		return fmt.Errorf("fetch the unit's file descriptors from luod: %w", err)
 	}
 	host := recreation.Host{Init: "/proc/1"}
-	present := func() (*known, error) { return look(ctx, unit, host) }
-	if err := putBack(unit, store, host, names, files, present); err != nil {
-		return err
+	d := delivery{
+		unit: unit, store: store, host: host, names: names, files: files,
+		needed: func(name string) bool {
+			return slices.ContainsFunc(create, func(m memfd) bool { return m.name == name })
+		},
+		present: func() (*known, error) { return look(ctx, unit, host) },
+		look:    func() (contents, error) { return lookInto(ctx, unit) },
 	}
-	if err := store.Barrier(ctx); err != nil {
+	if err := d.putBack(ctx); err != nil {
 		return err
 	}
 	for chunk := range slices.Chunk(names, wire.MaxFiles) {
@@ -99,7 +103,8 @@ func run(args []string) error {
 			return err
 		}
 	}
-	return makeAll(ctx, store, &luod, slices.DeleteFunc(create, func(m memfd) bool { return slices.Contains(names, m.name) }))
+	missing := slices.DeleteFunc(slices.Clone(create), func(m memfd) bool { return slices.Contains(names, m.name) })
+	return makeAll(ctx, store, &luod, missing, d.look)
 }
 
 // storeTimeout is what PID 1 may take for the memfds of a unit that does without luod,
@@ -111,12 +116,15 @@ func without(store *fdstore.Manager, create memfds, why error) error {
 	fmt.Fprintln(os.Stderr, "luod-reissue: going on without luod:", why)
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	return makeAll(ctx, store, nil, create)
+	// Whose unit it is, luod would have said; a store that is too small shows at the next
+	// start.
+	return makeAll(ctx, store, nil, create, nil)
 }
 
 // makeAll makes the missing memfds, hands them to luod if there is one, and
-// stores them. A host without LUO is no reason not to start the unit.
-func makeAll(ctx context.Context, store *fdstore.Manager, luod *caller, create memfds) error {
+// stores them; look tells whether PID 1 has them then, unless it is nil. A host without
+// LUO is no reason not to start the unit.
+func makeAll(ctx context.Context, store *fdstore.Manager, luod *caller, create memfds, look func() (contents, error)) error {
 	if len(create) == 0 {
 		return nil
 	}
@@ -145,10 +153,9 @@ func makeAll(ctx context.Context, store *fdstore.Manager, luod *caller, create m
 			return fmt.Errorf("hand %s to luod: %w", strings.Join(names, ", "), err)
 		}
 	}
+	entries := make([]entry, len(files))
 	for i, f := range files {
-		if err := store.Push(names[i], f); err != nil {
-			return err
-		}
+		entries[i] = entry{names[i], f}
 	}
-	return store.Barrier(ctx)
+	return pushAll(ctx, store, "the unit", entries, look)
 }

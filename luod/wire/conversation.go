@@ -87,7 +87,17 @@ func (c *Conversation) answer() (Message, []*os.File, error) {
 // Retrieve returns everything luod holds for this unit; the caller owns the
 // files, even with an error.
 func (c *Conversation) Retrieve() (names []string, files []*os.File, err error) {
-	if err := c.ask(Message{Request: Retrieve}, nil); err != nil {
+	return c.receive(Retrieve)
+}
+
+// Sessions returns all sessions of the next kernel; the caller owns the files, even
+// with an error.
+func (c *Conversation) Sessions() (names []string, files []*os.File, err error) {
+	return c.receive(Hold)
+}
+
+func (c *Conversation) receive(request string) (names []string, files []*os.File, err error) {
+	if err := c.ask(Message{Request: request}, nil); err != nil {
 		return nil, nil, err
 	}
 	for {

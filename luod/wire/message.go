@@ -30,6 +30,9 @@ const (
 	// Forgo says that the entries Names of Unit's fd store can't be made anew, each
 	// for its reason in Reasons. It is refused unless the update may go on without.
 	Forgo = "forgo"
+	// Hold asks for all sessions of the next kernel. Only the program that holds them
+	// too may say it.
+	Hold = "hold"
 	// Preserve hands the attached descriptors over under Names.
 	Preserve = "preserve"
 )
@@ -38,7 +41,7 @@ const (
 type Message struct {
 	Request string   `json:"request,omitempty"`
 	Names   []string `json:"names,omitempty"`
-	// Unit is whose fd store it is about; in an answer to Retrieve, who asked.
+	// Unit is whose fd store it is about; in an answer to Retrieve or Hold, who asked.
 	Unit    string   `json:"unit,omitempty"`
 	Reasons []string `json:"reasons,omitempty"`
 	// More says that the list goes on in the next message.

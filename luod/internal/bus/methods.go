@@ -15,6 +15,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/quota"
 	"github.com/liveupdate/luod/luod/internal/vault"
+	"github.com/liveupdate/luod/luod/wire"
 )
 
 // timeout bounds a call. LiveUpdate has its own.
@@ -179,8 +180,10 @@ func (m *methods) Retrieve(names []string, msg dbus.Message, sender dbus.Sender)
 	if !m.reply(msg, sender, fds) {
 		return nil, nil
 	}
-	// They are on their way, and the vault keeps them in any case.
-	if err := m.door.Registry.Fetched(ctx, unit, fetch.Names); err != nil {
+	// They are on their way, and the vault keeps them in any case. What belongs into the
+	// unit's fd store is fetched when it is there.
+	names = slices.DeleteFunc(fetch.Names, wire.Adopted)
+	if err := m.door.Registry.Fetched(ctx, unit, names); err != nil {
 		m.door.Log.Warn("could not note what a unit fetched", "unit", unit, "error", err)
 	}
 	return nil, nil

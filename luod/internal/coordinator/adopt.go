@@ -1,7 +1,7 @@
 package coordinator
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -21,13 +21,15 @@ const adoptProgram = "/usr/lib/luod/luod-adopt"
 const adoptTimeout = 2 * time.Minute
 
 // adoption is what is taken over from the fd stores of units (Preserve=fdstore) for
-// one update. PID 1 keeps its own, so an update that is taken back only closes
-// these.
+// one update. PID 1 drops its own when a unit stops, so all of it is in the vault before
+// the first one is stopped.
 type adoption struct {
 	// caller is the unit that may hand files over, and units those it may for.
 	caller string
 	units  map[string]bool
-	files  map[string][]*vault.File
+	// files are those that came and are not in the vault yet; packed directories stay
+	// here.
+	files map[string][]*vault.File
 	// skipped counts what the vault holds already, and what is left behind.
 	skipped map[string]int
 	// seen are the names of memfds that came, or for which the vault's stands, by unit;
@@ -36,8 +38,8 @@ type adoption struct {
 	matched map[*vault.File]bool
 	// directories are the paths that may come packed, by unit.
 	directories map[string][]string
-	// late are the units whose store is taken over when they have stopped, since
-	// PID 1 keeps it and they may still change it.
+	// late are the units that PID 1 keeps the store of while they are stopped, and
+	// that may still change it when they do: it is looked at once more then.
 	late []string
 }
 
@@ -53,30 +55,90 @@ func (a *adoption) close() {
 	a.files = nil
 }
 
-// adopt takes over what is in the fd stores, when everybody is ready; but for those
-// that PID 1 keeps while their unit is stopped, which come then.
+// begin forgets what came of units before, but for directories.
+func (a *adoption) begin(caller string, units map[string]pid1.Store) {
+	a.caller = caller
+	a.skipped, a.seen, a.matched = map[string]int{}, nil, nil
+	for unit := range units {
+		a.units[unit] = true
+	}
+}
+
+// adopt takes over what is in the fd stores, when everybody is ready, and holds it:
+// whatever stops from then on, luod has it twice, here and in its own fd store.
 //
-// Killed meanwhile: the copies go with luod, and PID 1 has the originals.
+// Killed meanwhile: what is not in the vault yet goes with luod, and PID 1 has the
+// originals, since nobody was stopped. What is in the vault the next start lets go of
+// when it has seen that PID 1 has it.
 func (c *Coordinator) adopt(u *update) error {
 	stores, without, err := c.stores(u.ctx, u.declared, u.options)
 	if err != nil {
 		return err
 	}
+	running, err := c.Units.Look(u.ctx, slices.Collect(maps.Keys(stores)))
+	if err != nil {
+		return fault("NoManager", "find out which services run: %w", err)
+	}
 	a := &adoption{files: map[string][]*vault.File{}, skipped: map[string]int{}, units: map[string]bool{}, directories: map[string][]string{}}
 	for _, unit := range slices.Sorted(maps.Keys(stores)) {
-		if stores[unit].Kept && !stores[unit].Native {
+		if stores[unit].Kept && !stores[unit].Native && running[unit].State != "inactive" && running[unit].State != "failed" {
 			a.late = append(a.late, unit)
-			delete(stores, unit)
 		}
 	}
 	if err := c.inside(u, func() error { u.adoption, u.without = a, without; return nil }); err != nil {
 		return err
 	}
-	return c.takeOver(u, stores, "luod-adopt")
+	if err := c.takeOver(u, stores, "luod-adopt"); err != nil {
+		return err
+	}
+	return c.inside(u, func() error { return c.hold(a, running) })
 }
 
-// adoptLate takes over the stores of those that were stopped for it.
+// hold puts what was taken over from fd stores into the vault, and notes of which
+// start of its unit it is.
+func (c *Coordinator) hold(a *adoption, running map[string]pid1.Running) error {
+	var batches []vault.Batch
+	for _, unit := range slices.Sorted(maps.Keys(a.files)) {
+		b := vault.Batch{Unit: unit}
+		for _, f := range a.files[unit] {
+			if _, packed := wire.Directory(f.Name); !packed {
+				b.Names, b.Files = append(b.Names, f.Name), append(b.Files, f.F)
+			}
+		}
+		if len(b.Names) > 0 {
+			batches = append(batches, b)
+		}
+	}
+	if c.rec.Copied == nil {
+		c.rec.Copied = map[string]string{}
+	}
+	var failed []error
+	for i, err := range c.vault.AddAll(c.brief(), batches) {
+		unit := batches[i].Unit
+		if err != nil {
+			failed = append(failed, fmt.Errorf("hold the fd store of %s: %w", unit, err))
+			continue
+		}
+		a.files[unit] = slices.DeleteFunc(a.files[unit], func(f *vault.File) bool { return slices.Contains(batches[i].Names, f.Name) })
+		delete(c.rec.Back, unit) // these are other ones
+	}
+	for unit := range a.units {
+		if r, is := running[unit]; is {
+			c.rec.Copied[unit] = r.InvocationID
+		}
+	}
+	return errors.Join(append(failed, c.save())...)
+}
+
+// adoptLate looks once more at the stores of those that PID 1 keeps them for, when they
+// have stopped. What came since is taken over too, and what is no longer there must have
+// been replaced by something of the same name.
+//
+// Killed between the two: the vault has both, and a start of the unit gets both.
 func (c *Coordinator) adoptLate(u *update) error {
+	if len(u.adoption.late) == 0 {
+		return nil
+	}
 	late := map[string]*declaration.Declaration{}
 	for _, unit := range u.adoption.late {
 		late[unit] = u.declared[unit]
@@ -92,7 +154,47 @@ func (c *Coordinator) adoptLate(u *update) error {
 	}); err != nil {
 		return err
 	}
-	return c.takeOver(u, stores, "luod-adopt-late")
+	if err := c.takeOver(u, stores, "luod-adopt-late"); err != nil {
+		return err
+	}
+	return c.inside(u, func() error {
+		for unit := range late {
+			if err := c.supersede(u.adoption, unit); err != nil {
+				return err
+			}
+		}
+		return c.hold(u.adoption, nil)
+	})
+}
+
+// supersede gives up what the vault has of a unit's store that the unit has replaced
+// since. The error says what went away without that.
+func (c *Coordinator) supersede(a *adoption, unit string) error {
+	came := map[string]int{}
+	for _, f := range a.files[unit] {
+		came[wire.PlainName(f.Name)]++
+	}
+	stands := map[string]bool{}
+	for _, name := range a.seen[unit] {
+		stands[name] = true
+	}
+	var replaced []string
+	for _, f := range c.vault.Files(unit) {
+		_, packed := wire.Directory(f.Name)
+		if !wire.Adopted(f.Name) || packed || stands[f.Name] || a.matched[f] {
+			continue
+		}
+		plain := wire.PlainName(f.Name)
+		if came[plain] == 0 {
+			return fault("StoreChanged", "%q was in the fd store of %s, and was gone when the unit had stopped: either the unit removed it, or PID 1 has forgotten its store (systemd 254 to 260 do so with units that nothing refers to); luod holds it, and a start of the unit gets it", plain, unit)
+		}
+		came[plain]--
+		replaced = append(replaced, f.Name)
+	}
+	if len(replaced) == 0 {
+		return nil
+	}
+	return c.vault.Remove(c.brief(), unit, replaced)
 }
 
 // takeOver has the memfds in stores copied by a program that runs as a unit of name.
@@ -100,7 +202,7 @@ func (c *Coordinator) takeOver(u *update, stores map[string]pid1.Store, name str
 	stores = maps.Clone(stores)
 	maps.DeleteFunc(stores, func(_ string, s pid1.Store) bool { return len(s.Entries) == 0 })
 	if len(stores) == 0 {
-		return nil
+		return c.inside(u, func() error { u.adoption.begin("", nil); return nil })
 	}
 	argv := []string{adoptProgram}
 	for _, unit := range slices.Sorted(maps.Keys(stores)) {
@@ -108,13 +210,7 @@ func (c *Coordinator) takeOver(u *update, stores map[string]pid1.Store, name str
 	}
 	caller := fmt.Sprintf("%s-%d.service", name, u.generation)
 	a := u.adoption
-	if err := c.inside(u, func() error {
-		a.caller = caller
-		for unit := range stores {
-			a.units[unit] = true
-		}
-		return nil
-	}); err != nil {
+	if err := c.inside(u, func() error { a.begin(caller, stores); return nil }); err != nil {
 		return err
 	}
 	err := c.Units.Run(u.ctx, pid1.Program{
@@ -134,59 +230,10 @@ func (c *Coordinator) takeOver(u *update, stores map[string]pid1.Store, name str
 	})
 }
 
-// adopted are a unit's files for the cargo.
+// adopted are a unit's files for the cargo that are not in the vault.
 func (u *update) adopted(unit string) []*vault.File {
 	if u.adoption == nil {
 		return nil
 	}
 	return u.adoption.files[unit]
-}
-
-// settleInterval is how often a unit is looked at that has fetched what goes into
-// its fd store, and is starting.
-const settleInterval = time.Second
-
-// settled waits until a unit that has fetched what goes into its fd store has
-// started, and then lets go of the files: from then on PID 1 keeps them as long as
-// the unit wants. If the unit fails, its next start gets them once more.
-//
-// Killed meanwhile: the next start of luod waits again.
-func (c *Coordinator) settled(unit string) {
-	c.Clock.AfterFunc(settleInterval, func() {
-		ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
-		defer cancel()
-		running, err := c.Units.Look(ctx, []string{unit})
-		if state := running[unit].State; err == nil && state != "active" {
-			if running[unit].Runs() {
-				c.settled(unit)
-			}
-			return
-		}
-		_, _ = do(context.Background(), c, func() (any, error) {
-			if err != nil || c.rec.Phase.underway() {
-				c.settled(unit)
-				return nil, nil
-			}
-			names := c.fromStore(unit)
-			if len(names) == 0 {
-				return nil, nil
-			}
-			if err := c.vault.Remove(c.brief(), unit, names); err != nil {
-				c.Log.Warn("could not let go of what is in the unit's fd store again", "unit", unit, "error", err)
-			}
-			c.Log.Info("the unit has its fd store back", "unit", unit, "count", len(names))
-			return nil, c.save()
-		})
-	})
-}
-
-// fromStore are the names of a unit's files that came out of its fd store.
-func (c *Coordinator) fromStore(unit string) []string {
-	var names []string
-	for _, f := range c.vault.Files(unit) {
-		if wire.Adopted(f.Name) {
-			names = append(names, f.Name)
-		}
-	}
-	return names
 }

@@ -68,7 +68,7 @@ func TestFdStoresComeAlong(t *testing.T) {
 	w.expect(Restoring, 1, a, b)
 	w.fetch(b, 1)
 	// The unit's start gets them by luod-reissue, and fails.
-	for range 2 {
+	for try := range 2 {
 		fetch, err := w.c.Retrieve(ctx, a, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -82,21 +82,27 @@ func TestFdStoresComeAlong(t *testing.T) {
 				t.Errorf("%d has %q", i, text[:n])
 			}
 		}
-		fetch.Close()
 		w.running[a] = pid1.Running{State: "activating"}
+		// PID 1 closes what exceeds the limit, and says nothing.
+		w.puts(a, fetch.Names, fetch.Files, 2)
+		w.expectFault(w.c.Fetched(ctx, a, fetch.Names), "NotInStore")
+		if s := w.status(); try == 0 && (s.Phase != Restoring || !slices.Equal(s.Waiting, []string{a})) {
+			t.Fatalf("%+v", s)
+		}
+		w.puts(a, fetch.Names, fetch.Files, 0)
+		fetch.Close()
 		if err := w.c.Fetched(ctx, a, fetch.Names); err != nil {
 			t.Fatal(err)
 		}
 		w.clock.advance(10 * time.Second)
 		w.running[a] = pid1.Running{State: "failed"}
+		w.stores = nil // PID 1 drops it
 		w.clock.advance(10 * time.Second)
 		w.expect(Idle, 1)
 	}
 	// The third starts: luod is killed meanwhile and still lets go.
 	w.running[a] = pid1.Running{State: "activating"}
-	if err := w.c.Fetched(ctx, a, nil); err != nil {
-		t.Fatal(err)
-	}
+	w.reissue(a)
 	w.kill()
 	w.start()
 	w.clock.advance(3 * time.Second)
@@ -291,6 +297,8 @@ func TestWhatAUnitStoresWhileItStopsComesAlong(t *testing.T) {
 			}
 			w.until(Idle)
 			w.runsAgain(a, d)
+			w.clock.advance(3 * time.Second)
+			w.status()
 			if got := w.names(a); len(got) != 0 {
 				t.Errorf("PID 1 has its store, and luod %q", got)
 			}

@@ -158,6 +158,9 @@ func (in *intake) takeMemfd(plain string, f *os.File) error {
 		if holder.Unit != in.unit {
 			return fault("FileInUse", "%s has the same memfd preserved, and the kernel preserves it once", holder.Unit)
 		}
+		if !wire.Adopted(holder.Name) && !stands(holder, plain, f) {
+			return in.share(plain, holder.Name, f)
+		}
 		in.seen[id] = holder.Name
 		in.skip(f)
 		return nil
@@ -171,6 +174,17 @@ func (in *intake) takeMemfd(plain string, f *os.File) error {
 	in.seen[id] = name
 	in.add(name, f)
 	return nil
+}
+
+// stands says whether what a unit has handed over itself is the entry too: of the same
+// name, and opened alike.
+func stands(holder *vault.File, plain string, f *os.File) bool {
+	of, err := vault.Flags(holder.F)
+	if err != nil || holder.Name != plain {
+		return false
+	}
+	is, err := vault.Flags(f)
+	return err == nil && of&description.SameFlags == is&description.SameFlags
 }
 
 // share describes f in place of taking it.

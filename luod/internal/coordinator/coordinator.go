@@ -132,6 +132,8 @@ type outgoing interface {
 	Close() error
 	// Drop closes this process's descriptors and leaves the fd store's.
 	Drop()
+	// Sessions are those that are open, by name, in a map that is the caller's.
+	Sessions() map[string]*luo.Session
 }
 
 // arrival is what one unit has not fetched yet.

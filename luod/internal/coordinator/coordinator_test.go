@@ -73,6 +73,9 @@ type world struct {
 	stores    map[string]pid1.Store
 	storesErr error
 	adopting  func(caller string, units []string) error
+	pinned    []string
+	holding   Fetch // the sessions that a second process holds
+	holderErr error
 	ran       []string // the hooks that were run
 	veto      error
 	walls     []string
@@ -139,10 +142,32 @@ func (w *world) Stores(_ context.Context, units []string) (map[string]pid1.Store
 	return stores, nil
 }
 
-func (w *world) Active(context.Context) ([]string, error) {
+func (w *world) Active(_ context.Context, units []string) ([]string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return slices.Clone(w.active), nil
+	return slices.DeleteFunc(slices.Clone(w.active), func(u string) bool { return !slices.Contains(units, u) }), nil
+}
+
+func (w *world) Pin(_ context.Context, units []string) error { w.pinned = units; return nil }
+func (w *world) Unpin(context.Context) error                 { w.pinned = nil; return nil }
+
+// StartHolder is what luod-hold does.
+func (w *world) StartHolder(ctx context.Context) error {
+	if w.holderErr != nil {
+		return w.holderErr
+	}
+	fetch, err := w.c.Sessions(ctx, pid1.HolderUnit)
+	if err == nil {
+		w.holding.Close()
+		w.holding = fetch
+	}
+	return err
+}
+
+func (w *world) StopHolder(context.Context) error {
+	w.holding.Close()
+	w.holding = Fetch{}
+	return nil
 }
 
 func (w *world) Stop(_ context.Context, units []string) error {
@@ -250,6 +275,7 @@ func newWorld(t *testing.T) *world {
 	w.start()
 	t.Cleanup(func() {
 		w.kill()
+		w.holding.Close()
 		w.store.Close()
 		w.kernel.Incoming() // lets the fake notice the last closes
 	})
@@ -283,8 +309,9 @@ func (w *world) reboot() {
 		w.t.Fatal(err)
 	}
 	w.kill()
+	w.holding.Close()
 	w.store.Close()
-	w.kernel, w.store, w.loaded = next, fakestore.New(), false
+	w.holding, w.kernel, w.store, w.loaded = Fetch{}, next, fakestore.New(), false
 	if w.booted != nil {
 		w.booted()
 	}

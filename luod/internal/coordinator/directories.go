@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 
 	"github.com/liveupdate/luod/luod/internal/pid1"
@@ -13,12 +12,11 @@ import (
 
 // stopFirst stops the units whose directories come along (Directories=), and those
 // whose fd store PID 1 keeps while they are stopped, when everybody is ready, and
-// takes what is there then. What PID 1 drops when the others stop, the vault takes
-// first.
+// looks at what is there then. The vault has had the stores since before.
 //
-// Killed before the units are stopped: the vault has more than it needs, and a start
-// of the unit gets it. Killed after: the next start of luod starts them again, PID 1
-// has the stores, and the directories are where they were.
+// Killed before the units are stopped: the vault has more than it needs, and lets go of
+// it. Killed after: the next start of luod starts them again, their starts get what
+// PID 1 has dropped, and the directories are where they were.
 func (c *Coordinator) stopFirst(u *update) error {
 	concerned := map[string][]string{}
 	for unit, d := range u.declared {
@@ -37,16 +35,17 @@ func (c *Coordinator) stopFirst(u *update) error {
 	}
 	ctx, cancel := context.WithTimeout(u.ctx, c.Settings.StopTimeout)
 	defer cancel()
-	before, err := c.Units.Active(ctx)
+	before, err := c.Units.Active(ctx, units)
 	if err != nil {
 		return fault("NoManager", "find out what runs: %w", err)
 	}
-	if err := c.inside(u, func() error {
-		for _, unit := range units {
-			if err := c.hold(unit, u.adoption); err != nil {
-				return err
-			}
+	if len(u.adoption.late) > 0 {
+		defer c.unpin()
+		if err := c.Units.Pin(ctx, u.adoption.late); err != nil {
+			return fault("NoManager", "have PID 1 keep the fd stores of units that stop: %w", err)
 		}
+	}
+	if err := c.inside(u, func() error {
 		u.halted = append(u.halted, units...)
 		c.rec.Stopped = slices.Compact(slices.Sorted(slices.Values(slices.Concat(before, units))))
 		if err := c.save(); err != nil {
@@ -106,21 +105,11 @@ func (c *Coordinator) packDirectories(u *update, concerned map[string][]string) 
 	})
 }
 
-// hold puts what was adopted for a unit into the vault.
-func (c *Coordinator) hold(unit string, a *adoption) error {
-	var names []string
-	var files []*os.File
-	for _, f := range a.files[unit] {
-		names, files = append(names, f.Name), append(files, f.F)
+// unpin lets PID 1 forget units again that are stopped.
+func (c *Coordinator) unpin() {
+	if err := c.Units.Unpin(c.brief()); err != nil {
+		c.Log.Warn("could not stop what keeps PID 1 from forgetting units; it does no harm", "error", err)
 	}
-	if len(names) == 0 {
-		return nil
-	}
-	if err := c.vault.Add(c.brief(), unit, names, files); err != nil {
-		return fmt.Errorf("hold the fd store of %s: %w", unit, err)
-	}
-	delete(a.files, unit)
-	return nil
 }
 
 func (u *update) adoptedNames(unit string) []string {

@@ -71,9 +71,7 @@ func TestDirectoriesComeAlong(t *testing.T) {
 	if got := w.names(a); !slices.Equal(got, want) {
 		t.Fatalf("got %q", got)
 	}
-	if err := w.c.Fetched(ctx, a, want); err != nil {
-		t.Fatal(err)
-	}
+	w.reissue(a)
 	w.clock.advance(3 * time.Second)
 	if got := w.names(a); len(got) != 0 {
 		t.Fatalf("luod still holds %q", got)
@@ -128,9 +126,7 @@ func TestDirectoriesAreLeftWhenTheUpdateIsTakenBack(t *testing.T) {
 				t.Fatalf("still preserved: %v", out)
 			}
 			// Its start fetches it by luod-reissue.
-			if err := w.c.Fetched(ctx, a, w.names(a)); err != nil {
-				t.Fatal(err)
-			}
+			w.reissue(a)
 			w.clock.advance(3 * time.Second)
 			if got := w.names(a); len(got) != 0 {
 				t.Fatalf("luod still holds %q", got)

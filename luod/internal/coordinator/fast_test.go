@@ -14,7 +14,9 @@ import (
 func (w *world) runsAgain(units ...string) {
 	w.t.Helper()
 	if !soon(func() bool {
-		active, _ := w.Active(ctx)
+		w.mu.Lock()
+		active := slices.Clone(w.active)
+		w.mu.Unlock()
 		owing, err := do(ctx, w.c, func() (bool, error) { return len(w.c.rec.Stopped) > 0, nil })
 		return err == nil && !owing && !slices.ContainsFunc(units, func(u string) bool { return !slices.Contains(active, u) })
 	}) {

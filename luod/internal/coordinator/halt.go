@@ -13,17 +13,14 @@ import (
 
 // halt stops those that have something at stake before a fast jump: who
 // registered, was asked, or handed something over, and whose fd store comes along. The others run until the
-// kernel jumps.
+// kernel jumps. What runs of these and goes down with them is what has to run again if
+// it does not.
 //
 // Killed meanwhile: the record says what ran before, and the next start starts
 // again what doesn't run.
 func (c *Coordinator) halt(u *update, result *packer.Packed) error {
 	ctx, cancel := context.WithTimeout(u.ctx, c.Settings.StopTimeout)
 	defer cancel()
-	before, err := c.Units.Active(ctx)
-	if err != nil {
-		return fault("NoManager", "find out what runs: %w", err)
-	}
 	concerned, err := do(ctx, c, func() ([]string, error) { return c.concerned(u), nil })
 	if err != nil {
 		return err
@@ -33,6 +30,10 @@ func (c *Coordinator) halt(u *update, result *packer.Packed) error {
 		return fault("NoManager", "find out which services run: %w", err)
 	}
 	concerned = slices.DeleteFunc(concerned, func(unit string) bool { return !running[unit].Runs() })
+	before, err := c.Units.Active(ctx, concerned)
+	if err != nil {
+		return fault("NoManager", "find out what runs: %w", err)
+	}
 	if err := c.inside(u, func() error {
 		c.rec.Stopped = slices.Compact(slices.Sorted(slices.Values(slices.Concat(c.rec.Stopped, before, concerned))))
 		c.outgoing = result
@@ -76,7 +77,7 @@ func (c *Coordinator) revive() {
 	}()
 }
 
-// overseeInterval is how often a luod that was restarted after the commit asks
+// overseeInterval is how often it is asked
 // whether the jump is still to come, and overseeCount how often in a row it has to
 // hear no: PID 1 has no job left in the moment before it ends.
 const (
@@ -84,11 +85,11 @@ const (
 	overseeCount    = 3
 )
 
-// errGivenUp is why an update is taken back after a restart of luod.
-var errGivenUp = errors.New("the jump that had been begun before luod was restarted did not happen")
+// errGivenUp is why an update is taken back of whose jump nobody told.
+var errGivenUp = errors.New("the jump that had been begun did not happen: neither PID 1 nor logind knows of it")
 
-// oversee takes an update back that a killed luod committed, if the jump is given
-// up after all.
+// oversee takes an update back that is committed, and of whose jump nobody tells (a
+// killed luod has begun it, or PID 1 has hung up), if it is given up after all.
 func (c *Coordinator) oversee(no int) {
 	c.Clock.AfterFunc(overseeInterval, func() {
 		phase, err := do(context.Background(), c, func() (Phase, error) { return c.rec.Phase, nil })
@@ -105,11 +106,6 @@ func (c *Coordinator) oversee(no int) {
 			c.oversee(no + 1)
 			return
 		}
-		_, _ = do(context.Background(), c, func() (any, error) {
-			if c.rec.Phase == Committed {
-				_ = c.abort(fault("JumpFailed", "%w", errGivenUp))
-			}
-			return nil, nil
-		})
+		c.giveUp(fault("JumpFailed", "%w", errGivenUp))
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -115,8 +116,11 @@ func (c *Coordinator) Retrieve(ctx context.Context, unit string, names []string)
 	}
 	return do(ctx, c, func() (Fetch, error) {
 		if err := c.missing(unit); err != nil {
+			c.turnAway(unit)
 			return Fetch{}, err
 		}
+		// What PID 1 had for an earlier start it may have dropped since.
+		delete(c.rec.Back, unit)
 		files, err := c.vault.Select(unit, names)
 		if err != nil {
 			return Fetch{}, err
@@ -143,22 +147,53 @@ func (f Fetch) Close() {
 }
 
 // Fetched says that the unit has its files of these names. When it has all of
-// them, the sessions they came in are finished.
+// them, the sessions they came in are finished. What came out of the unit's fd store it
+// has when PID 1 has it; the error (NotInStore) names what PID 1 has not, and that
+// counts as not fetched.
+//
+// Killed before it is written down: the unit's next start fetches once more, or, if
+// PID 1 has all of it, luod sees that there.
 func (c *Coordinator) Fetched(ctx context.Context, unit string, names []string) error {
-	_, err := do(ctx, c, func() (any, error) {
+	there, missing, err := c.arrivedIn(ctx, unit, names)
+	if err != nil {
+		return err
+	}
+	_, err = do(ctx, c, func() (any, error) {
 		if err := c.missing(unit); err != nil {
 			return nil, err // or it would wait for the unit for ever
 		}
 		if len(c.fromStore(unit)) > 0 {
+			c.noteBack(unit, there)
 			c.settled(unit)
 		}
-		if c.incoming[unit] == nil {
-			return nil, nil
-		}
-		c.fetched(unit, names)
+		c.fetched(unit, there)
 		return nil, c.save()
 	})
+	if err == nil && len(missing) > 0 {
+		err = fault("NotInStore", "%s has not got %s into its fd store: PID 1 closes what exceeds FileDescriptorStoreMax= of the unit without a word; luod keeps everything, raise it and start the unit again", unit, plainly(missing))
+	}
 	return err
+}
+
+// noteBack notes which of a unit's entries PID 1 had for the start that is under way.
+func (c *Coordinator) noteBack(unit string, names []string) {
+	back := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !wire.Adopted(name) })
+	if len(back) == 0 {
+		return
+	}
+	if c.rec.Back == nil {
+		c.rec.Back = map[string][]string{}
+	}
+	c.rec.Back[unit] = slices.Compact(slices.Sorted(slices.Values(append(back, c.rec.Back[unit]...))))
+}
+
+// plainly lists names as their unit knows them.
+func plainly(names []string) string {
+	texts := make([]string, len(names))
+	for i, name := range names {
+		texts[i] = fmt.Sprintf("%q", wire.PlainName(name))
+	}
+	return strings.Join(texts, ", ")
 }
 
 func (c *Coordinator) awaited(unit string) []string {
@@ -243,6 +278,7 @@ func (c *Coordinator) Own(ctx context.Context, unit string) ([]Held, error) {
 	}
 	return do(ctx, c, func() ([]Held, error) {
 		if err := c.missing(unit); err != nil {
+			c.turnAway(unit)
 			return nil, err
 		}
 		return c.held(unit), nil

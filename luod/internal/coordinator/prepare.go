@@ -19,7 +19,8 @@ import (
 type Units interface {
 	// Hold makes what is asked until the release cheaper.
 	Hold() (release func())
-	// Services lists those that run and whose unit files contain word, with these.
+	// Services lists those that run, or have stopped with something in their fd
+	// stores, and whose unit files contain word, with these.
 	Services(ctx context.Context, word string) ([]pid1.Service, error)
 	// Known tells of a unit, which may not exist.
 	Known(ctx context.Context, unit string) (pid1.Known, error)
@@ -29,12 +30,20 @@ type Units interface {
 	Stores(ctx context.Context, units []string) (map[string]pid1.Store, error)
 	// Run runs a program with its privileges, and waits for it.
 	Run(ctx context.Context, p pid1.Program) error
-	// Active lists what runs and could be started again.
-	Active(ctx context.Context) ([]string, error)
+	// Active lists what runs, and could be started again, of units and of what goes
+	// down with them.
+	Active(ctx context.Context, units []string) ([]string, error)
 	// Stop stops all of units with what would start them again, and Start starts
 	// those that don't run; both wait.
 	Stop(ctx context.Context, units []string) error
 	Start(ctx context.Context, units []string) error
+	// Pin has PID 1 keep what it has for units while they are stopped, until Unpin.
+	Pin(ctx context.Context, units []string) error
+	Unpin(ctx context.Context) error
+	// StartHolder starts a second process that holds the sessions, and returns when it
+	// has all of them. StopHolder ends it; it is no error if there is none.
+	StartHolder(ctx context.Context) error
+	StopHolder(ctx context.Context) error
 }
 
 // participant is a service that takes part in an update.
@@ -79,10 +88,11 @@ func (c *Coordinator) gather(ctx context.Context) ([]*participant, map[string]*d
 		for _, unit := range units {
 			r, registered := c.rec.Registered[unit]
 			d := declared[unit]
-			switch {
-			case !running[unit].Runs():
+			if invocation := running[unit].InvocationID; !running[unit].Runs() || registered && r.Invocation != "" && r.Invocation != invocation {
 				delete(c.rec.Registered, unit) // it lasts as long as its unit runs
-			case registered || d != nil:
+				r, registered = Registration{}, false
+			}
+			if running[unit].Runs() && (registered || d != nil && d.Answers) {
 				m := &participant{invocation: running[unit].InvocationID}
 				m.Member = barrier.Member{Unit: unit, Timeout: r.Timeout, Optional: r.Optional, Answers: true, After: r.After, Before: r.Before}
 				if d != nil {

@@ -50,6 +50,13 @@ type record struct {
 	// Stopped is what ran before services were stopped for a fast jump, and has
 	// to run again if it doesn't happen.
 	Stopped []string `json:"stopped,omitempty"`
+	// Copied are the units whose fd stores luod has copied, with the start
+	// (InvocationID) of each at that time, and Back the names of what PID 1 was seen to
+	// have again of them since.
+	Copied map[string]string   `json:"copied,omitempty"`
+	Back   map[string][]string `json:"back,omitempty"`
+	// Turned are the units that asked while nobody knew what they have here.
+	Turned []string `json:"turned,omitempty"`
 	// Hooked says that hooks were told of the update under way, and Owed is what
 	// they are still to be told.
 	Hooked bool   `json:"hooked,omitempty"`

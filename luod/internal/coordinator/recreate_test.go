@@ -146,9 +146,7 @@ func TestWhatNoKernelCarriesIsMadeAnew(t *testing.T) {
 		t.Errorf("%+v, %v", own, err)
 	}
 	w.running[a] = pid1.Running{State: "active", InvocationID: "1"}
-	if err := w.c.Fetched(ctx, a, fetch.Names); err != nil {
-		t.Fatal(err)
-	}
+	w.reissue(a)
 	if got := w.outcomes(); got["store:0:one"] != "preserved" || got["recreate:1:listen"] != "re-created" || got["recreate:2:log"] != "re-created" {
 		t.Errorf("%v", got)
 	}
@@ -164,9 +162,7 @@ func TestWhatNoKernelCarriesIsMadeAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.gets(a, "store:0:one", "recreate:2:log")
-	if err := w.c.Fetched(ctx, a, []string{"store:0:one", "recreate:2:log"}); err != nil {
-		t.Fatal(err)
-	}
+	w.reissue(a)
 	if got := w.outcomes(); got["recreate:1:listen"] != "to be re-created" || got["recreate:2:log"] != "re-created" {
 		t.Errorf("%v", got)
 	}
@@ -291,18 +287,14 @@ func TestOneMemfdSeveralTimes(t *testing.T) {
 	}
 	// The unit has them and luod has not let go: they come once.
 	w.running[a] = pid1.Running{State: "activating"}
-	if err := w.c.Fetched(ctx, a, fetch.Names); err != nil {
-		t.Fatal(err)
-	}
+	w.reissue(a)
 	one = fetch.Files[0]
 	w.adopting = nil
 	w.keepsPieces(a, false, again("one", 0), ofMemfd(t, "two", fetch.Files[1]), again("one", 1), again("other", 2), again("other", 2))
 	w.update()
 	w.reboot()
-	fetch = w.gets(a, append(names, "same:0:other")...)
-	if err := w.c.Fetched(ctx, a, fetch.Names); err != nil {
-		t.Fatal(err)
-	}
+	w.gets(a, append(names, "same:0:other")...)
+	w.reissue(a)
 	w.running[a] = pid1.Running{State: "active", InvocationID: "1"}
 	w.clock.advance(10 * time.Second)
 	if own, err := w.c.Own(ctx, a); err != nil || len(own) != 0 {

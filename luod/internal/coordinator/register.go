@@ -20,6 +20,8 @@ type Registration struct {
 	// After and Before name units that are prepared earlier or later.
 	After  []string `json:"after,omitempty"`
 	Before []string `json:"before,omitempty"`
+	// Invocation is the start of the unit that registered; empty if PID 1 did not say.
+	Invocation string `json:"invocation,omitempty"`
 }
 
 // The bounds of a registration.
@@ -47,7 +49,14 @@ func (c *Coordinator) Register(ctx context.Context, unit string, r Registration)
 			}
 		}
 	}
-	_, err := do(ctx, c, func() (any, error) {
+	look, cancel := context.WithTimeout(ctx, askTimeout)
+	running, err := c.Units.Look(look, []string{unit})
+	cancel()
+	if err != nil {
+		c.Log.Warn("PID 1 does not say which start of a service registers", "unit", unit, "error", err)
+	}
+	r.Invocation = running[unit].InvocationID
+	_, err = do(ctx, c, func() (any, error) {
 		_, again := c.rec.Registered[unit]
 		if !again && len(c.rec.Registered) >= maxRegistrations {
 			return nil, fault("TooMany", "register %s: %d units are registered already", unit, maxRegistrations)

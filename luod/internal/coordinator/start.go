@@ -112,11 +112,7 @@ func Start(ctx context.Context, config Config, entries []fdstore.Entry) (*Coordi
 	}
 	c.arm()
 	c.restored()
-	for _, unit := range c.rec.Fetched {
-		if len(c.fromStore(unit)) > 0 {
-			c.settled(unit)
-		}
-	}
+	c.settleAll()
 	go c.run()
 	return c, nil
 }
@@ -195,6 +191,8 @@ func (l leftover) Close() error {
 
 func (l leftover) Drop() { closeAll(l.sessions) }
 
+func (l leftover) Sessions() map[string]*luo.Session { return maps.Clone(l.sessions) }
+
 // resume goes on where a killed luod stood. A jump that was committed and is
 // under way goes on with the sessions kept open; anything else is taken back.
 func (c *Coordinator) resume(ctx context.Context, outgoing map[string]*luo.Session) {
@@ -214,11 +212,12 @@ func (c *Coordinator) resume(ctx context.Context, outgoing map[string]*luo.Sessi
 	}
 	if c.rec.Phase == Committed || c.rec.Phase.underway() || len(outgoing) > 0 {
 		phase := c.rec.Phase
+		c.letHoldersGo()
 		if err := out.Close(); err != nil {
 			c.Log.Error("could not take back what a killed luod had preserved", "error", err)
 		}
 		c.rec.Phase = Idle
-		c.rec.LastError = fmt.Sprintf("luod was restarted while the update was %s: it was taken back, nothing is lost", phase)
+		c.rec.LastError = fmt.Sprintf("luod was restarted while the update was %s: it was taken back", phase)
 		c.tell(c.rec.Asked, c.rec.LastError)
 		c.rec.Asked = nil
 		c.unhook(c.rec.LastError)

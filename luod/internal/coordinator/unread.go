@@ -99,6 +99,7 @@ func (c *Coordinator) reread(started time.Time) error {
 	c.restore(c.brief(), c.unread.sessions, started)
 	if c.unread == nil {
 		c.restored()
+		c.rouse()
 	}
 	return c.save()
 }

@@ -89,6 +89,8 @@ type update struct {
 	// halted are those that were stopped already, so that their directories and fd
 	// stores keep.
 	halted []string
+	// heldTwice says that a second process holds the sessions, or may.
+	heldTwice bool
 	// stopTimer stops the wait for the next deadline.
 	stopTimer func() bool
 	done      chan struct{}
@@ -198,6 +200,9 @@ func (c *Coordinator) drive(u *update) {
 	if cause := context.Cause(u.ctx); cause != nil {
 		err = cause // rather than what it broke
 	}
+	if u.heldTwice {
+		c.letHoldersGo()
+	}
 	_, u.err = do(context.Background(), c, func() (any, error) { return nil, c.abort(err) })
 }
 
@@ -250,6 +255,8 @@ func (c *Coordinator) advance(u *update) error {
 	err = c.last(u)
 	if err == nil && u.options.Fast {
 		err = c.halt(u, result)
+	} else if err == nil {
+		err = c.holdTwice(u, result)
 	}
 	if err == nil {
 		err = c.inside(u, func() error { return c.commit(u, result) })
@@ -429,13 +436,20 @@ func (c *Coordinator) commit(u *update, result *packer.Packed) error {
 
 // await takes the update back if the jump does not happen.
 func (c *Coordinator) await(problems <-chan error) {
-	problem := <-problems
-	if problem == nil {
-		return
+	switch problem := <-problems; {
+	case errors.Is(problem, pid1.ErrHungUp):
+		c.oversee(0)
+	case problem != nil:
+		c.giveUp(fault("JumpFailed", "the jump did not happen: %w", problem))
 	}
+}
+
+// giveUp takes a committed update back.
+func (c *Coordinator) giveUp(why error) {
+	c.letHoldersGo()
 	_, _ = do(context.Background(), c, func() (any, error) {
 		if c.rec.Phase == Committed {
-			_ = c.abort(fault("JumpFailed", "the jump did not happen: %w", problem))
+			_ = c.abort(why)
 		}
 		return nil, nil
 	})
@@ -460,7 +474,7 @@ func (c *Coordinator) abort(why error) error {
 	c.update = nil
 	c.tell(c.rec.Asked, why.Error())
 	c.rec.LastError, c.rec.Asked = why.Error(), nil
-	c.Log.Error("the live update was taken back: nothing is lost", "reason", why, "generation", c.rec.Generation+1, messageID, idTakenBack)
+	c.Log.Error("the live update was taken back", "reason", why, "generation", c.rec.Generation+1, messageID, idTakenBack)
 	on := takenBack
 	if c.resting() == Restoring {
 		on = resumed
@@ -468,6 +482,7 @@ func (c *Coordinator) abort(why error) error {
 	_ = c.move(on)
 	c.pay()
 	c.revive()
+	c.settleAll()
 	return why
 }
 

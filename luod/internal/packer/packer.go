@@ -265,6 +265,16 @@ func (p *Packed) Drop() {
 	p.sessions = nil
 }
 
+// Sessions are those that are open, by name; the map is the caller's, the sessions are
+// not.
+func (p *Packed) Sessions() map[string]*luo.Session {
+	all := map[string]*luo.Session{}
+	for i, s := range p.sessions {
+		all[p.names[i]] = s
+	}
+	return all
+}
+
 // Sum borrows f and returns the SHA-256 of its first size bytes in hex, without
 // moving its position.
 func Sum(f *os.File, size int64) (string, error) {

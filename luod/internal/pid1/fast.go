@@ -90,11 +90,7 @@ func preserves(ctx context.Context, conn *dbus.Conn, unit string) bool {
 	if strings.HasPrefix(unit, "systemd-") {
 		return false
 	}
-	n, err := conn.GetServicePropertyContext(ctx, unit, "NFileDescriptorStore")
-	if err != nil {
-		return false // it is gone
-	}
-	if count, _ := n.Value.Value().(uint32); count == 0 {
+	if storeCount(ctx, conn, unit) == 0 {
 		return false
 	}
 	how, err := conn.GetServicePropertyContext(ctx, unit, "FileDescriptorStorePreserve")

@@ -14,13 +14,45 @@ import (
 // Start brings back.
 var startable = []string{".service", ".socket", ".timer", ".path", ".target"}
 
-// Active lists the units that run and could be started again.
-func (Units) Active(ctx context.Context) (units []string, err error) {
+// downwards are the properties that name the units which PID 1 stops together with
+// one (systemd.unit(5): Requires=, Requisite=, BindsTo=, PartOf=, StopPropagatedFrom=).
+var downwards = []string{"RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "PropagatesStopTo"}
+
+// Active lists those that run, and could be started again, of units and of what
+// [Units.Stop] takes down with them.
+func (Units) Active(ctx context.Context, units []string) (active []string, err error) {
 	err = connected(ctx, func(conn *dbus.Conn) error {
-		units, err = startables(ctx, conn, "active", "reloading")
-		return err
+		running, err := startables(ctx, conn, "active", "activating", "reloading", "refreshing")
+		if err != nil {
+			return err
+		}
+		seen := map[string]bool{}
+		for left := slices.Clone(units); len(left) > 0; left = left[1:] {
+			unit := left[0]
+			if seen[unit] {
+				continue
+			}
+			seen[unit] = true
+			if slices.Contains(running, unit) {
+				active = append(active, unit)
+			}
+			properties, err := conn.GetUnitPropertiesContext(ctx, unit)
+			if err != nil {
+				return fmt.Errorf("ask what stops with %s: %w", unit, err)
+			}
+			names := downwards
+			if slices.Contains(units, unit) {
+				names = append([]string{"TriggeredBy"}, names...)
+			}
+			for _, name := range names {
+				more, _ := properties[name].([]string)
+				left = append(left, more...)
+			}
+		}
+		return nil
 	})
-	return units, err
+	slices.Sort(active)
+	return active, err
 }
 
 func startables(ctx context.Context, conn *dbus.Conn, states ...string) ([]string, error) {

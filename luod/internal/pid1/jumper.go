@@ -92,7 +92,8 @@ const (
 )
 
 // Jump starts what ends this boot. The channel gets an error if it does not end
-// after all, and nothing or nil if there is nobody to tell.
+// after all, [ErrHungUp] if nobody can tell any more whether it does, and nothing or nil
+// when it does.
 func (Jumper) Jump(ctx context.Context, way Way) (<-chan error, error) {
 	switch way {
 	case Fast:
@@ -110,7 +111,7 @@ func (Jumper) Jump(ctx context.Context, way Way) (<-chan error, error) {
 	problems := make(chan error, 1)
 	go func() {
 		defer close(problems)
-		problems <- refusedJob(<-results)
+		problems <- refusedJob(results)
 	}()
 	return problems, nil
 }

@@ -56,12 +56,14 @@ func jumpByLogind(ctx context.Context) (<-chan error, error) {
 			problems <- err
 			return
 		}
-		// It is the job that there is already.
+		// It is the job that there is already. Whatever keeps this from waiting for it
+		// doesn't stop the job.
 		results, err := kexec.Trigger(ctx)
-		if err == nil {
-			err = refusedJob(<-results)
+		if err != nil {
+			problems <- fmt.Errorf("%w: %w", ErrHungUp, err)
+			return
 		}
-		problems <- err
+		problems <- refusedJob(results)
 	}()
 	return problems, nil
 }
@@ -108,8 +110,13 @@ func jobQueued(ctx context.Context) (is bool, err error) {
 	return is, err
 }
 
-func refusedJob(result string) error {
-	if result == "" || result == "done" {
+// refusedJob waits for the result of the job of kexec.target.
+func refusedJob(results <-chan string) error {
+	result, ok := <-results
+	switch {
+	case !ok:
+		return ErrHungUp
+	case result == "done":
 		return nil
 	}
 	return fmt.Errorf("the job of kexec.target ended as %q", result)

@@ -55,8 +55,9 @@ func property(name string, value any) dbus.Property {
 	return dbus.Property{Name: name, Value: godbus.MakeVariant(value)}
 }
 
-// errHungUp says that PID 1 went away, as it does when it is executed anew.
-var errHungUp = errors.New("PID 1 hung up")
+// ErrHungUp says that PID 1 went away, as it does when it is executed anew and when it
+// ends: what was asked of it goes on all the same.
+var ErrHungUp = errors.New("PID 1 hung up")
 
 // await waits for a job's result.
 func await(ctx context.Context, conn *dbus.Conn, results <-chan string) (string, error) {
@@ -70,7 +71,7 @@ func await(ctx context.Context, conn *dbus.Conn, results <-chan string) (string,
 			return "", context.Cause(ctx)
 		case <-tick.C:
 			if !conn.Connected() {
-				return "", errHungUp
+				return "", ErrHungUp
 			}
 		}
 	}

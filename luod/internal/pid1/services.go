@@ -3,11 +3,12 @@ package pid1
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/coreos/go-systemd/v22/dbus"
 )
 
-// Service is a service that runs.
+// Service is a service that runs, or that has stopped and still has an fd store.
 type Service struct {
 	Name string
 	// Files are the unit file and the drop-ins, in the order in which PID 1 reads
@@ -15,21 +16,28 @@ type Service struct {
 	Files []string
 }
 
-// Services lists the services that run and whose unit files or drop-ins contain word.
-// One that goes away meanwhile is left out.
+// Services lists the services that run, or are on their way up or down, or have
+// stopped or failed with something in their fd store, and whose unit files or drop-ins
+// contain word. One that goes away meanwhile is left out.
 func (Units) Services(ctx context.Context, word string) (services []Service, err error) {
 	err = connected(ctx, func(conn *dbus.Conn) error {
-		list, err := conn.ListUnitsByPatternsContext(ctx, []string{"active", "activating", "reloading"}, []string{"*.service"})
+		list, err := conn.ListUnitsByPatternsContext(ctx, nil, []string{"*.service"})
 		if err != nil {
 			return fmt.Errorf("list the services: %w", err)
 		}
-		names := make([]string, len(list))
-		for i, u := range list {
-			names[i] = u.Name
+		var names []string
+		stopped := map[string]bool{}
+		for _, u := range list {
+			if u.LoadState != "loaded" || u.ActiveState == "inactive" && u.SubState == "dead" {
+				continue // the usual stopped one has no store (src/core/service.c)
+			}
+			names = append(names, u.Name)
+			stopped[u.Name] = u.ActiveState == "inactive" || u.ActiveState == "failed"
 		}
 		if names, err = mentioning(ctx, conn, word, names); err != nil {
 			return err
 		}
+		names = slices.DeleteFunc(names, func(name string) bool { return stopped[name] && storeCount(ctx, conn, name) == 0 })
 		for _, name := range names {
 			if s, err := filesOf(ctx, conn, name); err == nil {
 				services = append(services, s)
@@ -41,6 +49,16 @@ func (Units) Services(ctx context.Context, word string) (services []Service, err
 		return nil
 	})
 	return services, err
+}
+
+// storeCount counts what is in a unit's fd store; a unit that is gone has nothing.
+func storeCount(ctx context.Context, conn *dbus.Conn, unit string) uint32 {
+	n, err := conn.GetServicePropertyContext(ctx, unit, "NFileDescriptorStore")
+	if err != nil {
+		return 0
+	}
+	count, _ := n.Value.Value().(uint32)
+	return count
 }
 
 func filesOf(ctx context.Context, conn *dbus.Conn, unit string) (Service, error) {

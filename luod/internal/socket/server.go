@@ -27,6 +27,7 @@ type Registry interface {
 	Forgo(ctx context.Context, caller, unit string, names, reasons []string) error
 	Retrieve(ctx context.Context, unit string, names []string) (coordinator.Fetch, error)
 	Fetched(ctx context.Context, unit string, names []string) error
+	Sessions(ctx context.Context, caller string) (coordinator.Fetch, error)
 }
 
 // timeout bounds a conversation: a helper has at most three requests.
@@ -141,6 +142,13 @@ func (s *Server) answer(ctx context.Context, fd int, unit string, m wire.Message
 	case wire.Retrieve:
 		wire.Close(files)
 		return s.retrieve(ctx, fd, unit)
+	case wire.Hold:
+		wire.Close(files)
+		fetch, err := s.Registry.Sessions(ctx, unit)
+		if err != nil {
+			return s.refuse(fd, err)
+		}
+		return s.give(fd, unit, fetch)
 	case wire.Fetched:
 		wire.Close(files)
 		if err := s.Registry.Fetched(ctx, unit, m.Names); err != nil {
@@ -175,6 +183,11 @@ func (s *Server) retrieve(ctx context.Context, fd int, unit string) error {
 	if err != nil {
 		return s.refuse(fd, err)
 	}
+	return s.give(fd, unit, fetch)
+}
+
+// give sends the files of fetch, and closes them.
+func (s *Server) give(fd int, unit string, fetch coordinator.Fetch) error {
 	defer fetch.Close()
 	names, files := fetch.Names, fetch.Files
 	for {

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/luod/wire"
+)
+
+// timeout bounds the asking; luod answers in milliseconds.
+const timeout = 20 * time.Second
+
+func main() {
+	// The journal goes away long before this, and a write to its dead socket would
+	// end it.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP, syscall.SIGINT)
+	if len(os.Args) > 1 {
+		fmt.Fprintln(os.Stderr, "Usage: luod-hold\n\nHolds the sessions of a live update; luod starts it as luod-hold.service, see luod(8).")
+		os.Exit(2)
+	}
+	end := make(chan os.Signal, 1)
+	signal.Notify(end, syscall.SIGTERM)
+	files, err := hold()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "luod-hold:", err)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		_ = fdstore.Say(ctx, err.Error())
+		cancel()
+		os.Exit(1)
+	}
+	// luod's death, and PID 1's way to systemd-shutdown, change nothing here.
+	<-end
+	wire.Close(files)
+}
+
+// hold gets all sessions, and tells PID 1 when they are here.
+func hold() ([]*os.File, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	manager, err := fdstore.New()
+	if err != nil {
+		return nil, err
+	}
+	luod, err := wire.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer luod.Close()
+	_, files, err := luod.Sessions()
+	if err != nil {
+		wire.Close(files)
+		return nil, fmt.Errorf("get the sessions: %w", err)
+	}
+	if err := manager.Notify(fmt.Sprintf("READY=1\nSTATUS=Holding %d sessions", len(files))); err != nil {
+		wire.Close(files)
+		return nil, err
+	}
+	return files, nil
+}

@@ -1,0 +1,113 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luod/internal/pid1"
+)
+
+// holdTwice has a second process hold the sessions. PID 1's fd store ends when
+// systemd-shutdown takes its place, and nobody restarts luod after that: from then on a
+// luod that dies would take all memory with it.
+//
+// A fast jump needs none: PID 1 is there until the kernel jumps, and its end is the
+// kernel's.
+//
+// Killed meanwhile: the next start ends the second process before it takes the update
+// back.
+func (c *Coordinator) holdTwice(u *update, result outgoing) error {
+	if err := c.inside(u, func() error { c.outgoing, u.heldTwice = result, true; return nil }); err != nil {
+		return err
+	}
+	if err := c.Units.StartHolder(u.ctx); err != nil {
+		return fault("WouldNotSurvive", "no live update is possible: %s, which holds the sessions in case that luod dies during the shutdown, does not start: %w", pid1.HolderUnit, err)
+	}
+	return nil
+}
+
+// letHoldersGo ends the second process, without which nothing stays preserved once luod
+// lets go. It works outside of the coordinator's goroutine.
+func (c *Coordinator) letHoldersGo() {
+	ctx, cancel := context.WithTimeout(context.Background(), briefly)
+	defer cancel()
+	if err := c.Units.StopHolder(ctx); err != nil {
+		c.Log.Error("a second process may still hold the sessions, and memfds in them can't change their size until it has ended; stop it with 'systemctl stop "+pid1.HolderUnit+"'", "error", err)
+	}
+}
+
+// Sessions returns duplicates of all sessions for the next kernel, to the one program
+// that holds them too. Whoever has the Fetch owns them.
+func (c *Coordinator) Sessions(ctx context.Context, caller string) (Fetch, error) {
+	if caller != pid1.HolderUnit {
+		return Fetch{}, fault("NotPreparing", "%s may not hold sessions", caller)
+	}
+	return do(ctx, c, func() (Fetch, error) {
+		if c.outgoing == nil {
+			return Fetch{}, fault("NotPreparing", "there are no sessions to be held: no live update is packed")
+		}
+		sessions := c.outgoing.Sessions()
+		for _, d := range c.rec.Sessions {
+			if s := c.sessions[d.Session]; s != nil && !d.Incoming {
+				sessions[d.Session] = s
+			}
+		}
+		return duplicates(sessions)
+	})
+}
+
+// duplicates are new descriptors of sessions, by their names.
+func duplicates(sessions map[string]*luo.Session) (Fetch, error) {
+	var f Fetch
+	for name, s := range sessions {
+		fd, err := unix.FcntlInt(s.File().Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			f.Close()
+			return Fetch{}, fmt.Errorf("duplicate the session %q: %w", name, err)
+		}
+		f.Names, f.Files = append(f.Names, name), append(f.Files, os.NewFile(uintptr(fd), name))
+	}
+	return f, nil
+}
+
+// turnAway notes who asked in vain, because nobody knows yet what it has here.
+func (c *Coordinator) turnAway(unit string) {
+	if !slices.Contains(c.rec.Turned, unit) {
+		c.rec.Turned = append(c.rec.Turned, unit)
+		_ = c.save()
+	}
+}
+
+// rouse starts those that asked in vain, and failed of it, and whose memory is here
+// after all.
+//
+// Killed meanwhile: they stay failed, and an admin's start gets them everything.
+func (c *Coordinator) rouse() {
+	var units []string
+	for _, unit := range c.rec.Turned {
+		if c.incoming[unit] != nil {
+			units = append(units, unit)
+		}
+	}
+	c.rec.Turned = nil
+	if len(units) == 0 {
+		return
+	}
+	c.background.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), c.Settings.StopTimeout)
+		defer cancel()
+		running, err := c.Units.Look(ctx, units)
+		if err == nil {
+			units = slices.DeleteFunc(units, func(unit string) bool { return running[unit].State != "failed" })
+			err = c.Units.Start(ctx, units)
+		}
+		if err != nil {
+			c.Log.Error("could not start what had failed while its memory could not be restored yet; start it with 'systemctl start'", "units", units, "error", err)
+		}
+	})
+}

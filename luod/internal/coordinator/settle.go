@@ -1,0 +1,204 @@
+package coordinator
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/liveupdate/luod/luod/description"
+	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/internal/vault"
+	"github.com/liveupdate/luod/luod/wire"
+)
+
+// settleInterval is how often a unit is looked at that has, or is about to have, what
+// goes into its fd store.
+const settleInterval = time.Second
+
+// settled waits until a unit has back what came out of its fd store, and runs, and then
+// lets go of the files: from then on PID 1 keeps them as long as the unit wants. If its
+// start fails, the next one gets them once more.
+//
+// Killed meanwhile: the next start of luod waits again.
+func (c *Coordinator) settled(unit string) {
+	c.Clock.AfterFunc(settleInterval, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+		defer cancel()
+		running, err := c.Units.Look(ctx, []string{unit})
+		if err == nil && !running[unit].Runs() {
+			return // its next start begins anew
+		}
+		var stores map[string]pid1.Store
+		if err == nil {
+			stores, err = c.Units.Stores(ctx, []string{unit})
+		}
+		_, _ = do(context.Background(), c, func() (any, error) {
+			held := c.fromStore(unit)
+			if len(held) == 0 {
+				return nil, nil
+			}
+			if err != nil || c.rec.Phase.underway() || running[unit].State != "active" {
+				c.settled(unit)
+				return nil, nil
+			}
+			had := origin{back: c.rec.Back[unit], same: c.rec.Copied[unit] != "" && c.rec.Copied[unit] == running[unit].InvocationID}
+			c.letGo(unit, held, had.dispensable(held, c.vault.Files(unit), stores[unit].Entries))
+			return nil, c.save()
+		})
+	})
+}
+
+// letGo gives up names, of what is held of a unit's store.
+func (c *Coordinator) letGo(unit string, held []*vault.File, names []string) {
+	if len(names) < len(held) {
+		c.Log.Warn("luod keeps what it has not seen in the unit's fd store; the unit's next start gets it, and 'luoctl discard' gives it up", "unit", unit, "count", len(held)-len(names))
+	}
+	if len(names) == 0 {
+		return
+	}
+	if err := c.vault.Remove(c.brief(), unit, names); err != nil {
+		c.Log.Warn("could not let go of what is in the unit's fd store again", "unit", unit, "error", err)
+		return
+	}
+	if len(names) == len(held) {
+		delete(c.rec.Back, unit)
+		delete(c.rec.Copied, unit)
+	}
+	c.Log.Info("the unit has its fd store back", "unit", unit, "count", len(names))
+}
+
+// origin is what is known of how a unit that runs came by its fd store.
+type origin struct {
+	// back are the names of which PID 1 had the files when the unit was started.
+	back []string
+	// same says that the unit runs since before its store was copied, so that PID 1 has
+	// kept it all the time, but for what the unit itself has removed.
+	same bool
+}
+
+// dispensable returns the names of those held that PID 1 has, or had for a start of the
+// unit which may have used them up since; all are what the vault has of the unit.
+func (o origin) dispensable(held, all []*vault.File, store []fdstore.Stored) []string {
+	there := presence(store)
+	var names []string
+	for _, f := range held {
+		if o.same || slices.Contains(o.back, f.Name) || there.has(f, all) {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
+// inStore is what a fd store has; each entry stands for one file.
+type inStore struct {
+	memfds map[fileID]int
+	// named are the memfds under each name, and others the rest.
+	named  map[namedFile]int
+	others map[string]int
+}
+
+type namedFile struct {
+	name string
+	id   fileID
+}
+
+func presence(store []fdstore.Stored) inStore {
+	p := inStore{memfds: map[fileID]int{}, named: map[namedFile]int{}, others: map[string]int{}}
+	for _, e := range store {
+		if !e.Memfd {
+			p.others[e.Name]++
+			continue
+		}
+		id := fileID{e.Device, e.Inode}
+		p.memfds[id]++
+		p.named[namedFile{e.Name, id}]++
+	}
+	return p
+}
+
+// has says whether f is there, whose unit has all in the vault. A packed directory is
+// in no store: who has unpacked it says so.
+func (p inStore) has(f *vault.File, all []*vault.File) bool {
+	plain := wire.PlainName(f.Name)
+	_, packed := wire.Directory(f.Name)
+	switch {
+	case packed:
+		return false
+	case wire.Recreated(f.Name):
+		p.others[plain]--
+		return p.others[plain] >= 0
+	case wire.Same(f.Name):
+		return p.hasSame(f, plain, all)
+	}
+	id, err := idOf(f.F)
+	return err == nil && p.memfds[id] > 0
+}
+
+// hasSame is for the description of an entry that shares its memfd with another.
+func (p inStore) hasSame(f *vault.File, plain string, all []*vault.File) bool {
+	d, err := description.Read(f.F)
+	if err != nil || d.Same == nil {
+		return false
+	}
+	i := slices.IndexFunc(all, func(o *vault.File) bool { return o.Name == d.Same.Of })
+	if i < 0 {
+		return false
+	}
+	id, err := idOf(all[i].F)
+	if err != nil {
+		return false
+	}
+	others := 0
+	if wire.PlainName(all[i].Name) == plain {
+		others = 1 // the entry of the memfd itself
+	}
+	key := namedFile{plain, id}
+	p.named[key]--
+	return p.named[key] >= others
+}
+
+// fromStore are a unit's files that came out of its fd store, or are a directory of
+// its.
+func (c *Coordinator) fromStore(unit string) []*vault.File {
+	return slices.DeleteFunc(c.vault.Files(unit), func(f *vault.File) bool { return !wire.Adopted(f.Name) })
+}
+
+// settleAll waits for every unit of which luod has what belongs into its fd store.
+func (c *Coordinator) settleAll() {
+	for _, unit := range c.vault.Units() {
+		if len(c.fromStore(unit)) > 0 {
+			c.settled(unit)
+		}
+	}
+}
+
+// arrivedIn looks which of names PID 1 has in unit's fd store, as far as they belong
+// there; the others are taken at their word. It works outside of the coordinator's
+// goroutine.
+func (c *Coordinator) arrivedIn(ctx context.Context, unit string, names []string) (there, missing []string, err error) {
+	if !slices.ContainsFunc(names, wire.Adopted) {
+		return names, nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	stores, err := c.Units.Stores(ctx, []string{unit})
+	if err != nil {
+		return nil, nil, fault("NoManager", "see what is in the fd store of %s: %w", unit, err)
+	}
+	_, err = do(ctx, c, func() (any, error) {
+		p, all := presence(stores[unit].Entries), c.vault.Files(unit)
+		for _, f := range all {
+			_, packed := wire.Directory(f.Name)
+			switch {
+			case !slices.Contains(names, f.Name):
+			case !wire.Adopted(f.Name), packed, p.has(f, all):
+				there = append(there, f.Name)
+			default:
+				missing = append(missing, f.Name)
+			}
+		}
+		return nil, nil
+	})
+	return there, missing, err
+}

@@ -1,0 +1,57 @@
+package coordinator
+
+import (
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/luod/description"
+	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/wire"
+)
+
+// puts has PID 1 take what a unit's start pushes into its store, but for what there is
+// no room for (max; 0 is room for any).
+func (w *world) puts(unit string, names []string, files []*os.File, max int) {
+	w.t.Helper()
+	var s pid1.Store
+	for i, name := range names {
+		if _, packed := wire.Directory(name); packed || max > 0 && len(s.Entries) == max {
+			continue
+		}
+		plain := wire.PlainName(name)
+		e := stored(w.t, plain, files[i])
+		switch {
+		case wire.Recreated(name):
+			e = fdstore.Stored{Name: plain, Inode: 7, Path: "socket:[7]", Type: unix.S_IFSOCK}
+		case wire.Same(name):
+			d, err := description.Read(files[i])
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			e = stored(w.t, plain, files[slices.Index(names, d.Same.Of)])
+		}
+		s.Entries = append([]fdstore.Stored{e}, s.Entries...)
+	}
+	s.Count, s.Max = uint32(len(s.Entries)), 512
+	if w.stores == nil {
+		w.stores = map[string]pid1.Store{}
+	}
+	w.stores[unit] = s
+}
+
+// reissue is what luod-reissue does before a unit starts.
+func (w *world) reissue(unit string) {
+	w.t.Helper()
+	fetch, err := w.c.Retrieve(ctx, unit, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer fetch.Close()
+	w.puts(unit, fetch.Names, fetch.Files, 0)
+	if err := w.c.Fetched(ctx, unit, fetch.Names); err != nil {
+		w.t.Fatal(err)
+	}
+}
