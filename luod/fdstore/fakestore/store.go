@@ -1,6 +1,8 @@
 // Package fakestore stands in for PID 1's fd store in unit tests. It keeps real
 // duplicates, so that sessions and bundles live exactly as long as they would,
-// and hands them out as a restarted service would get them.
+// and hands them out as a restarted service would get them: the newest first. What
+// exceeds FileDescriptorStoreMax= is dropped and nobody is told, and what it has already
+// it doesn't take again.
 package fakestore
 
 import (
@@ -19,10 +21,21 @@ type Store struct {
 	mu      sync.Mutex
 	entries []fdstore.Entry
 	fail    error
+	max     int
 }
 
-// New makes an empty store.
-func New() *Store { return &Store{} }
+// defaultMax is FileDescriptorStoreMax= of luod.service.
+const defaultMax = 100000
+
+// New makes an empty store with room for as many entries as luod.service's has.
+func New() *Store { return &Store{max: defaultMax} }
+
+// SetMax is FileDescriptorStoreMax=. What exceeds a lower one stays, until PID 1 reads its store again.
+func (s *Store) SetMax(max int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.max = max
+}
 
 // FailNext makes the next Push, Remove or Barrier return err.
 func (s *Store) FailNext(err error) {
@@ -45,7 +58,7 @@ func dup(f *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
-// Push stores duplicates of the borrowed files.
+// Push stores duplicates of the borrowed files, as far as there is room and it has them not yet.
 func (s *Store) Push(name string, files ...*os.File) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -53,12 +66,27 @@ func (s *Store) Push(name string, files ...*os.File) error {
 		return err
 	}
 	for _, f := range files {
-		d, err := dup(f)
-		if err != nil {
+		if err := s.add(name, f); err != nil {
 			return err
 		}
-		s.entries = append(s.entries, fdstore.Entry{Name: name, File: d})
 	}
+	return nil
+}
+
+func (s *Store) add(name string, f *os.File) error {
+	if len(s.entries) >= s.max {
+		return nil
+	}
+	for _, e := range s.entries {
+		if same, err := Same(e.File, f); err != nil || same {
+			return err
+		}
+	}
+	d, err := dup(f)
+	if err != nil {
+		return err
+	}
+	s.entries = slices.Insert(s.entries, 0, fdstore.Entry{Name: name, File: d})
 	return nil
 }
 

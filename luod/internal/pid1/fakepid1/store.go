@@ -1,0 +1,177 @@
+package fakepid1
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/luod/fdstore/fakestore"
+)
+
+// entry is one of a store; the store owns f.
+type entry struct {
+	name string
+	f    *os.File
+	poll bool
+}
+
+// Push stores duplicates of the borrowed files as luod and its programs do (FDPOLL=0). What exceeds FileDescriptorStoreMax= is
+// dropped, and nobody is told.
+func (p *Process) Push(name string, files ...*os.File) error { return p.push(name, false, files) }
+
+// PushPolled is Push without FDPOLL=0: an entry goes when its other end hangs up.
+func (p *Process) PushPolled(name string, files ...*os.File) error { return p.push(name, true, files) }
+
+func (p *Process) push(name string, poll bool, files []*os.File) error {
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	if p.ended {
+		return nil
+	}
+	if fdstore.CheckName(name) != nil {
+		name = "stored"
+	}
+	p.m.settle(p.u)
+	for _, f := range files {
+		if err := p.u.add(name, poll, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add puts the newest first.
+func (u *unit) add(name string, poll bool, f *os.File) error {
+	if len(u.store) >= u.set.StoreMax {
+		return nil
+	}
+	for _, e := range u.store {
+		if same, err := fakestore.Same(e.f, f); err != nil || same {
+			return err // the first name stays
+		}
+	}
+	d, err := dup(f)
+	if err != nil {
+		return fmt.Errorf("store %q of %s: %w", name, u.file.Name, err)
+	}
+	u.store = slices.Insert(u.store, 0, &entry{name, d, poll})
+	return nil
+}
+
+// Remove drops every entry of that name.
+func (p *Process) Remove(name string) error {
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	if !p.ended {
+		p.u.drop(func(e *entry) bool { return e.name == name })
+	}
+	return nil
+}
+
+// Barrier succeeds, whatever became of what was pushed.
+func (p *Process) Barrier(context.Context) error { return nil }
+
+func (u *unit) drop(which func(*entry) bool) {
+	u.store = slices.DeleteFunc(u.store, func(e *entry) bool {
+		if which(e) {
+			e.f.Close()
+			return true
+		}
+		return false
+	})
+}
+
+func (u *unit) empty() { u.drop(func(*entry) bool { return true }) }
+
+// settle drops what has hung up.
+func (m *Manager) settle(u *unit) {
+	u.drop(func(e *entry) bool { return e.poll && hungUp(e.f) })
+	m.unpin(u)
+}
+
+func hungUp(f *os.File) bool {
+	fds := []unix.PollFd{{Fd: int32(f.Fd())}}
+	for {
+		_, err := unix.Poll(fds, 0)
+		if err != unix.EINTR {
+			return err == nil && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+		}
+	}
+}
+
+// Descriptors returns duplicates of what is in unit's store, as luod-adopt copies it, in the order in which PID 1 tells of it; the
+// caller owns them.
+func (m *Manager) Descriptors(unit string) []fdstore.Entry {
+	if u := m.find(unit); u != nil {
+		return m.copies(u)
+	}
+	return nil
+}
+
+func (m *Manager) copies(u *unit) []fdstore.Entry {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.settle(u)
+	entries := make([]fdstore.Entry, 0, len(u.store))
+	for _, e := range u.store {
+		d, err := dup(e.f)
+		if err != nil {
+			panic(fmt.Sprintf("copy %q out of the store of %s: %v", e.name, u.file.Name, err))
+		}
+		entries = append(entries, fdstore.Entry{Name: e.name, File: d})
+	}
+	return entries
+}
+
+// Store tells of what is in unit's store as DumpUnitFileDescriptorStore does.
+func (m *Manager) Store(unit string) []fdstore.Stored {
+	u := m.find(unit)
+	if u == nil {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.dump(u)
+}
+
+func (m *Manager) dump(u *unit) []fdstore.Stored {
+	m.settle(u)
+	var list []fdstore.Stored
+	for _, e := range u.store {
+		s, err := m.stored(e)
+		if err != nil {
+			panic(fmt.Sprintf("tell of %q in the store of %s: %v", e.name, u.file.Name, err))
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+func (m *Manager) stored(e *entry) (fdstore.Stored, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(e.f.Fd()), &st); err != nil {
+		return fdstore.Stored{}, err
+	}
+	flags, err := unix.FcntlInt(e.f.Fd(), unix.F_GETFL, 0)
+	if err != nil {
+		return fdstore.Stored{}, err
+	}
+	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", e.f.Fd()))
+	return fdstore.Stored{
+		Name: e.name, Device: st.Dev, Inode: st.Ino, Path: path,
+		Memfd: st.Dev == m.ofMemfds && st.Mode&unix.S_IFMT == unix.S_IFREG,
+		Type:  st.Mode & unix.S_IFMT, Flags: uint32(flags),
+	}, err
+}
+
+func dup(f *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}
