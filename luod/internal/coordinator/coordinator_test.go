@@ -74,7 +74,8 @@ type world struct {
 	storesErr error
 	adopting  func(caller string, units []string) error
 	pinned    []string
-	holding   Fetch // the sessions that a second process holds
+	m         *managed // what stands in for the methods of Units, unless it is nil
+	holding   Fetch    // the sessions that a second process holds
 	holderErr error
 	ran       []string // the hooks that were run
 	veto      error
@@ -288,7 +289,7 @@ func (w *world) start() {
 	c, err := Start(context.Background(), Config{
 		Kernel: w.kernel.LUO(), Store: w.store, Loader: w, Jumper: w, Record: w.record, History: w.history, Settings: w.settings,
 		Machine: Machine{Release: "7.2", BootID: "b", CommandLine: w.line, Booted: time.Now},
-		Units:   w, Inhibitors: func(context.Context) ([]inhibitors.Inhibitor, error) { return w.inhibitors() }, Clock: w.clock, Announce: func(s Signal) { w.signals = append(w.signals, s) },
+		Units:   w.manager(), Inhibitors: func(context.Context) ([]inhibitors.Inhibitor, error) { return w.inhibitors() }, Clock: w.clock, Announce: func(s Signal) { w.signals = append(w.signals, s) },
 		Hooks: func() bool { return w.hooks }, Wall: func(text string) { w.mu.Lock(); defer w.mu.Unlock(); w.walls = append(w.walls, text) },
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}, w.store.Listen())
@@ -296,6 +297,13 @@ func (w *world) start() {
 		w.t.Fatal(err)
 	}
 	w.c = c
+}
+
+func (w *world) manager() Units {
+	if w.m != nil {
+		return w.m
+	}
+	return w
 }
 
 // kill ends luod as SIGKILL does: its descriptors go, and nothing else happens.
@@ -312,6 +320,9 @@ func (w *world) reboot() {
 	w.holding.Close()
 	w.store.Close()
 	w.holding, w.kernel, w.store, w.loaded = Fetch{}, next, fakestore.New(), false
+	if w.m != nil {
+		w.m.reboot()
+	}
 	if w.booted != nil {
 		w.booted()
 	}

@@ -17,60 +17,69 @@ import (
 // Killed meanwhile: what was not given up yet is there after the next start.
 func (c *Coordinator) Discard(ctx context.Context, unit string, names []string) error {
 	_, err := do(ctx, c, func() (any, error) {
-		if err := c.steady("discard file descriptors"); err != nil {
-			return nil, err
-		}
 		meant := func(name string) bool {
 			return len(names) == 0 || slices.Contains(names, name) || slices.Contains(names, wire.PlainName(name))
-		}
-		var held []string
-		for _, f := range c.vault.Files(unit) {
-			if meant(f.Name) {
-				held = append(held, f.Name)
-			}
-		}
-		gone := slices.Clone(held)
-		for _, name := range c.awaited(unit) {
-			if meant(name) && !slices.Contains(gone, name) {
-				gone = append(gone, name) // it lies only in its session
-			}
-		}
-		sessions := 0
-		for i := len(c.rec.Sessions) - 1; i >= 0; i-- {
-			if d := c.rec.Sessions[i]; d.Unit == unit && d.Incoming && meant(d.Name) {
-				c.forget(i)
-				sessions++
-			}
-		}
-		var lost []int
-		for i, l := range c.rec.Lost {
-			if l.Unit == unit && meant(l.Name) {
-				lost = append(lost, i)
-			}
 		}
 		unread := c.unread != nil && len(names) == 0
 		if unread && !slices.Contains(c.rec.GivenUp, unit) {
 			c.rec.GivenUp = append(c.rec.GivenUp, unit)
 		}
-		if len(gone)+sessions+len(lost) == 0 && !unread {
-			return nil, fault("NoSuchName", "discard: luod has nothing of that name for %s; see 'luoctl list'", unit)
-		}
-		if len(held) > 0 {
-			if err := c.vault.Remove(c.brief(), unit, held); err != nil {
-				return nil, err
-			}
-		}
-		for _, i := range lost {
-			c.rec.Lost[i].Discarded = true
-		}
-		c.Log.Warn("discarded on an administrator's word", "unit", unit, "names", gone, "sessions", sessions)
-		c.release(unit, gone)
-		if c.rec.Phase == Restoring && c.allFetched() {
-			c.arrived()
+		if err := c.discard(unit, meant, meant); err != nil && !unread {
+			return nil, err
 		}
 		return nil, c.save()
 	})
 	return err
+}
+
+// discard gives up the files of a unit that are meant, and the sessions of its own that
+// came through an update.
+func (c *Coordinator) discard(unit string, meant, sessionMeant func(name string) bool) error {
+	if err := c.steady("discard file descriptors"); err != nil {
+		return err
+	}
+	var held []string
+	for _, f := range c.vault.Files(unit) {
+		if meant(f.Name) {
+			held = append(held, f.Name)
+		}
+	}
+	gone := slices.Clone(held)
+	for _, name := range c.awaited(unit) {
+		if meant(name) && !slices.Contains(gone, name) {
+			gone = append(gone, name) // it lies only in its session
+		}
+	}
+	sessions := 0
+	for i := len(c.rec.Sessions) - 1; i >= 0; i-- {
+		if d := c.rec.Sessions[i]; d.Unit == unit && d.Incoming && sessionMeant(d.Name) {
+			c.forget(i)
+			sessions++
+		}
+	}
+	var lost []int
+	for i, l := range c.rec.Lost {
+		if l.Unit == unit && meant(l.Name) {
+			lost = append(lost, i)
+		}
+	}
+	if len(gone)+sessions+len(lost) == 0 {
+		return fault("NoSuchName", "discard: luod has nothing of that name for %s; see 'luoctl list'", unit)
+	}
+	if len(held) > 0 {
+		if err := c.vault.Remove(c.brief(), unit, held); err != nil {
+			return err
+		}
+	}
+	for _, i := range lost {
+		c.rec.Lost[i].Discarded = true
+	}
+	c.Log.Warn("discarded", "unit", unit, "names", gone, "sessions", sessions)
+	c.release(unit, gone)
+	if c.rec.Phase == Restoring && c.allFetched() {
+		c.arrived()
+	}
+	return c.save()
 }
 
 // release notes that a unit no longer waits for names.

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -115,4 +116,32 @@ func TestAJumpThatIsGivenUpAfterARestartIsTakenBack(t *testing.T) {
 	}
 	w.clock.advance(2 * time.Second)
 	w.asBefore("did not happen", a)
+}
+
+// PID 1 hangs up when it is executed anew, and when it ends: whether the jump is still to
+// come it is asked again.
+func TestAPID1ThatHangsUpIsAskedAgain(t *testing.T) {
+	for _, fast := range []bool{false, true} {
+		w := newWorld(t)
+		w.preserve(a, 2)
+		w.load()
+		if _, err := w.c.LiveUpdate(ctx, Options{Fast: fast}); err != nil {
+			t.Fatal(err)
+		}
+		w.jumping = true
+		began := w.clock.Now()
+		w.results <- fmt.Errorf("%w: EOF", pid1.ErrHungUp)
+		if !soon(func() bool { w.clock.advance(time.Second); return w.clock.Now().Sub(began) > time.Minute }) {
+			t.Fatal("time stands still")
+		}
+		if s := w.status(); s.Phase != Committed || len(w.kernel.Outgoing()) == 0 {
+			t.Fatalf("it was taken back though the jump is near: %+v", s)
+		}
+		w.jumping = false
+		if !soon(func() bool { w.clock.advance(time.Second); return w.status().Phase == Idle }) {
+			t.Fatal("it is committed for ever")
+		}
+		w.runsAgain()
+		w.asBefore("did not happen", a)
+	}
 }

@@ -456,3 +456,27 @@ func TestTheDiagramIsTrue(t *testing.T) {
 		t.Fatalf("%s is out of date (%v)", path, err)
 	}
 }
+
+// A registration is of one start of its unit: the next one, which has not registered, is
+// not waited for.
+func TestARegistrationEndsWithTheUnitsStart(t *testing.T) {
+	w := newWorld(t)
+	w.running[a] = pid1.Running{State: "active", InvocationID: "1"}
+	w.register(a, Registration{})
+	w.register(b, Registration{})
+	w.running[a] = pid1.Running{State: "active", InvocationID: "2"}
+	w.begin()
+	if s := w.status().Services; len(s) != 1 || s[0].Unit != b {
+		t.Fatalf("asked are %+v", s)
+	}
+	w.ready(b)
+	w.until(Committed)
+	w.results <- errTest
+	w.until(Idle)
+	// Its new start registers for itself.
+	w.register(a, Registration{})
+	w.begin()
+	if s := w.status().Services; len(s) != 2 {
+		t.Fatalf("asked are %+v", s)
+	}
+}

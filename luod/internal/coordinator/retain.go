@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 )
@@ -10,7 +11,8 @@ import (
 const warnAfter = 10 * time.Minute
 
 // retain warns of what nobody fetches, and gives it up after RetainSec= if there is
-// such a time; both count from luod's start.
+// such a time; both count from luod's start. What the same unit has fetched, or has
+// handed over since, stays.
 func (c *Coordinator) retain() {
 	after := func(d time.Duration, f func(units []string)) {
 		c.Clock.AfterFunc(d, func() {
@@ -28,7 +30,13 @@ func (c *Coordinator) retain() {
 	}
 	after(c.Settings.Retain, func(units []string) {
 		for _, unit := range units {
-			if err := c.Discard(context.Background(), unit, nil); err != nil {
+			_, err := do(context.Background(), c, func() (any, error) {
+				waiting := c.awaited(unit)
+				unfetched := func(name string) bool { return slices.Contains(waiting, name) }
+				unreleased := func(string) bool { return true }
+				return nil, c.discard(unit, unfetched, unreleased)
+			})
+			if err != nil {
 				c.Log.Error("could not give up what was retained for as long as RetainSec= says", "unit", unit, "error", err)
 			}
 		}

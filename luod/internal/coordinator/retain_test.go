@@ -1,6 +1,8 @@
 package coordinator
 
 import (
+	"os"
+	"slices"
 	"testing"
 	"time"
 )
@@ -33,5 +35,26 @@ func TestWhatNobodyFetchesIsGivenUpIfAnAdminWantsThat(t *testing.T) {
 	}
 	if own, err := w.c.Own(ctx, b); err != nil || len(own) != 1 {
 		t.Fatalf("%v, %v", own, err)
+	}
+}
+
+// Only what was not fetched is given up: not what the unit has fetched of it, nor what it
+// has handed over since.
+func TestWhatWasFetchedOrIsNewIsNotGivenUp(t *testing.T) {
+	w := newWorld(t)
+	w.settings.Retain = time.Hour
+	w.preserve(a, 3)
+	w.update()
+	w.reboot()
+	if err := w.c.Fetched(ctx, a, []string{"fd-0"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.c.Preserve(ctx, a, []string{"new"}, []*os.File{memfd(t, "new")}); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.advance(2 * time.Hour)
+	w.expect(Idle, 1)
+	if got := w.names(a); !slices.Equal(got, []string{"fd-0", "new"}) {
+		t.Errorf("luod has %q", got)
 	}
 }

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luod/internal/pid1"
 )
 
 // rebootWhileTheDeviceIsBusy is a reboot after which somebody else is quicker to open
@@ -182,5 +184,30 @@ func TestWhatCanNeverBeReadKeepsNobodyFromStarting(t *testing.T) {
 	var f *Fault
 	if _, err := w.c.LiveUpdate(ctx, Options{}); !errors.As(err, &f) || f.Name != "Degraded" {
 		t.Fatal(err)
+	}
+}
+
+// Who asked in vain and has failed of it is started when its memory is there after all;
+// nobody else is.
+func TestWhoFailedWaitingIsStartedAtLast(t *testing.T) {
+	w := newWorld(t)
+	w.preserve(a, 2)
+	w.preserve(b, 1)
+	w.preserve(d, 1)
+	w.update()
+	w.rebootWhileTheDeviceIsBusy(1, func() {
+		for _, unit := range []string{a, b, "stranger.service"} {
+			_, err := w.c.Retrieve(ctx, unit, nil)
+			w.expectFault(err, "NotRestored")
+		}
+		w.running[a] = pid1.Running{State: "failed"}
+		w.running[d] = pid1.Running{State: "failed"} // of something else
+		w.running["stranger.service"] = pid1.Running{State: "failed"}
+		w.active = nil
+		w.kill() // the next luod knows
+		w.start()
+	})
+	if !soon(func() bool { w.mu.Lock(); defer w.mu.Unlock(); return slices.Equal(w.active, []string{a}) }) {
+		t.Errorf("started: %q", w.active)
 	}
 }

@@ -38,7 +38,7 @@ func (m *Manager) Run(ctx context.Context, p pid1.Program) error {
 	return run(ctx, p)
 }
 
-// Services lists those that run and have word in one of their files.
+// Services lists those that run, or have something in their store, and have word in one of their files.
 func (m *Manager) Services(_ context.Context, word string) ([]pid1.Service, error) {
 	if err := m.failure("Services"); err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func (m *Manager) Services(_ context.Context, word string) ([]pid1.Service, erro
 	defer m.mu.Unlock()
 	var list []pid1.Service
 	for _, u := range m.units {
-		if is(u.file.Name, ".service") && u.runs() && slices.ContainsFunc(u.set.Files, func(path string) bool {
+		if is(u.file.Name, ".service") && (u.runs() || u.state.Active == "deactivating" || len(u.store) > 0) && slices.ContainsFunc(u.set.Files, func(path string) bool {
 			data, err := os.ReadFile(path)
 			return err == nil && strings.Contains(string(data), word)
 		}) {
@@ -106,7 +106,8 @@ func (m *Manager) Stores(_ context.Context, units []string) (map[string]pid1.Sto
 			continue
 		}
 		m.load(u) // who asks about a unit has it loaded
-		s := pid1.Store{Entries: m.dump(u)}
+		s := pid1.Store{Entries: m.dump(u), Max: uint32(u.set.StoreMax)}
+		s.Count = uint32(len(s.Entries))
 		how := m.preserve(u)
 		s.Native = m.version >= carriesStores && (how == "yes" || how == "on-success")
 		s.Kept = how == "yes"
@@ -121,20 +122,53 @@ func (m *Manager) Stores(_ context.Context, units []string) (map[string]pid1.Sto
 	return stores, nil
 }
 
-// Active lists what runs and could be started again.
-func (m *Manager) Active(context.Context) ([]string, error) {
+// Active lists what runs, and could be started again, of units and of what [Manager.Stop] takes down with them.
+func (m *Manager) Active(_ context.Context, names []string) ([]string, error) {
 	if err := m.failure("Active"); err != nil {
 		return nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var units []string
-	for _, u := range m.units {
-		if u.state.Active == "active" && slices.Contains([]string{".service", ".socket", ".timer", ".path", ".target"}, path.Ext(u.file.Name)) {
+	var add func(u *unit)
+	add = func(u *unit) {
+		if slices.Contains(units, u.file.Name) {
+			return
+		}
+		if u.runs() && slices.Contains([]string{".service", ".socket", ".timer", ".path", ".target"}, path.Ext(u.file.Name)) {
 			units = append(units, u.file.Name)
 		}
+		for _, other := range m.dependents(u) {
+			add(other)
+		}
 	}
+	for _, u := range m.units {
+		if slices.Contains(names, u.file.Name) || slices.ContainsFunc(u.set.Triggers, func(t string) bool { return slices.Contains(names, t) }) {
+			add(u)
+		}
+	}
+	slices.Sort(units)
 	return units, nil
+}
+
+// pin is the unit that refers to what is pinned.
+const pin = "luod-pin.service"
+
+// Pin has a unit that runs refer to units, until [Manager.Unpin].
+func (m *Manager) Pin(ctx context.Context, units []string) error {
+	if err := m.failure("Pin"); err != nil {
+		return err
+	}
+	m.Define(Unit{Name: pin, After: units})
+	return m.bring(ctx, []string{pin})
+}
+
+// Unpin stops it.
+func (m *Manager) Unpin(ctx context.Context) error {
+	if err := m.failure("Unpin"); err != nil || m.find(pin) == nil {
+		return err
+	}
+	return m.halt(ctx, []string{pin})
 }
 
 // Stop stops units, what depends on them, and what would start them again.
@@ -160,3 +194,9 @@ func (m *Manager) Start(ctx context.Context, units []string) error {
 	}
 	return m.bring(ctx, units)
 }
+
+// StartHolder and StopHolder start and end nothing: a test that wants the sessions held twice does it itself.
+func (m *Manager) StartHolder(context.Context) error { return m.failure("StartHolder") }
+
+// StopHolder is beside StartHolder.
+func (m *Manager) StopHolder(context.Context) error { return m.failure("StopHolder") }
