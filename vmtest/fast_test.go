@@ -80,8 +80,9 @@ printf '[Service]\nFileDescriptorStorePreserve=yes\n' > /etc/systemd/system/stor
 
 func fast(t *testing.T, suite lab.Suite) *rig.Rig {
 	r := start(t, suite, false, 0)
-	r.Sh(t, bystander)
+	r.Sh(t, bystander+"\nluoctl enable "+storeUnits+"; systemctl enable -q --now "+storeUnits)
 	before := must(r.Reports(t.Context(), 3))(t)
+	stored := states(t, r)
 	check(t, r.Load(t.Context(), r.Parts.Newer))
 
 	const pids = "systemctl show -P MainPID bystander keeper@1 keeper@2 keeper@3"
@@ -103,7 +104,7 @@ func fast(t *testing.T, suite lab.Suite) *rig.Rig {
 
 	// The kernel refuses to jump: all that were stopped run again.
 	check(t, r.Load(t.Context(), r.Parts.Newer))
-	r.Sh(t, "touch /run/unload-late; rm /run/keeper/*.json; systemctl show -P MainPID bystander > /run/bystander")
+	r.Sh(t, "touch /run/unload-late; rm /run/keeper/*.json /run/store-*/state; systemctl show -P MainPID bystander > /run/bystander")
 	res := must(r.Run(t.Context(), "luoctl live-update --fast"))(t)
 	if res.Code != 0 {
 		t.Fatalf("exit code %d: %s", res.Code, res.Stderr)
@@ -115,9 +116,17 @@ rm /run/unload-late; systemctl show -P MainPID bystander | cmp - /run/bystander 
 		t.Fatalf("%+v", s)
 	}
 
+	// PID 1 dropped the fd stores of those that were stopped.
+	if now := states(t, r); now != stored {
+		t.Fatalf("after the refused jump the stores have %q, and had %q", now, stored)
+	}
+
 	check(t, r.Load(t.Context(), r.Parts.Newer))
 	check(t, r.Jump(t.Context(), r.Parts.Newer, "luoctl live-update --fast --message 'a new kernel'"))
 	same(t, before, must(r.Reports(t.Context(), 3))(t))
+	if now := states(t, r); now != stored {
+		t.Errorf("after the update the stores have %q, and had %q", now, stored)
+	}
 	// Only the service's new one is open.
 	r.Sh(t, "systemctl stop keeper@1; luoctl list | grep -q 'keeper@1.service  own .*session$'")
 	if n := strings.TrimSpace(r.Sh(t, "ls -l /proc/$(systemctl show -P MainPID luod.service)/fd | grep -c luo_session")); n != "1" {

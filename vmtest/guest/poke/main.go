@@ -28,7 +28,12 @@ func main() {
 	exec := flag.Bool("exec", false, "only execute the arguments, with an empty memfd as descriptor 3 unless systemd passes some")
 	fill := flag.Int("memcached-fill", 0, "only put so many keys into memcached")
 	expect := flag.Int("memcached-check", 0, "only check that so many keys are in memcached")
+	killer := flag.Int("kill-in-shutdown", 0, "only wait until systemd-shutdown has taken PID 1's place, and kill this process then")
 	flag.Parse()
+	if *killer > 0 {
+		killInShutdown(*killer)
+		return
+	}
 	if n := *fill + *expect; n > 0 {
 		if err := memcached(n, *fill > 0); err != nil {
 			log.Fatal(err)
