@@ -2,12 +2,10 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -15,21 +13,17 @@ import (
 	"github.com/liveupdate/luod/luod/wire"
 )
 
-// packTimeout bounds it; luod's own is what an admin sets.
-const packTimeout = time.Hour
-
 // tmpfsMagic is TMPFS_MAGIC of linux/magic.h.
 const tmpfsMagic = 0x01021994
 
-// runDirectories packs each directory into a memfd and hands it over.
-func runDirectories(args []string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), packTimeout)
-	defer cancel()
-	luod, err := wire.Dial(ctx)
-	if err != nil {
-		return err
-	}
-	defer luod.Close()
+// runDirectories packs each directory into a memfd and hands it over. How long it
+// takes to pack is bounded only by what PID 1 lets the whole take (StopTimeoutSec= of
+// luod.conf(5)).
+func runDirectories(args []string) error { return handOverDirectories(args, pack, wire.Dial) }
+
+// handOverDirectories packs each directory before it begins a conversation about it,
+// since luod waits for nobody who is silent.
+func handOverDirectories(args []string, pack func(path string) (*os.File, error), dial dialer) error {
 	for _, arg := range args {
 		unit, path, ok := strings.Cut(arg, "=")
 		if !ok {
@@ -39,7 +33,9 @@ func runDirectories(args []string) error {
 		if err != nil {
 			return err
 		}
-		err = luod.Tell(wire.Message{Request: wire.Adopt, Unit: unit, Names: []string{wire.DirectoryName(path)}}, []*os.File{f})
+		err = dial.converse(func(luod *wire.Conversation) error {
+			return luod.Tell(wire.Message{Request: wire.Adopt, Unit: unit, Names: []string{wire.DirectoryName(path)}}, []*os.File{f})
+		})
 		f.Close()
 		if err != nil {
 			return fmt.Errorf("hand the directory %s of %s over: %w", path, unit, err)

@@ -38,29 +38,51 @@ func say(err error) {
 	_ = fdstore.Say(ctx, err.Error())
 }
 
-func run(args []string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+// dialer begins a conversation with luod.
+type dialer func(context.Context) (*wire.Conversation, error)
+
+// converseTimeout bounds a conversation, from dialing on: luod answers each request
+// within a minute, and may be busy with something else.
+const converseTimeout = 2 * time.Minute
+
+// converse has a conversation with luod for what.
+func (dial dialer) converse(what func(*wire.Conversation) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), converseTimeout)
 	defer cancel()
-	luod, err := wire.Dial(ctx)
+	luod, err := dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer luod.Close()
+	return what(luod)
+}
+
+// copyTimeout bounds the copying of one store. PID 1 bounds all of it.
+const copyTimeout = time.Minute
+
+func run(args []string) error {
 	for _, arg := range args {
 		t, err := parseTaking(arg)
 		if err != nil {
 			return fmt.Errorf("read the argument %q: %w", arg, err)
 		}
-		list, err := storecopy.Of(ctx, t.unit, t.wants)
-		if err == nil {
-			err = handOver(luod, t.unit, list)
-		}
-		storecopy.Close(list)
-		if err != nil {
+		if err := takeOver(t); err != nil {
 			return fmt.Errorf("take over the fd store of %s: %w", t.unit, err)
 		}
 	}
 	return nil
+}
+
+// takeOver copies a store before it begins the conversation about it.
+func takeOver(t taking) error {
+	ctx, cancel := context.WithTimeout(context.Background(), copyTimeout)
+	defer cancel()
+	list, err := storecopy.Of(ctx, t.unit, t.wants)
+	if err != nil {
+		return err
+	}
+	defer storecopy.Close(list)
+	return dialer(wire.Dial).converse(func(luod *wire.Conversation) error { return handOver(luod, t.unit, list) })
 }
 
 // handOver gives luod the memfds, and descriptions of what is made anew. What can't

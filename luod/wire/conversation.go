@@ -18,26 +18,32 @@ type Conversation struct {
 	f *os.File
 }
 
-// Dial tries until ctx ends: luod may be restarting.
-func Dial(ctx context.Context) (*Conversation, error) {
+// Dial tries until ctx ends: luod may be restarting. What is said then is bounded by
+// ctx as well: who has something to do first that takes long dials afterwards.
+func Dial(ctx context.Context) (*Conversation, error) { return DialAt(ctx, Path) }
+
+// DialAt is Dial for another path.
+func DialAt(ctx context.Context, path string) (*Conversation, error) {
 	for {
-		c, err := Try(ctx)
+		c, err := try(ctx, path)
 		if err == nil {
 			return c, nil
 		}
 		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ECONNREFUSED) {
-			return nil, fmt.Errorf("connect to luod at %s: %w", Path, err)
+			return nil, fmt.Errorf("connect to luod at %s: %w", path, err)
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("connect to luod at %s: %w: is luod.service running?", Path, err)
+			return nil, fmt.Errorf("connect to luod at %s: %w: is luod.service running?", path, err)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
 
 // Try connects, or says at once why not; what is said then is bounded by ctx.
-func Try(ctx context.Context) (*Conversation, error) {
+func Try(ctx context.Context) (*Conversation, error) { return try(ctx, Path) }
+
+func try(ctx context.Context, path string) (*Conversation, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -47,11 +53,11 @@ func Try(ctx context.Context) (*Conversation, error) {
 		_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit)
 		_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit)
 	}
-	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: Path}); err != nil {
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
-	return &Conversation{f: os.NewFile(uintptr(fd), Path)}, nil
+	return &Conversation{f: os.NewFile(uintptr(fd), path)}, nil
 }
 
 // Close ends the conversation.

@@ -30,8 +30,15 @@ type Registry interface {
 	Sessions(ctx context.Context, caller string) (coordinator.Fetch, error)
 }
 
-// timeout bounds a conversation: a helper has at most three requests.
-const timeout = 60 * time.Second
+const (
+	// requestTimeout bounds the answer to one request.
+	requestTimeout = 60 * time.Second
+	// idleTimeout bounds how long a helper says nothing between two. What it does
+	// meanwhile can take long: it copies a large fd store, or waits for PID 1. Only
+	// root can keep a conversation from others by it, with processes that live: one
+	// that ends hangs up.
+	idleTimeout = 10 * time.Minute
+)
 
 // maxConversations bounds how many go on at once.
 const maxConversations = 256
@@ -42,6 +49,8 @@ type Server struct {
 	Log      *slog.Logger
 	// Unit finds the unit behind a pidfd, which it borrows.
 	Unit func(pidfd int) (string, error)
+
+	request, idle time.Duration
 
 	listener *net.UnixListener
 	wait     sync.WaitGroup
@@ -58,7 +67,7 @@ func Listen(path string, registry Registry, log *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
-	return &Server{Registry: registry, Log: log, Unit: callers.Unit, listener: l}, nil
+	return &Server{Registry: registry, Log: log, Unit: callers.Unit, request: requestTimeout, idle: idleTimeout, listener: l}, nil
 }
 
 // Serve answers until Close.
@@ -100,16 +109,14 @@ func (s *Server) converse(conn *net.UnixConn) {
 	}
 	defer f.Close()
 	fd := int(f.Fd())
-	limit := unix.NsecToTimeval(int64(timeout))
-	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit)
-	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit)
+	receive, send := unix.NsecToTimeval(int64(s.idle)), unix.NsecToTimeval(int64(s.request))
+	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &receive)
+	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &send)
 	unit, err := s.caller(fd)
 	if err != nil {
 		s.refuse(fd, err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
 	for {
 		m, files, err := wire.Receive(fd)
 		if err != nil {
@@ -118,7 +125,7 @@ func (s *Server) converse(conn *net.UnixConn) {
 			}
 			return
 		}
-		if err := s.answer(ctx, fd, unit, m, files); err != nil {
+		if err := s.answer(fd, unit, m, files); err != nil {
 			s.Log.Warn("a helper went away", "unit", unit, "error", err)
 			return
 		}
@@ -136,8 +143,11 @@ func (s *Server) caller(fd int) (string, error) {
 	return s.Unit(pidfd)
 }
 
-// answer owns files.
-func (s *Server) answer(ctx context.Context, fd int, unit string, m wire.Message, files []*os.File) error {
+// answer owns files. The time for it begins with the request: what the helper did
+// before it doesn't count.
+func (s *Server) answer(fd int, unit string, m wire.Message, files []*os.File) error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.request)
+	defer cancel()
 	switch m.Request {
 	case wire.Retrieve:
 		wire.Close(files)

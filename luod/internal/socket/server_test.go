@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -26,6 +27,8 @@ type registry struct {
 	names   []string
 	refuse  error
 	fetched int
+	// slow is how long Fetched takes, unless its context ends before.
+	slow time.Duration
 }
 
 func (r *registry) Preserve(_ context.Context, _ string, names []string, files []*os.File) error {
@@ -63,7 +66,15 @@ func (r *registry) Retrieve(context.Context, string, []string) (coordinator.Fetc
 	return f, nil
 }
 
-func (r *registry) Fetched(_ context.Context, _ string, names []string) error {
+func (r *registry) Fetched(ctx context.Context, _ string, names []string) error {
+	select {
+	case <-time.After(r.slow):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.fetched += len(names)
@@ -80,12 +91,18 @@ func (r *registry) Sessions(ctx context.Context, caller string) (coordinator.Fet
 
 func serve(t *testing.T, r *registry, unitError error) string {
 	t.Helper()
+	return serveWithin(t, r, unitError, requestTimeout, idleTimeout)
+}
+
+func serveWithin(t *testing.T, r *registry, unitError error, request, idle time.Duration) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
 	s, err := Listen(path, r, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Unit = func(int) (string, error) { return "test.service", unitError }
+	s.request, s.idle = request, idle
 	go s.Serve()
 	t.Cleanup(s.Close)
 	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 {
@@ -231,5 +248,47 @@ func TestACallerOfNoUnitGetsNothing(t *testing.T) {
 	}
 	if _, _, err := wire.Receive(fd); !errors.Is(err, io.EOF) {
 		t.Fatalf("it goes on: %v", err)
+	}
+}
+
+func TestAHelperMayTakeItsTimeBetweenRequests(t *testing.T) {
+	const short, long = 200 * time.Millisecond, 30 * time.Second
+	for what, c := range map[string]struct {
+		request, idle time.Duration
+		// silent is how long the helper is before each request, slow how long each takes.
+		silent, slow time.Duration
+		// answer is part of the error that comes, and end the error of a conversation
+		// that is over.
+		answer string
+		end    error
+	}{
+		"at once":                     {long, long, 0, 0, "", nil},
+		"longer than a request may":   {short, long, 3 * short, 0, "", nil},
+		"many requests are long":      {5 * short, long, 0, 3 * short / 2, "", nil},
+		"one request takes too long":  {short, long, 0, long, "deadline", nil},
+		"longer than a helper may be": {long, short, 5 * short, 0, "", io.EOF},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			fd := dial(t, serveWithin(t, &registry{slow: c.slow}, nil, c.request, c.idle))
+			defer unix.Close(fd)
+			for range 4 {
+				time.Sleep(c.silent)
+				var m wire.Message
+				err := wire.Send(fd, wire.Message{Request: wire.Fetched, Names: []string{"x"}}, nil)
+				if err == nil {
+					m, _, err = wire.Receive(fd)
+				}
+				if c.end != nil {
+					if !errors.Is(err, c.end) && !errors.Is(err, unix.EPIPE) {
+						t.Errorf("it goes on: %+v, %v", m, err)
+					}
+					return
+				}
+				if err != nil || (m.Error == "") != (c.answer == "") || !strings.Contains(m.Error, c.answer) {
+					t.Errorf("got %+v, %v", m, err)
+				}
+			}
+		})
 	}
 }
