@@ -1,7 +1,6 @@
 package fdstore
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +13,9 @@ import (
 // ErrBundleFull says that a bundle's socket buffer takes no more messages: put
 // the rest into a new bundle. Nothing of the refused message was stored.
 var ErrBundleFull = errors.New("the bundle is full")
+
+// ErrManyMessages says that more than one message is needed. Nothing was stored.
+var ErrManyMessages = errors.New("the file descriptors and their names don't fit into one message")
 
 // Item is one descriptor in a bundle with what has to be known about it.
 type Item struct {
@@ -43,29 +45,59 @@ func NewBundle() (*Bundle, *os.File, error) {
 	return &Bundle{w: os.NewFile(uintptr(fds[0]), "bundle-writer")}, os.NewFile(uintptr(fds[1]), "bundle-reader"), nil
 }
 
-// Add borrows the items' files and queues duplicates, at most MaxPerMessage of
-// them in one indivisible message: after a kill either all are in or none is.
-func (b *Bundle) Add(items []Item) error {
-	if len(items) == 0 || len(items) > MaxPerMessage {
-		return fmt.Errorf("add %d file descriptors to a bundle: between 1 and %d fit into a message", len(items), MaxPerMessage)
+// Add borrows the items' files and queues duplicates of as many as one message
+// takes, from the first on. It returns how many that were, and has to be called
+// again for the others. A message is indivisible: after a kill either all that is
+// in it is queued or nothing.
+func (b *Bundle) Add(items []Item) (int, error) {
+	for limit := len(items); ; {
+		text, n, err := encode(items[:limit])
+		if err != nil {
+			return 0, fmt.Errorf("add %d file descriptors to a bundle: %w", len(items), err)
+		}
+		err = b.send(text, items[:n])
+		if errors.Is(err, unix.EMSGSIZE) && n > 1 {
+			limit = n / 2 // the socket's buffer is smaller than it usually is
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		return n, nil
 	}
-	var meta bytes.Buffer
-	encoder := json.NewEncoder(&meta)
-	encoder.SetEscapeHTML(false) // six bytes for one would outgrow a message
-	if err := encoder.Encode(items); err != nil {
-		return fmt.Errorf("describe the items of a bundle: %w", err)
+}
+
+// AddWhole is Add for items that must all be in one message: if that does not take
+// them, it is ErrManyMessages, and nothing is queued.
+func (b *Bundle) AddWhole(items []Item) error {
+	text, n, err := encode(items)
+	if err != nil {
+		return fmt.Errorf("add %d file descriptors to a bundle: %w", len(items), err)
 	}
+	if n < len(items) {
+		return ErrManyMessages
+	}
+	err = b.send(text, items)
+	if errors.Is(err, unix.EMSGSIZE) && n > 1 {
+		return ErrManyMessages
+	}
+	return err
+}
+
+// send queues one message.
+func (b *Bundle) send(text []byte, items []Item) error {
 	fds := make([]int, len(items))
 	for i, it := range items {
 		fds[i] = int(it.File.Fd())
 	}
+	to, rights := int(b.w.Fd()), unix.UnixRights(fds...)
 	var err error
 	for {
-		_, err = unix.SendmsgN(int(b.w.Fd()), meta.Bytes(), unix.UnixRights(fds...), nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		if err != unix.EINTR {
+		if err = unix.Sendmsg(to, text, rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL); err != unix.EINTR {
 			break
 		}
 	}
+	runtime.KeepAlive(b)
 	runtime.KeepAlive(items)
 	switch err {
 	case nil:
@@ -73,9 +105,22 @@ func (b *Bundle) Add(items []Item) error {
 	case unix.EAGAIN, unix.ENOBUFS:
 		return ErrBundleFull
 	case unix.ETOOMANYREFS:
-		return fmt.Errorf("add %d file descriptors to a bundle: %w: root has more descriptors in flight than RLIMIT_NOFILE allows; raise LimitNOFILE= of luod.service", len(items), err)
+		return fmt.Errorf("add %d file descriptors to a bundle: %w: more are in flight than RLIMIT_NOFILE allows; raise LimitNOFILE= of luod.service", len(items), err)
 	}
 	return fmt.Errorf("add %d file descriptors to a bundle: %w", len(items), err)
+}
+
+// Kept says whether somebody has the reading end: with none, nothing of what was
+// queued is there any more.
+func (b *Bundle) Kept() bool {
+	defer runtime.KeepAlive(b)
+	poll := []unix.PollFd{{Fd: int32(b.w.Fd())}}
+	for {
+		n, err := unix.Poll(poll, 0)
+		if err != unix.EINTR {
+			return err == nil && n == 0 // else POLLHUP
+		}
+	}
 }
 
 // Close gives up the writing end only.
@@ -98,17 +143,33 @@ func ReadBundle(r *os.File) (items []Item, err error) {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF, 0); err != nil {
 		return nil, fmt.Errorf("read a bundle: set SO_PEEK_OFF: %w", err)
 	}
-	// Names are at most MaxNameLength bytes each, and JSON adds less than
-	// that again.
-	meta := make([]byte, MaxPerMessage*3*MaxNameLength)
+	var text []byte
 	oob := make([]byte, unix.CmsgSpace(MaxPerMessage*4))
 	for {
-		n, oobn, flags, _, err := unix.Recvmsg(fd, meta, oob, unix.MSG_PEEK|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+		// A look at nothing doesn't go on to the next message, and MSG_TRUNC tells
+		// the length of this one.
+		length, _, _, _, err := unix.Recvmsg(fd, nil, nil, unix.MSG_PEEK|unix.MSG_TRUNC|unix.MSG_DONTWAIT)
 		if err == unix.EINTR {
 			continue
 		}
-		if err == unix.EAGAIN || (err == nil && n == 0 && oobn == 0) {
+		if err == unix.EAGAIN || (err == nil && length == 0) {
 			return items, nil
+		}
+		if err == nil && length > maxMessage {
+			err = fmt.Errorf("a message has %d bytes: at most %d are written", length, maxMessage)
+		}
+		if err != nil {
+			return items, fmt.Errorf("read a bundle: %w", err)
+		}
+		if len(text) < length {
+			text = make([]byte, length)
+		}
+		var n, oobn, flags int
+		for {
+			n, oobn, flags, _, err = unix.Recvmsg(fd, text, oob, unix.MSG_PEEK|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+			if err != unix.EINTR {
+				break
+			}
 		}
 		if err != nil {
 			return items, fmt.Errorf("read a bundle: %w", err)
@@ -117,7 +178,7 @@ func ReadBundle(r *os.File) (items []Item, err error) {
 		var part []Item
 		if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
 			err = errors.New("a message was cut short")
-		} else if err = json.Unmarshal(meta[:n], &part); err == nil && len(part) != len(files) {
+		} else if err = json.Unmarshal(text[:n], &part); err == nil && len(part) != len(files) {
 			err = fmt.Errorf("a message describes %d file descriptors and carries %d", len(part), len(files))
 		}
 		if err != nil {
@@ -130,5 +191,23 @@ func ReadBundle(r *os.File) (items []Item, err error) {
 			part[i].File = files[i]
 		}
 		items = append(items, part...)
+	}
+}
+
+// Drain borrows the reading end and lets go of everything queued, for all who have
+// the bundle: nobody will ever read it again. Killed meanwhile, what is left is a
+// bundle with fewer messages.
+func Drain(r *os.File) error {
+	defer runtime.KeepAlive(r)
+	for {
+		// What comes without room for it is closed by the kernel.
+		length, _, _, _, err := unix.Recvmsg(int(r.Fd()), nil, nil, unix.MSG_TRUNC|unix.MSG_DONTWAIT)
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EAGAIN || (err == nil && length == 0):
+			return nil
+		case err != nil:
+			return fmt.Errorf("empty a bundle: %w", err)
+		}
 	}
 }

@@ -54,8 +54,8 @@ func TestABundleKeepsWhatItsDeadWriterQueued(t *testing.T) {
 		for i := range each {
 			items = append(items, Item{Owner: "a.service", Name: fmt.Sprintf("fd-%d-%d", m, i), Serial: uint64(m*each + i), File: memfd(t, fmt.Sprint(m, i))})
 		}
-		if err := b.Add(items); err != nil {
-			t.Fatal(err)
+		if n, err := b.Add(items); err != nil || n != each {
+			t.Fatal(n, err)
 		}
 		for _, it := range items {
 			it.File.Close()
@@ -95,7 +95,7 @@ func TestAFullBundleRefusesAndKeepsWhatItHas(t *testing.T) {
 	defer f.Close()
 	added := 0
 	for ; added < 100000; added++ {
-		if err = b.Add([]Item{{Owner: "a.service", Name: "n", File: f}}); err != nil {
+		if _, err = b.Add([]Item{{Owner: "a.service", Name: "n", File: f}}); err != nil {
 			break
 		}
 	}

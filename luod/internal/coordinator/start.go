@@ -332,7 +332,7 @@ func (c *Coordinator) keep(files []restorer.File) {
 		b := &batches[i]
 		b.Names, b.Files = append(b.Names, f.Name), append(b.Files, f.F)
 	}
-	for i, err := range c.vault.AddAll(c.brief(), batches) {
+	for i, err := range c.vault.Restore(c.brief(), batches) {
 		if err == nil {
 			continue
 		}

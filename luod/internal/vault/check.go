@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/liveupdate/luod/luod/fdstore"
 	"github.com/liveupdate/luod/luod/wire"
@@ -14,20 +16,20 @@ const MaxPerCall = 1024
 
 // check decides whether unit may hand over files under names and returns their
 // facts. It changes nothing.
-func (v *Vault) check(unit string, names []string, files []*os.File) ([]Facts, error) {
+func (v *Vault) check(unit string, names []string, files []*os.File, limits Limits) ([]Facts, error) {
 	switch {
 	case len(names) != len(files):
 		return nil, refuse(BadCount, "%d names were given for %d file descriptors", len(names), len(files))
 	case len(names) == 0:
 		return nil, refuse(BadCount, "no file descriptor was given")
-	case len(v.units[unit].files)+len(names) > v.limits.Files:
-		return nil, refuse(TooMany, "%s would have %d file descriptors preserved: at most %d are allowed", unit, len(v.units[unit].files)+len(names), v.limits.Files)
+	case len(v.units[unit].files)+len(names) > limits.Files:
+		return nil, refuse(TooMany, "%s would have %d file descriptors preserved: at most %d are allowed (%s= of luod.conf)", unit, len(v.units[unit].files)+len(names), limits.Files, filesMax)
 	}
 	newNames := map[string]bool{}
 	newInodes := map[inode]string{}
 	facts := make([]Facts, len(files))
 	for i, name := range names {
-		if err := fdstore.CheckName(wire.PlainName(name)); err != nil {
+		if err := checkName(name); err != nil {
 			return nil, refuse(InvalidName, "%v", err)
 		}
 		if newNames[name] {
@@ -59,15 +61,31 @@ func (v *Vault) check(unit string, names []string, files []*os.File) ([]Facts, e
 		facts[i] = f
 	}
 	bytes := int64(0)
-	if v.limits.Bytes < unlimited { // a look at all for each call adds up
+	if limits.Bytes < unlimited { // a look at all for each call adds up
 		v.refresh(unit)
 		bytes = v.units[unit].bytes
 	}
 	for _, f := range facts {
 		bytes += f.Size
 	}
-	if bytes > v.limits.Bytes {
-		return nil, refuse(TooMany, "%s would have %d bytes preserved: at most %d are allowed (BytesMax= of luod.conf)", unit, bytes, v.limits.Bytes)
+	if bytes > limits.Bytes {
+		return nil, refuse(TooMany, "%s would have %d bytes preserved: at most %d are allowed (%s= of luod.conf)", unit, bytes, limits.Bytes, bytesMax)
 	}
 	return facts, nil
+}
+
+// pathMax is PATH_MAX of linux/limits.h.
+const pathMax = 4096
+
+// checkName refuses what no file can be called: of what came out of a fd store, what
+// PID 1 would refuse, and of a packed directory, what is no path.
+func checkName(name string) error {
+	path, is := wire.Directory(name)
+	switch {
+	case !is:
+		return fdstore.CheckName(wire.PlainName(name))
+	case path == "" || len(path) >= pathMax || strings.ContainsRune(path, 0) || !utf8.ValidString(path):
+		return fmt.Errorf("%q is no path of a directory", path)
+	}
+	return nil
 }
