@@ -91,12 +91,13 @@ func (b *Bundle) send(text []byte, items []Item) error {
 		fds[i] = int(it.File.Fd())
 	}
 	to, rights := int(b.w.Fd()), unix.UnixRights(fds...)
-	var err error
-	for {
-		if err = unix.Sendmsg(to, text, rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL); err != unix.EINTR {
-			break
+	err := onOthersAccount(func() error {
+		for {
+			if err := unix.Sendmsg(to, text, rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL); err != unix.EINTR {
+				return err
+			}
 		}
-	}
+	})
 	runtime.KeepAlive(b)
 	runtime.KeepAlive(items)
 	switch err {
