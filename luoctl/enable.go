@@ -27,33 +27,14 @@ const (
 	storeMax = 512
 )
 
-// unitFacts are what PID 1 says of a unit.
-type unitFacts struct {
-	NotifyAccess string
-	StoreMax     uint32
-	Running      bool
-	// Type is the service's, and Needs and After are the units that it requires or
-	// is ordered after.
-	Type         string
-	Needs, After []string
-	// NoPreserve says that this PID 1 has no FileDescriptorStorePreserve=.
-	NoPreserve bool
-}
-
-// participation is what is to be written.
-type participation struct {
-	preserve, timeout, onFailure, verify         string
-	after, before, memfds, directories, recreate []string
-	aliases                                      []string
-	early, storePreserve                         bool
-}
-
 // outcome is what enable and disable did, or would do.
 type outcome struct {
 	Unit    string `json:"unit"`
 	Path    string `json:"path"`
 	Content string `json:"content,omitempty"`
 	Changed bool   `json:"changed"`
+	// Kept are the options of an earlier run that were not given again, and still hold.
+	Kept []string `json:"kept,omitempty"`
 	// Warnings are what may not work as it did.
 	Warnings []string `json:"warnings,omitempty"`
 	DryRun   bool     `json:"dryRun"`
@@ -63,7 +44,7 @@ type outcome struct {
 }
 
 func enableCommand(o *options) *cobra.Command {
-	var p participation
+	var p *participation
 	var dryRun bool
 	var root string
 	cmd := &cobra.Command{
@@ -71,27 +52,17 @@ func enableCommand(o *options) *cobra.Command {
 		Short: "Have services take part in live updates",
 		Long: "Write a drop-in for each unit that says how it takes part: with --preserve=dbus the service hands its file\n" +
 			"descriptors to luod itself and says Ready before an update; with fdstore luod gives them to the unit's fd store\n" +
-			"before each start; with session it fills a LUO session of its own. Nothing is restarted.",
+			"before each start; with session it fills a LUO session of its own. Nothing is restarted. What an earlier run was\n" +
+			"asked for is kept, unless its option is given again; an empty value, or =false, takes it back.",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return eachUnit(cmd, o, args, root, dryRun, func(unit string, facts unitFacts, dryRun bool) (outcome, error) {
-				return enableUnit(root, unit, p, facts, dryRun)
+				return enableUnit(root, unit, *p, cmd.Flags().Changed, facts, dryRun)
 			})
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&p.preserve, "preserve", "", "`HOW`: dbus, fdstore or session; by default fdstore for units with an fd store, else dbus")
-	f.StringVar(&p.timeout, "timeout", "", "give the service this `TIME` to say Ready")
-	f.StringVar(&p.onFailure, "on-failure", "", "`abort` the update if the service isn't ready, or ignore it")
-	f.StringVar(&p.verify, "verify", "", "compare checksums of what is sealed against writing: `none` or sha256")
-	f.StringSliceVar(&p.after, "after", nil, "prepare it after these `UNITS`")
-	f.StringSliceVar(&p.before, "before", nil, "prepare it before these `UNITS`")
-	f.StringSliceVar(&p.aliases, "alias", nil, "give it what luod has of these `UNITS`, which it was called before")
-	f.StringArrayVar(&p.memfds, "memfd", nil, "with fdstore: make a memfd `NAME:SIZE` unless it came through an update")
-	f.StringArrayVar(&p.directories, "directory", nil, "with fdstore: bring this `DIRECTORY` of a tmpfs along, such as /run/foo")
-	f.StringSliceVar(&p.recreate, "recreate", nil, "with fdstore: have `KINDS` of what no kernel carries made anew: files, sockets")
-	f.BoolVar(&p.storePreserve, "fd-store-preserve", false, "with fdstore: FileDescriptorStorePreserve=yes, so that what it stores while it is being stopped\ncomes along, and systemd 261 and newer carry its memfds themselves")
-	f.BoolVar(&p.early, "early", false, "start it before everything else after an update")
+	p = participationFlags(cmd)
 	f.BoolVar(&dryRun, "dry-run", false, "show what would be written, and write nothing")
 	f.StringVar(&root, "root", "/", "work on the system in this `DIR`")
 	_ = f.MarkHidden("root")
@@ -161,7 +132,7 @@ func eachUnit(cmd *cobra.Command, o *options, units []string, root string, dryRu
 		}
 		list = append(list, done)
 	}
-	if conn != nil && !dryRun && slices.ContainsFunc(list, func(r outcome) bool { return r.Changed }) {
+	if conn != nil && !dryRun && (slices.ContainsFunc(list, func(r outcome) bool { return r.Changed }) || slices.ContainsFunc(facts, func(f unitFacts) bool { return f.Stale })) {
 		if err := conn.ReloadContext(ctx); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("have PID 1 read its files again: %w; run 'systemctl daemon-reload'", err))
 		}
@@ -176,159 +147,44 @@ func eachUnit(cmd *cobra.Command, o *options, units []string, root string, dryRu
 }
 
 func (r outcome) text() string {
+	var notes []string
+	if len(r.Kept) > 0 {
+		notes = append(notes, "Kept from before: "+quoted(r.Kept)+".")
+	}
+	for _, w := range r.Warnings {
+		notes = append(notes, "Warning: "+w+".")
+	}
 	switch {
 	case r.DryRun && r.Content != "":
-		return fmt.Sprintf("# %s\n%s", r.Path, r.Content)
-	case !r.Changed:
-		return fmt.Sprintf("%s: nothing to do.\n", r.Unit)
-	case r.DryRun:
+		text := ""
+		for _, n := range notes {
+			text += "# " + n + "\n"
+		}
+		return text + fmt.Sprintf("# %s\n%s", r.Path, r.Content)
+	case r.DryRun && r.Changed:
 		return fmt.Sprintf("Would remove %s.\n", r.Path)
 	}
-	verb := "Removed"
-	if r.Content != "" {
-		verb = "Wrote"
+	said := "Removed " + r.Path
+	switch {
+	case !r.Changed:
+		said = r.Unit + ": nothing to do"
+	case r.Content != "":
+		said = "Wrote " + r.Path
 	}
-	text := fmt.Sprintf("%s %s.\n", verb, r.Path)
-	for _, w := range r.Warnings {
-		text += "Warning: " + w + ".\n"
+	if r.Changed && r.Running {
+		notes = append(notes, r.Unit+" runs: the change takes effect when it is started anew.")
 	}
-	if r.Running {
-		text += fmt.Sprintf("%s runs: the change takes effect when it is started anew.\n", r.Unit)
-	}
-	return text
-}
-
-func factsOf(ctx context.Context, conn *systemd.Conn, unit string) (unitFacts, error) {
-	var facts unitFacts
-	props, err := conn.GetAllPropertiesContext(ctx, unit)
-	if err != nil {
-		return facts, fmt.Errorf("ask PID 1 about %s: %w", unit, err)
-	}
-	if state, _ := props["LoadState"].(string); state != "loaded" {
-		return facts, fmt.Errorf("there is no unit %s to be enabled: it is %s", unit, state)
-	}
-	facts.NotifyAccess, _ = props["NotifyAccess"].(string)
-	facts.Type, _ = props["Type"].(string)
-	for _, name := range []string{"Requires", "Requisite", "BindsTo"} {
-		units, _ := props[name].([]string)
-		facts.Needs = append(facts.Needs, units...)
-	}
-	facts.After, _ = props["After"].([]string)
-	facts.StoreMax, _ = props["FileDescriptorStoreMax"].(uint32)
-	_, preserves := props["FileDescriptorStorePreserve"]
-	facts.NoPreserve = !preserves
-	state, _ := props["ActiveState"].(string)
-	facts.Running = state != "inactive" && state != "failed"
-	return facts, nil
-}
-
-// dropIn writes what p says in systemd's syntax.
-func (p participation) dropIn(unit string, facts unitFacts) (string, error) {
-	if p.preserve == "" {
-		p.preserve = "dbus"
-		if facts.StoreMax > 0 || len(p.memfds)+len(p.directories)+len(p.recreate) > 0 {
-			p.preserve = "fdstore"
-		}
-	}
-	if len(p.memfds)+len(p.directories)+len(p.recreate) > 0 && p.preserve != "fdstore" {
-		return "", fmt.Errorf("--memfd, --directory and --recreate are for --preserve=fdstore: a service that speaks D-Bus makes its own")
-	}
-	if p.storePreserve && p.preserve != "fdstore" {
-		return "", fmt.Errorf("--fd-store-preserve is for --preserve=fdstore")
-	}
-	if p.storePreserve && facts.NoPreserve {
-		return "", fmt.Errorf("enable %s: --fd-store-preserve: this systemd knows no FileDescriptorStorePreserve= (254 and newer do)", unit)
-	}
-	var b strings.Builder
-	b.WriteString(dropInHead)
-	b.WriteString("[Unit]\nWants=luod.service\nAfter=luod.service\n")
-	if p.early {
-		if p.preserve != "fdstore" {
-			return "", fmt.Errorf("--early is for --preserve=fdstore: before everything else there is no bus to speak to luod over")
-		}
-		if err := facts.canBeEarly(unit); err != nil {
-			return "", err
-		}
-		b.WriteString(earlyLines)
-	}
-	b.WriteString("\n[X-LiveUpdate]\n")
-	for _, line := range [][2]string{
-		{"Preserve", p.preserve}, {"TimeoutSec", p.timeout}, {"OnFailure", p.onFailure}, {"Verify", p.verify},
-		{"Directories", strings.Join(p.directories, " ")}, {"Recreate", strings.Join(p.recreate, " ")}, {"Aliases", strings.Join(p.aliases, " ")},
-		{"After", strings.Join(p.after, " ")}, {"Before", strings.Join(p.before, " ")},
-	} {
-		if line[1] != "" {
-			fmt.Fprintf(&b, "%s=%s\n", line[0], line[1])
-		}
-	}
-	if p.preserve == "fdstore" {
-		b.WriteString("\n[Service]\nExecStartPre=+" + reissue)
-		for _, m := range p.memfds {
-			if strings.ContainsFunc(m, func(r rune) bool { return r <= ' ' || strings.ContainsRune(`"'\%$;`, r) }) {
-				return "", fmt.Errorf("--memfd=%s: the name has characters that a unit file can't hold", m)
-			}
-			b.WriteString(" --memfd=" + m)
-		}
-		b.WriteString("\n")
-		if facts.NotifyAccess != "exec" && facts.NotifyAccess != "all" {
-			b.WriteString("NotifyAccess=exec\n")
-		}
-		if len(p.directories) > 0 {
-			// It has to be there still when the unit has stopped.
-			b.WriteString("RuntimeDirectoryPreserve=yes\n")
-		}
-		fmt.Fprintf(&b, "FileDescriptorStoreMax=%d\n", max(facts.StoreMax, storeMax))
-		if p.storePreserve {
-			b.WriteString("FileDescriptorStorePreserve=yes\n")
-		}
-	}
-	text := b.String()
-	_, warnings, err := declaration.Parse(unit, []declaration.File{{Path: "the drop-in", Data: []byte(text)}})
-	if err == nil && len(warnings) > 0 {
-		err = warnings[0]
-	}
-	if err != nil {
-		return "", fmt.Errorf("enable %s: %w", unit, err)
-	}
-	return text, nil
-}
-
-// earlyLines take a service out of the order of an ordinary boot, and leave in what
-// systemd.service(5) adds by default for the shutdown.
-const earlyLines = `DefaultDependencies=no
-Wants=systemd-remount-fs.service
-After=systemd-remount-fs.service
-Conflicts=shutdown.target
-Before=shutdown.target luod-restore.target
-`
-
-// canBeEarly says why a service can't be started before everything else.
-func (f unitFacts) canBeEarly(unit string) error {
-	if f.Type == "dbus" {
-		return fmt.Errorf("%s can't be started early: it is of Type=dbus, and there is no bus yet", unit)
-	}
-	for _, need := range f.Needs {
-		if !slices.Contains([]string{"sysinit.target", "basic.target", "-.mount", "luod.service"}, need) && !strings.HasSuffix(need, ".slice") && !strings.HasSuffix(need, ".mount") {
-			return fmt.Errorf("%s can't be started early: it requires %s", unit, need)
-		}
-	}
-	return nil
-}
-
-// overtakes are the units that it will no longer wait for.
-func (f unitFacts) overtakes() []string {
-	var list []string
-	for _, unit := range f.After {
-		known := []string{"sysinit.target", "basic.target", "luod.service", "systemd-journald.socket", "systemd-remount-fs.service", "local-fs.target", "systemd-tmpfiles-setup.service"}
-		if !slices.Contains(known, unit) && !strings.HasSuffix(unit, ".slice") && !strings.HasSuffix(unit, ".mount") {
-			list = append(list, unit)
-		}
-	}
-	return list
+	return strings.Join(append([]string{said + "."}, notes...), "\n") + "\n"
 }
 
 // earlyDir holds a link to each unit that is started before everything else.
 const earlyDir = "/etc/systemd/system/luod-restore.target.wants"
+
+// hasLink says whether the link is there.
+func hasLink(root, unit string) bool {
+	_, err := os.Lstat(filepath.Join(root, earlyDir, unit))
+	return err == nil
+}
 
 // linkEarly makes or removes the link; what is as it shall be is left.
 func linkEarly(root, unit string, early bool) error {
@@ -369,27 +225,49 @@ func present(path string) (string, error) {
 	return string(data), nil
 }
 
-func enableUnit(root, unit string, p participation, facts unitFacts, dryRun bool) (outcome, error) {
+// enableUnit writes the drop-in that p asks for, and what an earlier one has of what
+// is not given now.
+//
+// Killed in between: the drop-in is there and the link for an early start is not, or
+// PID 1 has not read it; another run does the rest.
+func enableUnit(root, unit string, p participation, given func(flag string) bool, facts unitFacts, dryRun bool) (outcome, error) {
 	r := outcome{Unit: unit, Path: dropInPath(unit), DryRun: dryRun, Running: facts.Running}
 	path := filepath.Join(root, r.Path)
 	was, err := present(path)
 	if err != nil {
 		return r, err
 	}
+	earlier, foreign := earlierChoices(was)
+	r.Kept = p.keep(earlier, given)
+	// What would be so anyway is not worth a word.
+	r.Kept = slices.DeleteFunc(r.Kept, func(flag string) bool { return flag == "--preserve="+p.usual(facts) })
 	if r.Content, err = p.dropIn(unit, facts); err != nil {
+		if len(r.Kept) > 0 {
+			err = fmt.Errorf("%w; kept from before: %s (an option that is given replaces what it said before, --OPTION= and --OPTION=false take it back)", err, quoted(r.Kept))
+		}
 		return r, err
 	}
-	r.Changed = r.Content != was
+	// A link that an admin made is left to the admin.
+	link := p.early
+	if !p.early && !earlier.early && !given("early") {
+		link = hasLink(root, unit)
+	}
+	r.Changed = r.Content != was || link != hasLink(root, unit)
+	if len(foreign) > 0 {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s had what enable does not write, and has no longer: %s; it belongs into a drop-in of its own", r.Path, strings.Join(foreign, ", ")))
+	}
 	if others := facts.overtakes(); p.early && len(others) > 0 {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("%s is ordered after %s, and after an update starts before", unit, strings.Join(others, ", ")))
 	}
 	if dryRun || !r.Changed {
 		return r, nil
 	}
-	if err := replaceFile(path, r.Content); err != nil {
-		return r, fmt.Errorf("enable %s: %w", unit, err)
+	if r.Content != was {
+		if err := replaceFile(path, r.Content); err != nil {
+			return r, fmt.Errorf("enable %s: %w", unit, err)
+		}
 	}
-	if err := linkEarly(root, unit, p.early); err != nil {
+	if err := linkEarly(root, unit, link); err != nil {
 		return r, fmt.Errorf("enable %s: %w", unit, err)
 	}
 	return r, nil
@@ -416,6 +294,9 @@ func replaceFile(path, content string) error {
 	return err
 }
 
+// disableUnit removes what enableUnit wrote.
+//
+// Killed in between: the drop-in is still there, so that another run does the rest.
 func disableUnit(root, unit string, facts unitFacts, dryRun bool) (outcome, error) {
 	r := outcome{Unit: unit, Path: dropInPath(unit), DryRun: dryRun, Running: facts.Running}
 	path := filepath.Join(root, r.Path)
@@ -427,12 +308,14 @@ func disableUnit(root, unit string, facts unitFacts, dryRun bool) (outcome, erro
 	if dryRun || !r.Changed {
 		return r, nil
 	}
+	if earlier, _ := earlierChoices(was); earlier.early {
+		if err := linkEarly(root, unit, false); err != nil {
+			return r, fmt.Errorf("disable %s: %w", unit, err)
+		}
+	}
 	if err := os.Remove(path); err != nil {
 		return r, fmt.Errorf("disable %s: %w", unit, err)
 	}
 	_ = os.Remove(filepath.Dir(path)) // if nothing else is in it
-	if err := linkEarly(root, unit, false); err != nil {
-		return r, fmt.Errorf("disable %s: %w", unit, err)
-	}
 	return r, nil
 }
