@@ -72,6 +72,7 @@ type world struct {
 	hooks     bool
 	stores    map[string]pid1.Store
 	storesErr error
+	reissues  map[string]pid1.Reissue // of those that luoctl enable did not set up
 	adopting  func(caller string, units []string) error
 	pinned    []string
 	m         *managed // what stands in for the methods of Units, unless it is nil
@@ -141,6 +142,18 @@ func (w *world) Stores(_ context.Context, units []string) (map[string]pid1.Store
 		}
 	}
 	return stores, nil
+}
+
+// Reissues tells of all units that luod-reissue works, but for those in reissues.
+func (w *world) Reissues(_ context.Context, units []string) (map[string]pid1.Reissue, error) {
+	reissues := map[string]pid1.Reissue{}
+	for _, unit := range units {
+		reissues[unit] = pid1.Reissue{Runs: true, NotifyAccess: "exec", StoreMax: 512}
+		if r, is := w.reissues[unit]; is {
+			reissues[unit] = r
+		}
+	}
+	return reissues, nil
 }
 
 func (w *world) Active(_ context.Context, units []string) ([]string, error) {

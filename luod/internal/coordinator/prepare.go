@@ -28,6 +28,8 @@ type Units interface {
 	Look(ctx context.Context, units []string) (map[string]pid1.Running, error)
 	// Stores tells what is in their fd stores.
 	Stores(ctx context.Context, units []string) (map[string]pid1.Store, error)
+	// Reissues tells what PID 1 will do for luod-reissue when they start.
+	Reissues(ctx context.Context, units []string) (map[string]pid1.Reissue, error)
 	// Run runs a program with its privileges, and waits for it.
 	Run(ctx context.Context, p pid1.Program) error
 	// Active lists what runs, and could be started again, of units and of what goes

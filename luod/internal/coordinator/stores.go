@@ -71,7 +71,11 @@ func (c *Coordinator) stores(ctx context.Context, declared map[string]*declarati
 		}
 		without = append(without, manifest.LeftBehind{Unit: unit, Reason: forgoing + lost})
 	}
-	return stores, without, nil
+	more, err := c.reissuable(ctx, declared, stores)
+	if err != nil {
+		return nil, nil, err
+	}
+	return stores, append(without, more...), nil
 }
 
 // forgoing begins the reason why a part of a store is left behind.

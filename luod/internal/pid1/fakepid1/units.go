@@ -151,6 +151,24 @@ func (m *Manager) Active(_ context.Context, names []string) ([]string, error) {
 	return units, nil
 }
 
+// Reissues tells of each of units that luod-reissue is its StartPre, if it has one.
+func (m *Manager) Reissues(_ context.Context, units []string) (map[string]pid1.Reissue, error) {
+	if err := m.failure("Reissues"); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	reissues := map[string]pid1.Reissue{}
+	for _, name := range units {
+		if u := m.findLocked(name); u != nil {
+			m.load(u)
+			reissues[name] = pid1.Reissue{Runs: u.set.StartPre != nil, NotifyAccess: "exec", StoreMax: uint32(u.set.StoreMax)}
+		}
+	}
+	m.collect()
+	return reissues, nil
+}
+
 // pin is the unit that refers to what is pinned.
 const pin = "luod-pin.service"
 
