@@ -69,6 +69,9 @@ func pack(path string) (*os.File, error) {
 		if errors.Is(err, treearchive.ErrTooLarge) {
 			err = fmt.Errorf("%w: at most a half of the available memory may be packed, %d bytes", err, limit)
 		}
+		if errors.Is(err, treearchive.ErrNotRestorable) {
+			err = fmt.Errorf("%w; remove it, or name in Directories= only directories without such", err)
+		}
 		return nil, err
 	}
 	seals := unix.F_SEAL_WRITE | unix.F_SEAL_GROW | unix.F_SEAL_SHRINK | unix.F_SEAL_SEAL

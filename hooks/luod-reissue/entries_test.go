@@ -1,6 +1,7 @@
 package main
 
 import (
+	"archive/tar"
 	"context"
 	"errors"
 	"fmt"
@@ -268,5 +269,40 @@ func TestAnOlderPID1OnlyCounts(t *testing.T) {
 		if (err != nil) != missing {
 			t.Errorf("of 2 entries and %d in the store: %v", count, err)
 		}
+	}
+}
+
+// What can't be put back doesn't keep the unit from starting, and is said.
+func TestADirectoryWithADeviceNodeIsPutBackWithoutIt(t *testing.T) {
+	f, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := tar.NewWriter(f)
+	for _, h := range []tar.Header{
+		{Name: "null", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3},
+		{Name: "sub", Typeflag: tar.TypeDir, Mode: 0o755, Uid: os.Getuid(), Gid: os.Getgid()},
+	} {
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	said, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer said.Close()
+	dir := t.TempDir()
+	stderr := os.Stderr
+	os.Stderr = said
+	err = unpack(f, dir)
+	os.Stderr = stderr
+	text, _ := os.ReadFile(said.Name())
+	if _, missing := os.Stat(dir + "/sub"); err != nil || missing != nil || !strings.Contains(string(text), `"null" in the directory `+dir) {
+		t.Errorf("%v, %v, it said %q", err, missing, text)
 	}
 }

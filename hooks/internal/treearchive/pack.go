@@ -22,8 +22,13 @@ const xattrPrefix = "SCHILY.xattr."
 // ErrTooLarge says that a directory has more bytes than allowed.
 var ErrTooLarge = errors.New("the directory is too large")
 
+// ErrNotRestorable says that a directory has something that Unpack can't put back.
+var ErrNotRestorable = errors.New("it can't be put back")
+
 // Pack writes the tree below dir, and dir itself, to w. It reads at most limit bytes
-// of contents, else the error wraps ErrTooLarge. Nothing in it may change meanwhile.
+// of contents, else the error wraps ErrTooLarge. What Unpack would not put back is an
+// error that wraps ErrNotRestorable, but for sockets. Nothing in it may change
+// meanwhile.
 func Pack(w io.Writer, dir string, limit int64) error {
 	buffered := bufio.NewWriterSize(w, 1<<20)
 	t := tar.NewWriter(buffered)
@@ -43,6 +48,12 @@ func Pack(w io.Writer, dir string, limit int64) error {
 		if err != nil {
 			return err
 		}
+		if what := unrestorable(info.Mode()); what != "" {
+			return fmt.Errorf("%s is %s: %w", path, what, ErrNotRestorable)
+		}
+		if relative == "." && !info.IsDir() {
+			return fmt.Errorf("%s is no directory itself: %w", path, ErrNotRestorable)
+		}
 		if limit -= sizeOf(info); limit < 0 {
 			return fmt.Errorf("%s: %w", path, ErrTooLarge)
 		}
@@ -58,6 +69,18 @@ func Pack(w io.Writer, dir string, limit int64) error {
 		return fmt.Errorf("pack %s: %w", dir, err)
 	}
 	return nil
+}
+
+// unrestorable says what a file is that create makes no other of; a whiteout of an
+// overlay file system is a character device, too.
+func unrestorable(mode fs.FileMode) string {
+	switch mode.Type() {
+	case 0, fs.ModeDir, fs.ModeSymlink, fs.ModeNamedPipe:
+		return ""
+	case fs.ModeDevice, fs.ModeDevice | fs.ModeCharDevice:
+		return "a device node"
+	}
+	return fmt.Sprintf("of a kind that is not known (%s)", mode)
 }
 
 func sizeOf(info fs.FileInfo) int64 {
@@ -98,13 +121,32 @@ func packOne(t *tar.Writer, path, relative string, info fs.FileInfo, links map[u
 	if h.Typeflag != tar.TypeReg {
 		return nil
 	}
-	f, err := os.Open(path)
+	f, err := openRegular(path, info)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	_, err = io.CopyN(t, f, h.Size)
 	return err
+}
+
+// openRegular opens the regular file that info is of. What has taken its place
+// meanwhile is an error: a FIFO would have the packer wait for a writer, and a symbolic
+// link lead elsewhere.
+func openRegular(path string, info fs.FileInfo) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	now, err := f.Stat()
+	if err == nil && !os.SameFile(info, now) {
+		err = fmt.Errorf("open %s: it was replaced while the directory was packed", path)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // attributes reads the extended attributes of what path names, itself.

@@ -97,7 +97,10 @@ func TestATreeComesBackAsItWas(t *testing.T) {
 	to := filepath.Join(t.TempDir(), "to")
 	// Something is there already, also under a name of the archive's.
 	check(t, os.MkdirAll(to, 0o700), os.WriteFile(to+"/file", []byte("other"), 0o600))
-	check(t, Unpack(&archive, to))
+	skipped, err := Unpack(&archive, to)
+	if err != nil || len(skipped) != 0 {
+		t.Fatalf("%q, %v", skipped, err)
+	}
 	if got := facts(t, to); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -135,7 +138,7 @@ func TestItStaysInside(t *testing.T) {
 		"a path out":       {{Name: "../evil", Typeflag: tar.TypeReg, Size: 1, Mode: 0o600}},
 		"an absolute path": {{Name: "/tmp/evil-luod", Typeflag: tar.TypeReg, Size: 1, Mode: 0o600}},
 		"by a link":        {{Name: "link", Linkname: "..", Typeflag: tar.TypeSymlink}, {Name: "link/evil", Typeflag: tar.TypeReg, Size: 1, Mode: 0o600}},
-		"a device":         {{Name: "disk", Typeflag: tar.TypeBlock, Devmajor: 8}},
+		"an unknown kind":  {{Name: "x", Typeflag: tar.TypeCont}},
 	} {
 		var b bytes.Buffer
 		w := tar.NewWriter(&b)
@@ -148,12 +151,126 @@ func TestItStaysInside(t *testing.T) {
 		}
 		check(t, w.Close())
 		outer := t.TempDir()
-		if err := Unpack(&b, outer+"/dir"); err == nil {
+		if _, err := Unpack(&b, outer+"/dir"); err == nil {
 			t.Errorf("%s: it was unpacked", name)
 		}
 		entries, _ := os.ReadDir(outer)
 		if len(entries) != 1 {
 			t.Errorf("%s: there is %v", name, entries)
+		}
+	}
+}
+
+// What can't be put back is refused while it is still there.
+func TestDeviceNodesAreNotPacked(t *testing.T) {
+	for name, node := range map[string]struct {
+		mode, device uint32
+	}{
+		"null": {unix.S_IFCHR, uint32(unix.Mkdev(1, 3))}, "disk": {unix.S_IFBLK, uint32(unix.Mkdev(7, 99))}, "whiteout": {unix.S_IFCHR, 0},
+	} {
+		dir := t.TempDir()
+		path := dir + "/sub/" + name
+		check(t, os.Mkdir(dir+"/sub", 0o755))
+		if err := unix.Mknod(path, node.mode|0o600, int(node.device)); errors.Is(err, unix.EPERM) {
+			t.Skip("only root can make a device node")
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if err := Pack(new(bytes.Buffer), dir, 1<<20); !errors.Is(err, ErrNotRestorable) || !strings.Contains(err.Error(), path+" is a device node") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Nothing that stands in the place of the directory is taken for it.
+func TestOnlyADirectoryIsPacked(t *testing.T) {
+	dir := t.TempDir()
+	check(t, os.Mkdir(dir+"/d", 0o755), os.Symlink("d", dir+"/link"), os.WriteFile(dir+"/file", nil, 0o600), unix.Mkfifo(dir+"/fifo", 0o600))
+	for _, name := range []string{"link", "file", "fifo"} {
+		if err := Pack(new(bytes.Buffer), dir+"/"+name, 1<<20); !errors.Is(err, ErrNotRestorable) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What is refused, by the kind of file alone: to make a device node takes root.
+func TestWhatCanBePutBack(t *testing.T) {
+	for mode, restorable := range map[fs.FileMode]bool{
+		0o644: true, fs.ModeDir | fs.ModeSticky | 0o777: true, fs.ModeSymlink: true, fs.ModeNamedPipe: true, fs.ModeSetuid | 0o755: true,
+		fs.ModeDevice: false, fs.ModeDevice | fs.ModeCharDevice: false, fs.ModeIrregular: false,
+	} {
+		if what := unrestorable(mode); (what == "") != restorable {
+			t.Errorf("%s: %q", mode, what)
+		}
+	}
+}
+
+// An archive of an earlier luod may have device nodes; the rest comes back.
+func TestDeviceNodesAreSkipped(t *testing.T) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	at := time.Unix(1_600_000_000, 0)
+	for _, h := range []tar.Header{
+		{Name: ".", Typeflag: tar.TypeDir, Mode: 0o750, ModTime: at, Uid: os.Getuid(), Gid: os.Getgid()},
+		{Name: "null", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3, Mode: 0o666, ModTime: at, Uid: os.Getuid(), Gid: os.Getgid()},
+		{Name: "disk", Typeflag: tar.TypeBlock, Devmajor: 8, Mode: 0o600, ModTime: at, Uid: os.Getuid(), Gid: os.Getgid()},
+		{Name: "file", Typeflag: tar.TypeReg, Size: 1, Mode: 0o600, ModTime: at, Uid: os.Getuid(), Gid: os.Getgid()},
+	} {
+		check(t, w.WriteHeader(&h))
+		if h.Size > 0 {
+			_, err := w.Write([]byte("x"))
+			check(t, err)
+		}
+	}
+	check(t, w.Close())
+	dir := t.TempDir()
+	// What the service has made there itself stays.
+	check(t, os.WriteFile(dir+"/null", []byte("mine"), 0o600))
+	skipped, err := Unpack(&b, dir)
+	if err != nil || strings.Join(skipped, " ") != "null disk" {
+		t.Fatalf("%q, %v", skipped, err)
+	}
+	mine, err1 := os.ReadFile(dir + "/null")
+	file, err2 := os.ReadFile(dir + "/file")
+	info, err3 := os.Stat(dir)
+	check(t, err1, err2, err3)
+	if _, err := os.Lstat(dir + "/disk"); err == nil || string(mine) != "mine" || string(file) != "x" || !info.ModTime().Equal(at) {
+		t.Errorf("%q, %q, %v, %v", mine, file, info.ModTime(), err)
+	}
+}
+
+// What takes the place of a file that was looked at isn't waited for, nor followed.
+func TestOnlyWhatWasLookedAtIsOpened(t *testing.T) {
+	for name, put := range map[string]func(path string) error{
+		"a FIFO":       func(path string) error { return unix.Mkfifo(path, 0o600) },
+		"a link":       func(path string) error { return os.Symlink("/etc/passwd", path) },
+		"another file": func(path string) error { return os.WriteFile(path, nil, 0o600) },
+		"nothing":      func(string) error { return nil },
+	} {
+		dir := t.TempDir()
+		path := dir + "/x"
+		check(t, os.WriteFile(path, nil, 0o600))
+		info, err := os.Lstat(path)
+		check(t, err)
+		f, err := openRegular(path, info)
+		check(t, err)
+		f.Close()
+		check(t, os.Rename(path, dir+"/y"), put(path)) // so that the inode isn't used again
+		done := make(chan error, 1)
+		go func() {
+			f, err := openRegular(path, info)
+			if err == nil {
+				f.Close()
+			}
+			done <- err
+		}()
+		select {
+		case err := <-done:
+			if err == nil {
+				t.Errorf("%s was opened", name)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s: it waits", name)
 		}
 	}
 }
@@ -170,7 +287,7 @@ func FuzzUnpack(f *testing.F) {
 	f.Add(b.Bytes())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		outer := t.TempDir()
-		_ = Unpack(bytes.NewReader(data), outer+"/dir")
+		_, _ = Unpack(bytes.NewReader(data), outer+"/dir")
 		if entries, _ := os.ReadDir(outer); len(entries) > 1 {
 			t.Fatalf("it wrote outside: %v", entries)
 		}

@@ -17,14 +17,16 @@ import (
 )
 
 // Unpack puts what Pack wrote into dir, which may exist; what is in it and not in
-// the archive stays. It never leaves dir, whatever the archive says.
-func Unpack(r io.Reader, dir string) error {
+// the archive stays. It never leaves dir, whatever the archive says. Device nodes,
+// which Pack took at one time, are left out, and come back as skipped: a service that
+// can't start for one of them could never start again.
+func Unpack(r io.Reader, dir string) (skipped []string, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("unpack %s: %w", dir, err)
+		return skipped, fmt.Errorf("unpack %s: %w", dir, err)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return fmt.Errorf("unpack %s: %w", dir, err)
+		return skipped, fmt.Errorf("unpack %s: %w", dir, err)
 	}
 	defer root.Close()
 	t := tar.NewReader(bufio.NewReaderSize(r, 1<<20))
@@ -36,12 +38,16 @@ func Unpack(r io.Reader, dir string) error {
 		}
 		if err == nil {
 			h.Name = strings.TrimSuffix(h.Name, "/")
+			if h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock {
+				skipped = append(skipped, h.Name)
+				continue
+			}
 			if err = create(root, t, h); err == nil {
 				err = restoreFacts(root, h)
 			}
 		}
 		if err != nil {
-			return fmt.Errorf("unpack %s: %w", dir, err)
+			return skipped, fmt.Errorf("unpack %s: %w", dir, err)
 		}
 		if h.Typeflag == tar.TypeDir {
 			directories = append(directories, h)
@@ -50,10 +56,10 @@ func Unpack(r io.Reader, dir string) error {
 	// Making things in a directory changes its times.
 	for _, h := range slices.Backward(directories) {
 		if err := root.Chtimes(h.Name, h.AccessTime, h.ModTime); err != nil {
-			return fmt.Errorf("unpack %s: %w", dir, err)
+			return skipped, fmt.Errorf("unpack %s: %w", dir, err)
 		}
 	}
-	return nil
+	return skipped, nil
 }
 
 func create(root *os.Root, t *tar.Reader, h *tar.Header) error {
