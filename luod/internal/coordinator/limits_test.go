@@ -1,6 +1,10 @@
 package coordinator
 
-import "testing"
+import (
+	"os"
+	"strings"
+	"testing"
+)
 
 // An admin may lower the limits between two boots.
 func TestNoLimitCostsAUnitWhatCameThrough(t *testing.T) {
@@ -15,4 +19,47 @@ func TestNoLimitCostsAUnitWhatCameThrough(t *testing.T) {
 	}
 	w.fetch(a, 3)
 	w.expect(Idle, 1)
+}
+
+// What has grown over a limit is refused before anything is stopped, also when it grows
+// while services are asked.
+func TestWhatIsOverALimitIsRefusedBeforeTheUpdate(t *testing.T) {
+	w := newWorld(t)
+	w.settings.BytesMax = 100
+	w.kill()
+	w.start()
+	f := memfd(t, "x")
+	grows := reopened(t, f, os.O_RDWR)
+	defer grows.Close()
+	if err := w.c.Preserve(ctx, a, []string{"f"}, []*os.File{f}); err != nil {
+		t.Fatal(err)
+	}
+	w.load()
+	grow := func(size int64) {
+		if err := grows.Truncate(size); err != nil {
+			t.Fatal(err)
+		}
+	}
+	grow(101)
+	for _, options := range []Options{{DryRun: true}, {}, {Fast: true}} {
+		_, err := w.c.LiveUpdate(ctx, options)
+		w.expectFault(err, "OverLimit")
+		if !strings.Contains(err.Error(), "a.service has 101 bytes") {
+			t.Errorf("it says %v", err)
+		}
+	}
+	grow(100)
+	w.register(b, Registration{})
+	w.begin()
+	grow(101)
+	w.ready(b)
+	if s := w.until(Idle); !strings.Contains(s.LastError, "BytesMax") {
+		t.Errorf("%+v", s)
+	}
+	grow(100)
+	w.begin()
+	w.ready(b)
+	w.until(Committed)
+	w.reboot()
+	w.expect(Restoring, 1, a)
 }

@@ -308,6 +308,9 @@ func (c *Coordinator) inside(u *update, f func() error) error {
 
 // begin starts packing; everybody is ready.
 func (c *Coordinator) begin(u *update) (packer.Cargo, error) {
+	if err := c.withinLimits(); err != nil {
+		return packer.Cargo{}, err
+	}
 	cargo := packer.Cargo{
 		Verify: u.options.Verify, Now: c.Clock.Now,
 		Manifest: manifest.Manifest{
@@ -354,6 +357,9 @@ func (c *Coordinator) ready(ctx context.Context, options Options) error {
 	}
 	if len(c.rec.Stopped) > 0 {
 		return fault("Busy", "no live update now: services that were stopped for the last one are being started again; try again in a moment")
+	}
+	if err := c.withinLimits(); err != nil {
+		return err
 	}
 	for unit, a := range c.incoming {
 		for name := range a.names {
