@@ -51,6 +51,9 @@ type Declaration struct {
 	Aliases []string
 	// After and Before name units that are prepared earlier or later.
 	After, Before []string
+	// StoreMax is the unit's FileDescriptorStoreMax= by its files, if they set one, which
+	// PID 1 may not have read yet. Parse leaves it out.
+	StoreMax *uint32
 }
 
 // Problem is what is wrong in a file.

@@ -30,6 +30,9 @@ func (c *Coordinator) declared(ctx context.Context) (map[string]*declaration.Dec
 		if err != nil {
 			wrong = append(wrong, err)
 		} else if d != nil {
+			if most, set := declaration.StoreMax(files); set {
+				d.StoreMax = &most
+			}
 			all[s.Name] = d
 		}
 	}

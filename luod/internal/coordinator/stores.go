@@ -41,8 +41,8 @@ func (c *Coordinator) stores(ctx context.Context, declared map[string]*declarati
 	var without []manifest.LeftBehind
 	for _, unit := range slices.Sorted(maps.Keys(stores)) {
 		s := stores[unit]
-		if s.Count > s.Max {
-			return nil, nil, fault("WouldNotFit", "no live update is possible: the fd store of %s has %d entries, and since FileDescriptorStoreMax=%d was set PID 1 would take back only so many; raise it, and run 'systemctl daemon-reload'", unit, s.Count, s.Max)
+		if most := declared[unit].StoreMax; most != nil && s.Count > *most {
+			return nil, nil, fault("WouldNotFit", "no live update is possible: the fd store of %s has %d entries, and by its unit files the next start has room for %d (FileDescriptorStoreMax=); raise it", unit, s.Count, *most)
 		}
 		s.Native = s.Native && !options.Fast // a fast jump leaves PID 1 out
 		sorted := sortEntries(s, declared[unit].Recreate)

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"errors"
 	"fmt"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -225,21 +226,34 @@ func TestAnEntryThatVanishesTakesTheUpdateBack(t *testing.T) {
 	}
 }
 
-// A limit that was lowered is noticed before anything is stopped.
+// A limit that was lowered, and that PID 1 doesn't know of yet, is noticed before anything
+// is stopped.
 func TestWhatWouldNotFitAgainIsRefused(t *testing.T) {
 	w := newWorld(t)
-	w.declare(a, "Preserve=fdstore\n")
-	w.keeps(a, 3)
-	s := w.stores[a]
-	s.Count, s.Max = 3, 2
-	w.stores[a] = s
+	m := w.manage(257)
+	m.everyStore()
+	m.up(everyStore...)
+	file, err := os.ReadFile(w.units[ordinary])
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit := func(n int) {
+		if err := os.WriteFile(w.units[ordinary], fmt.Appendf(slices.Clone(file), "[Service]\nFileDescriptorStoreMax=%d\n", n), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	w.load()
+	limit(2)
 	for _, dry := range []bool{true, false} {
 		_, err := w.c.LiveUpdate(ctx, Options{DryRun: dry})
 		w.expectFault(err, "WouldNotFit")
 	}
-	if len(w.halted) != 0 {
-		t.Errorf("stopped %q", w.halted)
+	if s := m.State(ordinary).Active; s != "active" {
+		t.Errorf("it was stopped: %s", s)
+	}
+	limit(3)
+	if err := w.tryUpdate(false); err != nil {
+		t.Error(err)
 	}
 }
 
