@@ -142,8 +142,9 @@ type arrival struct {
 	names    map[string]bool
 }
 
-// errStopped is what callers get once Close was called.
-var errStopped = errors.New("luod is stopping")
+// errStopped is what callers get once Close was called; what they asked for may have
+// been done or not.
+var errStopped error = &Fault{Name: "Stopping", Err: errors.New("luod is stopping")}
 
 func (c *Coordinator) run() {
 	defer close(c.done)

@@ -1,0 +1,18 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"testing"
+)
+
+// Who calls while luod stops is told so by name, and calls again: it is no refusal.
+func TestACallThatMeetsLuodsStopIsToldSo(t *testing.T) {
+	w := newWorld(t)
+	w.c.Close()
+	err := w.c.Ready(context.Background(), "a.service")
+	var said *Fault
+	if !errors.As(err, &said) || said.Name != "Stopping" || !errors.Is(err, errStopped) {
+		t.Errorf("got %v", err)
+	}
+}
