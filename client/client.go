@@ -2,11 +2,11 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -27,142 +27,157 @@ const perMessage = 16
 // MaxPerCall is how many descriptors one call of Preserve takes.
 const MaxPerCall = 1024
 
+// Patience is how long a call whose context has no deadline is repeated while luod
+// or the bus is away.
+const Patience = 30 * time.Second
+
 // named is a descriptor with its name on the bus: (sh).
 type named struct {
 	Name string
 	FD   dbus.UnixFD
 }
 
-// Client is a connection to luod, safe for concurrent use.
+// Client is a connection to luod, safe for concurrent use. It goes on when luod or
+// the bus is restarted: what was called meanwhile is repeated, where that can do no
+// harm, until its context ends or, if that has no deadline, for Patience.
 type Client struct {
-	conn *dbus.Conn
-}
+	// ctx ends with Close.
+	ctx    context.Context
+	cancel context.CancelFunc
+	// connect makes a connection to the bus.
+	connect func(...dbus.ConnOption) (*dbus.Conn, error)
+	// patience is Patience but in tests.
+	patience time.Duration
+	// dialing is held by whoever connects anew.
+	dialing chan struct{}
+	// seen says that luod was there once.
+	seen atomic.Bool
+	// followers are the goroutines of Register.
+	followers sync.WaitGroup
 
-// Error is luod's answer to a request that it refused; nothing changed then.
-type Error struct {
-	// Name is the D-Bus error name, such as
-	// org.luod.LiveUpdate1.Error.UnsupportedFile.
-	Name string
-	Text string
-}
-
-func (e *Error) Error() string { return e.Text }
-
-// NotSupported says whether err is luod's answer on a kernel without live
-// update: a service can go on without it.
-func NotSupported(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Name == "org.luod.LiveUpdate1.Error.NotSupported"
+	mu     sync.Mutex
+	conn   *dbus.Conn
+	closed bool
+	// options are those of the last Register, nil after Unregister.
+	options map[string]dbus.Variant
+	// asked is the update that this unit was asked to prepare for, 0 if it was taken
+	// back.
+	asked uint64
 }
 
 // Connect connects to the system bus. luod needs not run yet: the bus starts it
-// with the first call.
-func Connect(ctx context.Context) (*Client, error) {
-	conn, err := dbus.ConnectSystemBus(dbus.WithContext(context.WithoutCancel(ctx)))
-	if err != nil {
-		return nil, fmt.Errorf("connect to the system bus: %w", err)
-	}
-	return &Client{conn: conn}, nil
-}
+// with the first call. A bus that hangs up meanwhile, as one that is restarted does, is
+// tried again.
+func Connect(ctx context.Context) (*Client, error) { return connectBy(ctx, dbus.ConnectSystemBus) }
 
-// Close ends the connection and nothing else.
-func (c *Client) Close() error { return c.conn.Close() }
-
-func (c *Client) call(ctx context.Context, method string, args ...any) *dbus.Call {
-	again := func() *dbus.Call { return c.send(ctx, method, args...) }
-	call := patiently(ctx, <-again().Done, again)
-	call.Err = explain(method, call.Err)
-	return call
-}
-
-// send sends a call and doesn't wait for the answer.
-func (c *Client) send(ctx context.Context, method string, args ...any) *dbus.Call {
-	return c.conn.Object(busName, busPath).GoWithContext(ctx, busPrefix+method, 0, make(chan *dbus.Call, 1), args...)
-}
-
-// explain says which method failed, and makes an *Error of what the other side says.
-func explain(method string, err error) error {
-	var remote dbus.Error
-	if errors.As(err, &remote) {
-		return fmt.Errorf("%s: %w", method, &Error{Name: remote.Name, Text: remote.Error()})
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", method, err)
-	}
-	return nil
-}
-
-// Preserve hands files to luod under names, all or none; luod gets duplicates
-// and the caller keeps its own. Names are 1 to 255 bytes of printable ASCII
-// without a colon, and unique in the unit. Handing over is cheap and changes
-// nothing for the files: they are preserved when an update comes. The error
-// wraps an *Error.
-func (c *Client) Preserve(ctx context.Context, names []string, files []*os.File) error {
-	if len(names) != len(files) {
-		return fmt.Errorf("preserve: %d names were given for %d files", len(names), len(files))
-	}
-	if len(names) > MaxPerCall {
-		return fmt.Errorf("preserve: %d files in one call are too many: at most %d are taken", len(names), MaxPerCall)
-	}
-	defer runtime.KeepAlive(files)
-	part := func(i int) ([]string, []*os.File) {
-		first, end := i*perMessage, min((i+1)*perMessage, len(names))
-		return names[first:end], files[first:end]
-	}
-	send := func(i int) *dbus.Call {
-		names, files := part(i)
-		fds := make([]named, len(files))
-		for j, f := range files {
-			fds[j] = named{names[j], dbus.UnixFD(f.Fd())}
+func connectBy(ctx context.Context, connect func(...dbus.ConnOption) (*dbus.Conn, error)) (*Client, error) {
+	c := &Client{connect: connect, patience: Patience, dialing: make(chan struct{}, 1)}
+	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	for w := c.wayToWait(ctx); ; {
+		conn, err := c.dial(ctx)
+		if err == nil {
+			c.conn = conn
+			return c, nil
 		}
-		return c.send(ctx, "Preserve", fds, map[string]dbus.Variant{})
-	}
-	var taken, unknown [][]string
-	err := pipeline(max(1, messages(len(names))), send, func(i int, call *dbus.Call) error {
-		call = patiently(ctx, call, func() *dbus.Call { return send(i) })
-		err := explain("Preserve", call.Err)
-		var refused *Error
-		switch part, _ := part(i); {
-		case err == nil:
-			taken = append(taken, part)
-		case !errors.As(err, &refused):
-			unknown = append(unknown, part)
+		if !w.again(err) {
+			c.cancel()
+			return nil, err
 		}
-		return err
-	})
-	if err == nil {
-		return nil
 	}
-	// The caller was promised all or none.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBack)
-	defer cancel()
-	for _, names := range unknown {
-		_ = c.Release(ctx, names)
-	}
-	if len(taken) > 0 {
-		err = errors.Join(err, c.Release(ctx, slices.Concat(taken...)))
-	}
+}
+
+// Close ends the connection and nothing else; calls that wait for an answer fail.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	conn := c.conn
+	c.mu.Unlock()
+	c.cancel()
+	err := conn.Close()
+	c.followers.Wait()
 	return err
 }
 
-// takeBack bounds how long a failed Preserve waits for what it takes back.
-const takeBack = 30 * time.Second
+// carriedOut are luod's answers to a repeated call by which it says that the one
+// before it, which nobody answered, was carried out.
+var carriedOut = map[string]string{"ReleaseSession": "NoSuchSession", "Unregister": "NotRegistered"}
 
-// messages is how many messages n descriptors take.
-func messages(n int) int { return (n + perMessage - 1) / perMessage }
+// call makes a call, which may be repeated, and waits for the answer.
+func (c *Client) call(ctx context.Context, method string, args ...any) *dbus.Call {
+	call, worst := c.repeat(ctx, nil, busPrefix+method, args...)
+	if name, is := carriedOut[method]; is && worst == unknown && refusedAs(call.Err, name) {
+		call.Err = nil
+	}
+	call.Err = explain(method, call.Err, worst == unknown)
+	return call
+}
+
+// repeat makes a call and waits for the answer. It sends it once more, after longer and
+// longer pauses, while that may help and still, if it isn't nil, says so. worst is the
+// worst that happened to those that it sent: unknown if one may have been carried out
+// without an answer.
+func (c *Client) repeat(ctx context.Context, still func() bool, method string, args ...any) (answer *dbus.Call, worst verdict) {
+	return c.repeatCall(ctx, still, c.send(ctx, method, args...), func() *dbus.Call { return c.resend(ctx, method, args...) })
+}
+
+// repeatCall is repeat for a call that was sent, and is sent once more by again.
+func (c *Client) repeatCall(ctx context.Context, still func() bool, call *dbus.Call, again func() *dbus.Call) (answer *dbus.Call, worst verdict) {
+	for w := c.wayToWait(ctx); ; call = again() {
+		call = c.wait(ctx, call)
+		worst = max(worst, judge(call.Err))
+		if !w.again(call.Err) || still != nil && !still() {
+			call.Err = w.over(call.Err)
+			return call, worst
+		}
+	}
+}
 
 // Release takes files back from luod, by their names. It is an error if one is
-// not there, and then nothing changes.
+// not there, and then nothing changes. When nobody answers, it is repeated until none
+// is there.
 func (c *Client) Release(ctx context.Context, names []string) error {
 	if len(names) == 0 {
 		return nil
 	}
-	return c.call(ctx, "Release", names).Err
+	call, worst := c.repeat(ctx, nil, busPrefix+"Release", names)
+	// A luod that was killed in the middle may have released some of them.
+	for worst == unknown && refusedAs(call.Err, "NoSuchName") {
+		held, err := c.held(ctx)
+		if err != nil {
+			return explain("Release", err, true)
+		}
+		names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return held[name] == "" })
+		if len(names) == 0 {
+			return nil
+		}
+		call, _ = c.repeat(ctx, nil, busPrefix+"Release", names)
+	}
+	return explain("Release", call.Err, worst == unknown)
 }
 
 // ReleaseAll takes everything of this unit back.
 func (c *Client) ReleaseAll(ctx context.Context) error {
 	return c.call(ctx, "Release", []string{}).Err
+}
+
+// entry is a name and its state, as ListNames tells them.
+type entry struct{ Name, State string }
+
+// list asks luod what it has of this unit.
+func (c *Client) list(ctx context.Context) ([]entry, error) {
+	var list []entry
+	err := c.call(ctx, "ListNames").Store(&list)
+	return list, err
+}
+
+// held tells the state of each name that luod has of this unit.
+func (c *Client) held(ctx context.Context) (map[string]string, error) {
+	list, err := c.list(ctx)
+	states := map[string]string{}
+	for _, e := range list {
+		states[e.Name] = e.State
+	}
+	return states, err
 }
 
 // Retrieve returns everything that luod holds for this unit by its name, also
@@ -172,44 +187,56 @@ func (c *Client) ReleaseAll(ctx context.Context) error {
 // ctx ends, as everything here does; if it can't tell in this boot the error wraps an
 // *Error (Degraded), and a service that begins anew then gives up what it had.
 func (c *Client) Retrieve(ctx context.Context) (map[string]*os.File, error) {
-	var list []struct{ Name, State string }
-	if err := c.call(ctx, "ListNames").Store(&list); err != nil {
+	list, err := c.list(ctx)
+	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	files := map[string]*os.File{}
-	fail := func(err error) (map[string]*os.File, error) {
-		for _, f := range files {
-			f.Close()
-		}
-		return nil, err
-	}
-	send := func(i int) *dbus.Call {
-		var want []string
+	want := func(i int) (names []string) {
 		for _, l := range list[i*perMessage : min((i+1)*perMessage, len(list))] {
-			want = append(want, l.Name)
+			names = append(names, l.Name)
 		}
-		return c.send(ctx, "Retrieve", want)
+		return names
 	}
-	err := pipeline(messages(len(list)), send, func(i int, call *dbus.Call) error {
-		call = patiently(ctx, call, func() *dbus.Call { return send(i) })
-		if call.Err != nil {
-			return explain("Retrieve", call.Err)
-		}
-		var fds []named
-		if err := call.Store(&fds); err != nil {
-			return explain("Retrieve", err)
-		}
-		for _, n := range fds {
-			unix.CloseOnExec(int(n.FD))
+	send := func(i int) *dbus.Call { return c.send(ctx, busPrefix+"Retrieve", want(i)) }
+	err = pipeline(messages(len(list)), send, func(i int, call *dbus.Call) error {
+		call, _ = c.repeatCall(ctx, nil, call, func() *dbus.Call { return c.resend(ctx, busPrefix+"Retrieve", want(i)) })
+		got, err := take(call)
+		for _, n := range got {
 			if old := files[n.Name]; old != nil {
 				old.Close()
 			}
 			files[n.Name] = os.NewFile(uintptr(n.FD), n.Name)
 		}
+		if err != nil {
+			cancel() // the others needn't be waited for
+			return explain("Retrieve", err, false)
+		}
 		return nil
 	})
 	if err != nil {
-		return fail(err)
+		for _, f := range files {
+			f.Close()
+		}
+		return nil, err
 	}
 	return files, nil
+}
+
+// take returns the descriptors of an answer to Retrieve, which the caller then owns.
+func take(call *dbus.Call) ([]named, error) {
+	if call.Err != nil {
+		return nil, call.Err
+	}
+	var fds []named
+	if err := call.Store(&fds); err != nil {
+		drop(call)
+		return nil, fmt.Errorf("read the answer: %w", err)
+	}
+	for _, n := range fds {
+		unix.CloseOnExec(int(n.FD))
+	}
+	return fds, nil
 }

@@ -5,145 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"slices"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
 )
-
-const busConfig = `<busconfig>
-  <listen>unix:path=%s</listen>
-  <auth>EXTERNAL</auth>
-  <policy context="default"><allow user="*"/><allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/></policy>
-</busconfig>
-`
-
-// manager is what luod exports, as far as the client calls it.
-type manager struct {
-	conn   *dbus.Conn
-	mu     sync.Mutex
-	names  []string
-	files  map[string]*os.File
-	calls  int
-	failAt int
-	// full is how many calls the bus answers itself.
-	full int
-	// unknown is how many calls are answered with not knowing yet.
-	unknown int
-}
-
-func (m *manager) Preserve(fds []named, _ map[string]dbus.Variant) *dbus.Error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.full > 0 {
-		m.full--
-		for _, n := range fds {
-			unix.Close(int(n.FD))
-		}
-		return dbus.NewError("org.freedesktop.DBus.Error.LimitsExceeded", []any{"the queue is full"})
-	}
-	m.calls++
-	for _, n := range fds {
-		f := os.NewFile(uintptr(n.FD), n.Name)
-		if m.calls == m.failAt {
-			f.Close()
-			continue
-		}
-		m.names = append(m.names, n.Name)
-		m.files[n.Name] = f
-	}
-	if m.calls == m.failAt {
-		return dbus.NewError("org.luod.LiveUpdate1.Error.NotSupported", []any{"no"})
-	}
-	return nil
-}
-
-func (m *manager) Release(names []string) *dbus.Error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, name := range names {
-		m.files[name].Close()
-		delete(m.files, name)
-		m.names = slices.DeleteFunc(m.names, func(s string) bool { return s == name })
-	}
-	return nil
-}
-
-func (m *manager) ListNames() ([]struct{ Name, State string }, *dbus.Error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.unknown > 0 {
-		m.unknown--
-		return nil, dbus.NewError("org.luod.LiveUpdate1.Error.NotRestored", []any{"not yet"})
-	}
-	list := []struct{ Name, State string }{}
-	for _, n := range m.names {
-		list = append(list, struct{ Name, State string }{n, "held"})
-	}
-	return list, nil
-}
-
-func (m *manager) Retrieve(names []string) ([]named, *dbus.Error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var fds []named
-	for _, n := range names {
-		fds = append(fds, named{n, dbus.UnixFD(m.files[n].Fd())})
-	}
-	return fds, nil
-}
-
-// connect returns a client of a manager on a real dbus-daemon with its default
-// limits.
-func connect(t *testing.T) (*Client, *manager) {
-	t.Helper()
-	if _, err := exec.LookPath("dbus-daemon"); err != nil {
-		t.Skip("dbus-daemon is not installed; .ci/run installs it")
-	}
-	dir := t.TempDir()
-	socket, config := filepath.Join(dir, "bus"), filepath.Join(dir, "config")
-	if err := os.WriteFile(config, fmt.Appendf(nil, busConfig, socket), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("dbus-daemon", "--config-file="+config, "--nofork", "--nopidfile", "--nosyslog")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	server, err := dbus.Connect("unix:path=" + socket)
-	for range 1000 { // the socket is there before it takes connections
-		if err == nil {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-		server, err = dbus.Connect("unix:path=" + socket)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { server.Close() })
-	m := &manager{conn: server, files: map[string]*os.File{}}
-	if err := server.Export(m, busPath, "org.luod.LiveUpdate1.Manager"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := server.RequestName(busName, 0); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path="+socket)
-	c, err := Connect(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c, m
-}
 
 func memfds(t *testing.T, n int) (names []string, files []*os.File) {
 	t.Helper()
@@ -230,13 +97,8 @@ func TestAFullBusIsWaitedFor(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	full := dbus.NewError("org.freedesktop.DBus.Error.LimitsExceeded", nil)
-	again := func() *dbus.Call {
-		done := make(chan *dbus.Call, 1)
-		call := &dbus.Call{Err: *full, Done: done}
-		done <- call
-		return call
-	}
-	if call := patiently(ctx, again(), again); !errors.As(call.Err, full) {
+	again := func() *dbus.Call { return failed(*full) }
+	if call, _ := c.repeatCall(ctx, nil, again(), again); !errors.As(call.Err, full) {
 		t.Errorf("a bus that stays full: %v", call.Err)
 	}
 }

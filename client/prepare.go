@@ -32,18 +32,8 @@ type Event struct {
 	Reason     string
 }
 
-// Register makes this process's unit take part in live updates, for as long as
-// the unit runs. The channel gets an event when it is the unit's turn, perhaps
-// more than once, and when an update is taken back; it is closed with the
-// client. The error wraps an *Error.
-func (c *Client) Register(ctx context.Context, p Participation) (<-chan Event, error) {
-	// Listen before luod may speak.
-	signals := make(chan *dbus.Signal, 16)
-	c.conn.Signal(signals)
-	if err := c.conn.AddMatchSignalContext(ctx, dbus.WithMatchSender(busName), dbus.WithMatchInterface(unitInterface)); err != nil {
-		c.conn.RemoveSignal(signals)
-		return nil, fmt.Errorf("Register: listen for signals: %w", err)
-	}
+// options are p's on the bus.
+func (p Participation) options() map[string]dbus.Variant {
 	options := map[string]dbus.Variant{}
 	if p.Timeout > 0 {
 		options["timeout"] = dbus.MakeVariant(uint64(p.Timeout.Microseconds()))
@@ -57,31 +47,34 @@ func (c *Client) Register(ctx context.Context, p Participation) (<-chan Event, e
 	if len(p.Before) > 0 {
 		options["before"] = dbus.MakeVariant(p.Before)
 	}
-	var path dbus.ObjectPath
-	if err := c.call(ctx, "Register", options).Store(&path); err != nil {
-		c.conn.RemoveSignal(signals)
-		return nil, err
-	}
-	events := make(chan Event, 16)
-	go func() {
-		defer close(events)
-		for s := range signals {
-			if e, ok := read(s, path); ok && c.fromLuod(s) {
-				events <- e
-			}
-		}
-	}()
-	return events, nil
+	return options
 }
 
-// fromLuod says whether luod sent s. The match rule is not enough: anybody on the
-// bus may send a signal to one connection alone, which needs none.
-func (c *Client) fromLuod(s *dbus.Signal) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	var owner string
-	err := c.conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetNameOwner", 0, busName).Store(&owner)
-	return err == nil && owner == s.Sender
+// Register makes this process's unit take part in live updates, for as long as
+// the unit runs. The channel gets an event when it is the unit's turn, perhaps
+// more than once, and when an update is taken back; it is closed with the
+// client. A restart of luod or of the bus doesn't end it. The error wraps an *Error.
+func (c *Client) Register(ctx context.Context, p Participation) (<-chan Event, error) {
+	options := p.options()
+	// Listen before luod may speak.
+	e, err := c.listen(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("Register: listen for signals: %w", err)
+	}
+	r := registration{events: make(chan Event, 16)}
+	if err := c.call(ctx, "Register", options).Store(&r.path); err != nil {
+		e.close()
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		e.close()
+		return nil, fmt.Errorf("Register: %w", errClosed)
+	}
+	c.options = options
+	c.followers.Go(func() { c.follow(e, &r) })
+	return r.events, nil
 }
 
 // read makes an event of a signal, if it is one for path.
@@ -116,14 +109,39 @@ func wall(usec uint64) time.Time {
 	return time.Now().Add(time.Duration(usec)*time.Microsecond - time.Duration(now.Nano()))
 }
 
-// Ready says that this unit has quiesced and handed over everything.
-func (c *Client) Ready(ctx context.Context) error { return c.call(ctx, "Ready").Err }
+// Ready says that this unit has quiesced and handed over everything. It is no error if
+// luod was restarted meanwhile and the update is over: an Event tells if it was taken back.
+func (c *Client) Ready(ctx context.Context) error { return c.say(ctx, "Ready") }
 
 // Fail says that this unit can't take part now. Unless it is optional the update
 // is taken back, and everybody is told the reason.
-func (c *Client) Fail(ctx context.Context, reason string) error {
-	return c.call(ctx, "Fail", reason).Err
+func (c *Client) Fail(ctx context.Context, reason string) error { return c.say(ctx, "Fail", reason) }
+
+// say answers the update that this unit was asked to prepare for. It is not repeated for
+// another, which the unit has not prepared for.
+func (c *Client) say(ctx context.Context, method string, args ...any) error {
+	asked := c.askedFor()
+	still := func() bool { return c.askedFor() == asked }
+	call, worst := c.repeat(ctx, still, busPrefix+method, args...)
+	switch v := judge(call.Err); {
+	case worst < away:
+	case v >= away && !still(), refusedAs(call.Err, "NotPreparing"):
+		return nil // that update is over, or is packed already
+	}
+	return explain(method, call.Err, worst == unknown)
+}
+
+// askedFor is the update that this unit is asked to prepare for, or 0.
+func (c *Client) askedFor() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.asked
 }
 
 // Unregister ends the unit's part in live updates.
-func (c *Client) Unregister(ctx context.Context) error { return c.call(ctx, "Unregister").Err }
+func (c *Client) Unregister(ctx context.Context) error {
+	c.mu.Lock()
+	c.options = nil // before a follower registers again
+	c.mu.Unlock()
+	return c.call(ctx, "Unregister").Err
+}

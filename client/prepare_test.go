@@ -9,12 +9,6 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-const unitPath = dbus.ObjectPath("/org/luod/LiveUpdate1/unit/a_2eservice")
-
-func (m *manager) Register(map[string]dbus.Variant) (dbus.ObjectPath, *dbus.Error) {
-	return unitPath, nil
-}
-
 // Only luod is believed, also when somebody sends a signal to the service alone,
 // which the bus delivers without a match.
 func TestAForgedSignalIsNoEvent(t *testing.T) {
@@ -32,7 +26,7 @@ func TestAForgedSignalIsNoEvent(t *testing.T) {
 		forged := &dbus.Message{
 			Type: dbus.TypeSignal,
 			Headers: map[dbus.HeaderField]dbus.Variant{
-				dbus.FieldDestination: dbus.MakeVariant(c.conn.Names()[0]), dbus.FieldPath: dbus.MakeVariant(unitPath),
+				dbus.FieldDestination: dbus.MakeVariant(c.present().Names()[0]), dbus.FieldPath: dbus.MakeVariant(unitPath),
 				dbus.FieldInterface: dbus.MakeVariant(unitInterface), dbus.FieldMember: dbus.MakeVariant(member),
 				dbus.FieldSignature: dbus.MakeVariant(dbus.SignatureOf(body...)),
 			},
@@ -46,7 +40,7 @@ func TestAForgedSignalIsNoEvent(t *testing.T) {
 	if err := forger.BusObject().Call("org.freedesktop.DBus.GetId", 0).Err; err != nil {
 		t.Fatal(err)
 	}
-	if err := m.conn.Emit(unitPath, unitInterface+".Cancelled", uint64(2), "by luod"); err != nil {
+	if err := m.present().Emit(unitPath, unitInterface+".Cancelled", uint64(2), "by luod"); err != nil {
 		t.Fatal(err)
 	}
 	select {

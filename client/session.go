@@ -35,7 +35,9 @@ func (c *Client) ReleaseSession(ctx context.Context, name string) error {
 
 func (c *Client) session(ctx context.Context, method, name string) (*os.File, error) {
 	var fd dbus.UnixFD
-	if err := c.call(ctx, method, name).Store(&fd); err != nil {
+	call := c.call(ctx, method, name)
+	if err := call.Store(&fd); err != nil {
+		drop(call)
 		return nil, err
 	}
 	unix.CloseOnExec(int(fd))
