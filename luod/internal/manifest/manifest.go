@@ -74,6 +74,15 @@ type File struct {
 	// Flags are the O_* status flags: the kernel restores every memfd as
 	// O_RDWR, so a read-only descriptor has to be made one again.
 	Flags int `json:"flags"`
+	// Mode is st_mode, S_IFREG included, and UID and GID are the owner: the kernel
+	// makes a new file of luod's own with 0777. Mode is 0 in what an older luod has
+	// written, which leaves both as they come.
+	Mode uint32 `json:"mode,omitempty"`
+	UID  uint32 `json:"uid,omitempty"`
+	GID  uint32 `json:"gid,omitempty"`
+	// Superset says that there is no memory for a copy with exactly these seals, and
+	// that the contents are sealed against writing anyway: it may come back with more.
+	Superset bool `json:"superset,omitempty"`
 	// SHA256 is hex, and empty where it wasn't asked for or the contents could
 	// still change.
 	SHA256 string `json:"sha256,omitempty"`

@@ -46,6 +46,8 @@ type Cargo struct {
 	// Verify asks for the SHA-256 of every file sealed against writing, of this unit
 	// or of all; the others may change until their services have stopped.
 	Verify bool
+	// Superset says which files may come back with more seals; nil means none.
+	Superset map[*vault.File]bool
 	// Now is the wall clock.
 	Now func() time.Time
 }
@@ -90,7 +92,7 @@ func Pack(ctx context.Context, kernel *luo.Kernel, store Store, cargo Cargo) (_ 
 	units := make([]packing, len(cargo.Units))
 	var names []string
 	for i, u := range cargo.Units {
-		units[i] = packing{Unit: u, verify: cargo.Verify || u.Verify, first: len(names)}
+		units[i] = packing{Unit: u, verify: cargo.Verify || u.Verify, superset: cargo.Superset, first: len(names)}
 		for range (len(u.Files) + ShardSize - 1) / ShardSize {
 			names = append(names, fmt.Sprintf("%sg%d.%d", SessionPrefix, m.Generation, len(names)+1))
 		}
@@ -147,8 +149,9 @@ func (p *Packed) open(ctx context.Context, kernel *luo.Kernel, names ...string) 
 // packing is a unit that is being packed into the sessions from first on.
 type packing struct {
 	Unit
-	verify bool
-	first  int
+	verify   bool
+	superset map[*vault.File]bool
+	first    int
 }
 
 // atOnce bounds how many units are packed at a time; the kernel has more locks in
@@ -207,6 +210,7 @@ func (p *Packed) unit(ctx context.Context, u packing) (manifest.Unit, error) {
 		file := manifest.File{
 			Name: f.Name, Session: p.names[shard], Token: token,
 			Size: facts.Size, Seals: facts.Seals, Flags: flags,
+			Mode: facts.Mode, UID: facts.UID, GID: facts.GID, Superset: u.superset[f],
 		}
 		if u.verify && facts.Seals&unix.F_SEAL_WRITE != 0 {
 			if file.SHA256, err = Sum(f.F, facts.Size); err != nil {

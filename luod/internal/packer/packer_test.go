@@ -88,7 +88,7 @@ func TestEachUnitIsPackedInItsOrder(t *testing.T) {
 			if j%ShardSize == 0 {
 				last++
 			}
-			want := manifest.File{Name: fmt.Sprint(j), Session: fmt.Sprintf("luod.g3.%d", last), Token: uint64(j%ShardSize) + 1, Size: int64(1000*i + j), Seals: f.Seals, Flags: f.Flags}
+			want := manifest.File{Name: fmt.Sprint(j), Session: fmt.Sprintf("luod.g3.%d", last), Token: uint64(j%ShardSize) + 1, Size: int64(1000*i + j), Seals: f.Seals, Flags: f.Flags, Mode: f.Mode, UID: f.UID, GID: f.GID}
 			if f != want {
 				t.Fatalf("got %+v, want %+v", f, want)
 			}

@@ -43,6 +43,16 @@ type Restored struct {
 	Files []File
 	// Lost are those that did not, each with its reason.
 	Lost []Loss
+	// Changed are those of Files that are not wholly as they were.
+	Changed []Change
+}
+
+// Change is what is different of a descriptor that came back.
+type Change struct {
+	Unit string
+	Name string
+	// Note ends a sentence that begins with "came back".
+	Note string
 }
 
 // File is one descriptor that came back, with its flags restored.
@@ -69,6 +79,8 @@ type Source struct {
 	Have func(unit, name string) bool
 	// Delegated says whether to take over the sessions that units empty themselves.
 	Delegated bool
+	// Room says why there is no memory for so many bytes more; nil asks nobody.
+	Room func(bytes int64) error
 	// Patience is how long to wait for whoever else has the device open.
 	Patience time.Duration
 }
@@ -139,7 +151,7 @@ func (from Source) Restore(ctx context.Context, back map[string]*luo.Session) (*
 	if err := from.Store.Barrier(ctx); err != nil {
 		return r, fmt.Errorf("make the sessions safe: %w", err)
 	}
-	r.files(results, failed)
+	r.files(&copier{room: from.Room}, results, failed)
 	return r, nil
 }
 
@@ -148,6 +160,7 @@ type result struct {
 	unit string
 	want manifest.File
 	f    *os.File
+	note string
 	err  error
 }
 
@@ -228,7 +241,7 @@ const atOnce = 8
 // files retrieves the files of results. Sessions are independent of each other and
 // are read at the same time, each in the manifest's order; what comes of it is in the
 // manifest's order too.
-func (r *Restored) files(results []*result, failed map[string]error) {
+func (r *Restored) files(c *copier, results []*result, failed map[string]error) {
 	var sessions []string
 	bySession := map[string][]*result{}
 	for _, one := range results {
@@ -248,7 +261,7 @@ func (r *Restored) files(results []*result, failed map[string]error) {
 			for i := int(next.Add(1)) - 1; i < len(sessions); i = int(next.Add(1)) - 1 {
 				s := r.Sessions[sessions[i]]
 				for _, one := range bySession[sessions[i]] {
-					one.f, one.err = retrieve(s, one.want)
+					one.f, one.note, one.err = c.retrieve(s, one.want)
 				}
 			}
 		})
@@ -260,31 +273,71 @@ func (r *Restored) files(results []*result, failed map[string]error) {
 			continue
 		}
 		r.Files = append(r.Files, File{Unit: one.unit, Name: one.want.Name, F: one.f})
+		if one.note != "" {
+			r.Changed = append(r.Changed, Change{Unit: one.unit, Name: one.want.Name, Note: one.note})
+		}
 	}
 }
 
-// retrieve gets one file and refuses one that isn't what the manifest says.
-func retrieve(s *luo.Session, want manifest.File) (*os.File, error) {
+// retrieve gets one file and refuses one that isn't what the manifest says. The note
+// says what of it had to stay otherwise than it was.
+func (c *copier) retrieve(s *luo.Session, want manifest.File) (_ *os.File, note string, err error) {
 	f, err := s.RetrieveFD(want.Token)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	facts, err := vault.Look(f)
 	if err == nil {
 		err = verify(f, facts, want)
 	}
+	if err == nil {
+		f, note, err = c.as(f, facts, want)
+	}
 	if err != nil {
 		f.Close()
-		return nil, err
+		return nil, "", err
 	}
-	return asBefore(f, want.Flags)
+	f, err = asBefore(f, want.Flags)
+	return f, note, err
 }
 
+// as makes f what it was, or a copy of it that is, and returns the one to use; the
+// other is closed.
+func (c *copier) as(f *os.File, facts vault.Facts, want manifest.File) (_ *os.File, note string, err error) {
+	if !hardened(facts, want) {
+		return f, "", own(f, want.Mode, want)
+	}
+	var fresh *os.File
+	why := errNoMemory
+	if !want.Superset {
+		if fresh, why = c.copy(f, want); why == nil {
+			f.Close()
+			return fresh, "", nil
+		}
+	}
+	// More seals change nothing for who can't write to it anyway.
+	if want.Seals&unix.F_SEAL_WRITE == 0 {
+		return f, "", fmt.Errorf("it came back with the seals %#x instead of %#x, and a copy of it can't be made; it stays in the session %s and is given to nobody: %w", facts.Seals, want.Seals, want.Session, why)
+	}
+	note = fmt.Sprintf("with the seals %#x instead of %#x", facts.Seals, want.Seals)
+	mode := reachable(facts.Mode, want)
+	if want.Mode != 0 && mode != want.Mode {
+		note += fmt.Sprintf(" and the mode %#o instead of %#o", mode&0o7777, want.Mode&0o7777)
+	}
+	return f, fmt.Sprintf("%s (%v)", note, why), own(f, mode, want)
+}
+
+// verify refuses what isn't what was preserved. Of the seals it allows those that the
+// kernel adds, which as deals with.
 func verify(f *os.File, facts vault.Facts, want manifest.File) error {
+	seals := want.Seals
+	if seals&unix.F_SEAL_EXEC != 0 && facts.Seals != seals {
+		seals |= added
+	}
 	switch {
 	case facts.Size != want.Size:
 		return fmt.Errorf("it came back with %d bytes instead of %d; it stays in the session %s and is given to nobody", facts.Size, want.Size, want.Session)
-	case facts.Seals != want.Seals:
+	case facts.Seals != seals:
 		return fmt.Errorf("it came back with the seals %#x instead of %#x; it stays in the session %s and is given to nobody", facts.Seals, want.Seals, want.Session)
 	}
 	if want.SHA256 != "" {
@@ -297,42 +350,4 @@ func verify(f *os.File, facts vault.Facts, want manifest.File) error {
 		}
 	}
 	return nil
-}
-
-// settable are the flags that F_SETFL changes (fcntl(2)).
-const settable = unix.O_APPEND | unix.O_NONBLOCK | unix.O_NOATIME
-
-// asBefore gives f the access mode and status flags that it had. The kernel
-// restores every memfd as O_RDWR without other flags (mm/memfd_luo.c:
-// memfd_luo_retrieve); a service that had handed its reader part a read-only
-// descriptor must not find it writable, so it is opened again. It takes f, and
-// returns the descriptor to use instead, or closes it.
-func asBefore(f *os.File, flags int) (_ *os.File, err error) {
-	defer func() {
-		if err != nil {
-			f.Close()
-		}
-	}()
-	if mode := flags & unix.O_ACCMODE; mode != unix.O_RDWR {
-		position, err := f.Seek(0, io.SeekCurrent)
-		if err != nil {
-			return nil, fmt.Errorf("read its position: %w", err)
-		}
-		again, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), mode, 0)
-		if err != nil {
-			return nil, fmt.Errorf("open it again with its access mode: %w", err)
-		}
-		f.Close()
-		f = again
-		if _, err := f.Seek(position, io.SeekStart); err != nil {
-			return nil, fmt.Errorf("set its position: %w", err)
-		}
-	}
-	if flags&settable == 0 {
-		return f, nil
-	}
-	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETFL, flags&settable); err != nil {
-		return nil, fmt.Errorf("set its flags: %w", err)
-	}
-	return f, nil
 }

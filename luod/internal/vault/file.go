@@ -32,7 +32,12 @@ type inode struct{ dev, ino uint64 }
 type Facts struct {
 	Size  int64 // bytes
 	Seals int   // F_SEAL_* of fcntl(2)
-	inode inode
+	// Mode is st_mode, S_IFREG included, and UID and GID are the owner.
+	Mode     uint32
+	UID, GID uint32
+	// Allocated is how many bytes of memory or swap it has; the rest are holes.
+	Allocated int64
+	inode     inode
 }
 
 // Flags borrows f and returns its O_* of fcntl(2), without O_LARGEFILE.
@@ -71,7 +76,10 @@ func Look(f *os.File) (Facts, error) {
 	if err != nil {
 		return Facts{}, refuse(UnsupportedFile, "it is a file in memory without seals (fcntl F_GET_SEALS: %v), and this kernel preserves only memfds", err)
 	}
-	return Facts{Size: st.Size, Seals: seals, inode: inode{dev: st.Dev, ino: st.Ino}}, nil
+	return Facts{
+		Size: st.Size, Seals: seals, Mode: st.Mode, UID: st.Uid, GID: st.Gid,
+		Allocated: st.Blocks * 512, inode: inode{dev: st.Dev, ino: st.Ino}, // stat(2): of 512 bytes each
+	}, nil
 }
 
 // memfdDevice is st_dev of every memfd without MFD_HUGETLB: they are files of one
