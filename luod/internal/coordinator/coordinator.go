@@ -12,6 +12,7 @@ import (
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/manifest"
+	"github.com/liveupdate/luod/luod/internal/memory"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/settings"
 	"github.com/liveupdate/luod/luod/internal/vault"
@@ -64,6 +65,8 @@ type Config struct {
 	Inhibitors func(ctx context.Context) ([]inhibitors.Inhibitor, error)
 	Clock      Clock
 	Machine    Machine
+	// Memory says how much there is; nil asks the kernel.
+	Memory func() (memory.Available, error)
 	// Settings are the defaults if they are zero.
 	Settings settings.Settings
 	// Record is the path of the record of this boot, in a directory of /run.

@@ -50,7 +50,7 @@ func (c *Coordinator) Check(ctx context.Context, r Request) (verdict.Report, err
 		return verdict.Report{}, err
 	}
 	report := *answer.Report
-	report.Results = append(report.Results, c.checkServices(ctx)...)
+	report.Results = append(append(report.Results, c.checkServices(ctx)...), c.checkMemory(ctx))
 	return report, nil
 }
 

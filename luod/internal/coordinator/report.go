@@ -39,6 +39,7 @@ type ReportFile struct {
 	Size int64  `json:"size"`
 	// Outcome is "preserved", "re-created" for what no kernel carries and luod-reissue
 	// has made anew, "to be re-created" until its unit has it, or "lost" for a Reason.
+	// Of what was preserved, Reason is what is not as it was.
 	Outcome string `json:"outcome"`
 	Reason  string `json:"reason,omitempty"`
 	// Verified says that its SHA-256 was compared.
@@ -59,7 +60,7 @@ const (
 )
 
 // compose makes the report of what the restorer found.
-func compose(m *manifest.Manifest, kernel string, lost []restorer.Loss) *Report {
+func compose(m *manifest.Manifest, kernel string, lost []restorer.Loss, changed ...restorer.Change) *Report {
 	r := &Report{Generation: m.Generation, OldKernel: m.OldKernel, Kernel: kernel, Files: []ReportFile{}}
 	for _, u := range m.Units {
 		for _, f := range u.Files {
@@ -85,6 +86,9 @@ func compose(m *manifest.Manifest, kernel string, lost []restorer.Loss) *Report 
 	for i, f := range r.Files {
 		if at := slices.IndexFunc(lost, func(l restorer.Loss) bool { return l.Unit == f.Unit && l.Name == f.Name }); at >= 0 {
 			r.Files[i].Outcome, r.Files[i].Reason, r.Files[i].Verified = "lost", lost[at].Reason, false
+		}
+		if at := slices.IndexFunc(changed, func(c restorer.Change) bool { return c.Unit == f.Unit && c.Name == f.Name }); at >= 0 {
+			r.Files[i].Reason = changed[at].Note
 		}
 	}
 	return r

@@ -242,7 +242,7 @@ func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session,
 		return err == nil && len(files) == 1
 	}
 	// Such a record tells of all delegated sessions too.
-	from := restorer.Source{Kernel: c.Kernel, Store: c.Store, Have: have, Delegated: !again, Patience: c.patience()}
+	from := restorer.Source{Kernel: c.Kernel, Store: c.Store, Have: have, Delegated: !again, Patience: c.patience(), Room: c.roomFor}
 	r, err := from.Restore(ctx, back)
 	if err != nil {
 		c.notRestored(r, err, started)
@@ -300,7 +300,7 @@ func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session,
 	}
 	if !again {
 		c.mark("restored", c.Clock.Now())
-		c.noteReport(compose(m, c.Machine.Release, r.Lost))
+		c.noteReport(compose(m, c.Machine.Release, r.Lost, c.changed(r.Changed)...))
 		c.owe("restore", m.Generation, "LUOD_OLD_KERNEL="+m.OldKernel)
 	}
 	c.Log.Info("restored what the previous kernel handed over", "generation", m.Generation, "from", m.OldKernel, "units", len(m.Units), "lost", len(r.Lost), messageID, idRestored)

@@ -141,6 +141,9 @@ func (c *Coordinator) rehearse(ctx context.Context, options Options) (uint64, er
 		if err := c.ready(ctx, options); err != nil {
 			return loading.Request{}, err
 		}
+		if _, err := c.room(c.heldFiles()); err != nil {
+			return loading.Request{}, err
+		}
 		return c.again(loading.Check, options.Override), nil
 	})
 	if err != nil {
@@ -165,6 +168,9 @@ func (c *Coordinator) rehearse(ctx context.Context, options Options) (uint64, er
 // Killed after it: the next start finds the phase, and nothing to undo.
 func (c *Coordinator) trigger(ctx context.Context, options Options) (*update, error) {
 	if err := c.ready(ctx, options); err != nil {
+		return nil, err
+	}
+	if _, err := c.room(c.heldFiles()); err != nil {
 		return nil, err
 	}
 	lastError, timeLine, leftBehind := c.rec.LastError, c.rec.TimeLine, c.rec.LeftBehind
@@ -336,6 +342,10 @@ func (c *Coordinator) begin(u *update) (packer.Cargo, error) {
 		return packer.Cargo{}, fault("NoRecord", "pack: %w", err)
 	}
 	cargo.Units = c.cargo(u)
+	var err error
+	if cargo.Superset, err = c.room(filesOf(cargo.Units)); err != nil {
+		return packer.Cargo{}, err
+	}
 	cargo.Manifest.TimeLine = append(cargo.Manifest.TimeLine, c.rec.TimeLine...)
 	c.Log.Info("packing", "generation", cargo.Manifest.Generation, "units", len(cargo.Units))
 	return cargo, nil

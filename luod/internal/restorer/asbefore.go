@@ -105,3 +105,10 @@ func asBefore(f *os.File, flags int) (_ *os.File, err error) {
 	}
 	return f, nil
 }
+
+// NeedsCopy says that a file with these facts comes back so that only a copy of it can
+// be as it was.
+func NeedsCopy(facts vault.Facts) bool {
+	back := vault.Facts{Seals: facts.Seals | added, Mode: unix.S_IFREG | 0o777}
+	return hardened(back, manifest.File{Seals: facts.Seals, Mode: facts.Mode})
+}

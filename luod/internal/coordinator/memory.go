@@ -1,0 +1,110 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+
+	"github.com/liveupdate/luod/kexec/verdict"
+	"github.com/liveupdate/luod/luod/internal/memory"
+	"github.com/liveupdate/luod/luod/internal/packer"
+	"github.com/liveupdate/luod/luod/internal/restorer"
+	"github.com/liveupdate/luod/luod/internal/vault"
+)
+
+// memory says how much there is.
+func (c *Coordinator) memory() (memory.Available, error) {
+	if c.Memory != nil {
+		return c.Memory()
+	}
+	return memory.Now()
+}
+
+// measure says what packing files takes, and how much there is.
+func (c *Coordinator) measure(files []*vault.File) (memory.Demand, memory.Available, error) {
+	available, err := c.memory()
+	if err != nil {
+		return nil, available, fault("NotEnoughMemory", "find out whether the memory is enough: %w", err)
+	}
+	demand, err := memory.Need(files, available.Swapped)
+	if err != nil {
+		return nil, available, fault("NotEnoughMemory", "find out whether the memory is enough: %w", err)
+	}
+	return demand, available, nil
+}
+
+// room refuses to pack files where there is too little memory for it, before the kernel
+// takes it from others. It returns those that may come back with more seals, since there
+// is none for a copy and nobody can write to them anyway. It borrows files.
+func (c *Coordinator) room(files []*vault.File) (map[*vault.File]bool, error) {
+	demand, available, err := c.measure(files)
+	if err != nil {
+		return nil, err
+	}
+	superset, err := demand.Against(available)
+	if err != nil {
+		return nil, fault("NotEnoughMemory", "no live update is possible: there is not enough memory: %w; %s", err, memory.Remedy)
+	}
+	return superset, nil
+}
+
+// heldFiles is all that was handed over.
+func (c *Coordinator) heldFiles() []*vault.File {
+	var files []*vault.File
+	for _, unit := range c.vault.Units() {
+		files = append(files, c.vault.Files(unit)...)
+	}
+	return files
+}
+
+func filesOf(units []packer.Unit) []*vault.File {
+	var files []*vault.File
+	for _, u := range units {
+		files = append(files, u.Files...)
+	}
+	return files
+}
+
+// checkMemory tells the checks whether there is room.
+func (c *Coordinator) checkMemory(ctx context.Context) verdict.Result {
+	result, err := do(ctx, c, func() (verdict.Result, error) {
+		demand, available, err := c.measure(c.heldFiles())
+		if err != nil {
+			return verdict.Result{}, err
+		}
+		summary := demand.Summary(available)
+		superset, err := demand.Against(available)
+		switch {
+		case err != nil:
+			return verdict.Result{}, err
+		case len(superset) > 0:
+			return verdict.Result{Verdict: verdict.Warn, Reason: summary + "; some memfds with MFD_NOEXEC_SEAL that nobody can write to will come back with more seals", Remedy: "free memory"}, nil
+		}
+		return verdict.Result{Verdict: verdict.OK, Reason: summary}, nil
+	})
+	var short *memory.Shortage
+	switch {
+	case errors.As(err, &short):
+		result = verdict.Result{Verdict: verdict.Fail, Reason: err.Error(), Remedy: memory.Remedy}
+	case err != nil:
+		result = verdict.Result{Verdict: verdict.Fail, Reason: err.Error(), Remedy: "try again"}
+	}
+	result.Name = "service-memory"
+	return result
+}
+
+// roomFor says why there is no memory for a copy of so many bytes now.
+func (c *Coordinator) roomFor(bytes int64) error {
+	available, err := c.memory()
+	if err != nil {
+		return err
+	}
+	return available.Room(bytes)
+}
+
+// changed tells the log of what is not wholly as it was.
+func (c *Coordinator) changed(changes []restorer.Change) []restorer.Change {
+	for _, one := range changes {
+		c.Log.Warn("a file descriptor came through the live update, but not wholly as it was", "unit", one.Unit, "name", one.Name, "change", one.Note)
+	}
+	return changes
+}
