@@ -74,6 +74,18 @@ func TestBadInputGetsAClearErrorAndChangesNothing(t *testing.T) {
 	r.Sh(t, "rm -r /run/keeper; systemctl restart keeper@1.service")
 	same(t, before, must(r.Reports(t.Context(), 1))(t))
 	check(t, r.Load(t.Context(), r.Parts.Newer))
+	// Somebody's job hands over a memfd of a terabyte that takes nothing, until it is packed.
+	if out := r.Sh(t, "systemd-run -q --wait --pipe --collect -p User=alice --unit=job /usr/lib/luod-lab/poke --what terabyte"); !strings.Contains(out, "accepted") {
+		t.Errorf("a sparse memfd: %q", out)
+	}
+	for _, script := range []string{"luoctl live-update --dry-run", "luoctl live-update", "luoctl live-update --fast", "luoctl check"} {
+		if out := r.Sh(t, script+" 2>&1 || true"); !strings.Contains(out, "packing what is held takes 1.0 TiB") || !strings.Contains(out, "it is for job.service (1.0 TiB") {
+			t.Errorf("%s: %q", script, out)
+		}
+	}
+	if out := r.Sh(t, "systemctl is-active keeper@1.service; luoctl status --json; luoctl discard job.service"); !strings.HasPrefix(out, "active\n") || !strings.Contains(out, `"phase": "idle"`) {
+		t.Errorf("afterwards: %q", out)
+	}
 	check(t, r.Jump(t.Context(), r.Parts.Newer, "systemctl start live-update.target"))
 	same(t, before, must(r.Reports(t.Context(), 1))(t))
 	settled(t, r, 1)

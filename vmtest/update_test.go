@@ -72,7 +72,7 @@ func check(t *testing.T, err error) {
 }
 
 // everyKind is a set of files of each kind that is different to preserve.
-const everyKind = "empty:0,byte:1,page:4096,odd:12345:moved,sealed:65536:sealed,immutable:100000:immutable,sparse:1048576:sparse,readonly:5000:readonly"
+const everyKind = "empty:0,byte:1,page:4096,odd:12345:moved,sealed:65536:sealed,immutable:100000:immutable,sparse:1048576:sparse,readonly:5000:readonly,noexec:300000:noexec,hardened:50000:hardened,private:6000:private"
 
 // enable starts n instances of keeper, with everyKind of file each and one of
 // 100 MiB more in the first.

@@ -3,7 +3,6 @@ package luofake
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"sync"
@@ -27,6 +26,9 @@ type Kernel struct {
 	sessions []*session
 	faults   map[uint]syscall.Errno
 	openErr  syscall.Errno
+	// memory is how much a file's holes may take, and seals are those it knows.
+	memory int64
+	seals  int
 }
 
 // handle is a descriptor given out whose last close is noticed: the given one is
@@ -48,21 +50,18 @@ type session struct {
 // session ends; an incoming file has saved contents until it is retrieved. A
 // retrieval that failed fails the same way for ever (luo_retrieve_file).
 type file struct {
-	token  uint64
-	f      *os.File
+	token uint64
+	f     *os.File
+	// size is what it had when it was preserved, and must have until the end.
+	size   int64
 	saved  *saved
 	failed syscall.Errno
 }
 
-// saved is what the kernel carries of a memfd (mm/memfd_luo.c).
-type saved struct {
-	data     []byte
-	position int64
-	seals    int
-}
-
 // New returns a kernel that nothing was handed over to.
-func New() *Kernel { return &Kernel{faults: map[uint]syscall.Errno{}} }
+func New() *Kernel {
+	return &Kernel{faults: map[uint]syscall.Errno{}, memory: ample, seals: allSeals}
+}
 
 // LUO returns the kernel as luo sees it.
 func (k *Kernel) LUO() *luo.Kernel { return luo.NewWithDriver(k) }
@@ -153,7 +152,7 @@ func (k *Kernel) Kexec() (*Kernel, error) {
 		}
 		arrived := &session{name: s.name, incoming: true}
 		for _, f := range s.files {
-			saved, err := save(f.f)
+			saved, err := f.save()
 			if err != nil {
 				return nil, fmt.Errorf("freeze session %q: token %d: %w", s.name, f.token, err)
 			}
@@ -169,57 +168,6 @@ func (k *Kernel) Kexec() (*Kernel, error) {
 	}
 	k.sessions, k.device, k.dead = nil, nil, true
 	return next, nil
-}
-
-// save borrows f. It reads through a descriptor of its own, since f may be
-// open for writing only.
-func save(f *os.File) (*saved, error) {
-	r, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	st, err := r.Stat()
-	if err != nil {
-		return nil, err
-	}
-	s := &saved{data: make([]byte, st.Size())}
-	if _, err := io.ReadFull(io.NewSectionReader(r, 0, st.Size()), s.data); err != nil {
-		return nil, err
-	}
-	if s.position, err = f.Seek(0, io.SeekCurrent); err != nil {
-		return nil, err
-	}
-	s.seals, err = unix.FcntlInt(f.Fd(), unix.F_GET_SEALS, 0)
-	return s, err
-}
-
-// restore makes a new memfd of it: always O_RDWR, mode 0777. As in the kernel
-// (memfd_luo_retrieve), a file that had F_SEAL_EXEC without execute permission
-// gains all the write seals, because memfd_add_seals of mm/memfd.c adds them to
-// what is executable.
-func (s *saved) restore() (*os.File, error) {
-	fd, err := unix.MemfdCreate("", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
-	if err != nil {
-		return nil, err
-	}
-	f := os.NewFile(uintptr(fd), "restored")
-	if err := s.fill(f); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-func (s *saved) fill(f *os.File) error {
-	if _, err := f.Write(s.data); err != nil {
-		return err
-	}
-	if _, err := f.Seek(s.position, io.SeekStart); err != nil {
-		return err
-	}
-	_, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, s.seals)
-	return err
 }
 
 // settle does what the kernel does when the last descriptor of something was
@@ -355,11 +303,10 @@ func (k *Kernel) Ioctl(f *os.File, request uint, arg unsafe.Pointer) syscall.Err
 		if request != luo.ReqCreateSession && request != luo.ReqRetrieveSession {
 			return unix.EINVAL
 		}
-		a := (*luo.SessionArg)(arg)
-		if uintptr(a.Size) != unsafe.Sizeof(*a) {
-			return unix.EINVAL
+		if errno := checkSize(arg, uint32(unsafe.Sizeof(luo.SessionArg{}))); errno != 0 {
+			return errno
 		}
-		return k.open(request, a)
+		return k.open(request, (*luo.SessionArg)(arg))
 	}
 	if s := k.find(f); s != nil {
 		return s.ioctl(k, request, arg)
@@ -371,11 +318,11 @@ func (k *Kernel) Ioctl(f *os.File, request uint, arg unsafe.Pointer) syscall.Err
 }
 
 func (k *Kernel) open(request uint, a *luo.SessionArg) syscall.Errno {
+	incoming := request == luo.ReqRetrieveSession
 	name := unix.ByteSliceToString(a.Name[:])
-	if name == "" || len(name) >= luo.NameLength {
+	if !incoming && (name == "" || len(name) >= luo.NameLength) {
 		return unix.EINVAL
 	}
-	incoming := request == luo.ReqRetrieveSession
 	i := slices.IndexFunc(k.sessions, func(s *session) bool { return s.name == name && s.incoming == incoming })
 	var s *session
 	switch {

@@ -435,3 +435,31 @@ func TestConcurrentUseIsSafe(t *testing.T) {
 		t.Errorf("left over: %v", slices.Collect(maps.Keys(out)))
 	}
 }
+
+func TestHolesNeedMemory(t *testing.T) {
+	k := luofake.New()
+	s := create(t, k, "a")
+	f := memfd(t, "x", 0)
+	if err := f.Truncate(1 << 20); err != nil {
+		t.Fatal(err)
+	}
+	k.SetMemory(1<<20 - 4097)
+	if err := s.PreserveFD(f, 1); !errors.Is(err, unix.ENOMEM) {
+		t.Errorf("got %v", err)
+	}
+	k.SetMemory(1<<20 - 4096)
+	preserve(t, s, f, 1)
+}
+
+// The fake can't keep a test from what the kernel forbids, but it doesn't let it pass.
+func TestASizeThatChangedMeanwhileIsAnError(t *testing.T) {
+	k := luofake.New()
+	f := memfd(t, "x", 0)
+	preserve(t, create(t, k, "a"), f, 1)
+	if err := f.Truncate(2); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.Kexec(); err == nil {
+		t.Error("the kernel jumped")
+	}
+}

@@ -11,7 +11,7 @@ import (
 	"github.com/liveupdate/luod/luo"
 )
 
-// sizes are of the structures; the fake knows no other versions of them.
+// sizes are of the structures.
 var sizes = map[uint]uint32{
 	luo.ReqPreserveFD: uint32(unsafe.Sizeof(luo.FDArg{})),
 	luo.ReqRetrieveFD: uint32(unsafe.Sizeof(luo.FDArg{})),
@@ -21,22 +21,22 @@ var sizes = map[uint]uint32{
 
 func (s *session) ioctl(k *Kernel, request uint, arg unsafe.Pointer) syscall.Errno {
 	size, known := sizes[request]
-	if !known || *(*uint32)(arg) != size {
+	if !known {
 		return unix.EINVAL
+	}
+	if (request == luo.ReqRetrieveFD || request == luo.ReqFinish) != s.incoming && request != luo.ReqGetName {
+		return unix.EINVAL
+	}
+	if errno := checkSize(arg, size); errno != 0 {
+		return errno
 	}
 	switch request {
 	case luo.ReqPreserveFD:
-		if s.incoming {
-			return unix.EINVAL
-		}
 		return s.preserve(k, (*luo.FDArg)(arg))
 	case luo.ReqRetrieveFD:
-		if !s.incoming {
-			return unix.EINVAL
-		}
 		return s.retrieve((*luo.FDArg)(arg))
 	case luo.ReqFinish:
-		if !s.incoming || (*luo.FinishArg)(arg).Reserved != 0 {
+		if (*luo.FinishArg)(arg).Reserved != 0 {
 			return unix.EINVAL
 		}
 		s.release()
@@ -69,19 +69,17 @@ func (s *session) preserve(k *Kernel, a *luo.FDArg) syscall.Errno {
 	if fs.Type != unix.TMPFS_MAGIC || st.Nlink != 0 {
 		return unix.ENOENT
 	}
-	for _, other := range k.sessions {
-		for _, f := range other.files {
-			var held unix.Stat_t
-			if f.f != nil && unix.Fstat(int(f.f.Fd()), &held) == nil && held.Ino == st.Ino && held.Dev == st.Dev {
-				return unix.EBUSY
-			}
-		}
+	if k.has(&st, true) {
+		return unix.EBUSY
+	}
+	if errno := k.take(int(a.FD), &st); errno != 0 {
+		return errno
 	}
 	f, errno := duplicate(int(a.FD))
 	if errno != 0 {
 		return errno
 	}
-	s.files = append(s.files, &file{token: a.Token, f: f})
+	s.files = append(s.files, &file{token: a.Token, f: f, size: st.Size})
 	return 0
 }
 
@@ -107,6 +105,21 @@ func (s *session) retrieve(a *luo.FDArg) syscall.Errno {
 		return unix.EMFILE
 	}
 	a.FD = int32(fd)
+	return 0
+}
+
+// checkSize is copy_struct_from_user of include/linux/uaccess.h: a structure of a newer
+// version is taken if what is new in it is zero.
+func checkSize(arg unsafe.Pointer, size uint32) syscall.Errno {
+	given := *(*uint32)(arg)
+	if given < size {
+		return unix.EINVAL
+	}
+	for _, b := range unsafe.Slice((*byte)(arg), given)[size:] {
+		if b != 0 {
+			return unix.E2BIG
+		}
+	}
 	return 0
 }
 

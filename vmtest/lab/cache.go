@@ -31,7 +31,7 @@ func Clean() error {
 	if err != nil {
 		return err
 	}
-	for _, part := range []string{"apt", "base", "boot", "dracut", "image", "kernel", "lock", "log", "stock", resolutionFile} {
+	for _, part := range []string{"apt", "base", "boot", "dracut", "image", "kernel", "lock", "log", "selftest", "stock", resolutionFile} {
 		if err := os.RemoveAll(filepath.Join(dir, part)); err != nil {
 			return fmt.Errorf("clean the lab's cache: %w", err)
 		}

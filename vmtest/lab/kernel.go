@@ -170,8 +170,8 @@ func missingOptions(config string) []string {
 	return missing
 }
 
-// fetchSource downloads the source package and unpacks the tree that it holds.
-func fetchSource(ctx context.Context, progress io.Writer, s *step, v debVersion, work string) (string, error) {
+// fetchSource downloads the source package and unpacks the tree that it holds, or of that what matches only.
+func fetchSource(ctx context.Context, progress io.Writer, s *step, v debVersion, work string, only ...string) (string, error) {
 	a, err := openAptRoot(ctx)
 	if err != nil {
 		return "", err
@@ -191,7 +191,11 @@ func fetchSource(ctx context.Context, progress io.Writer, s *step, v debVersion,
 		return "", err
 	}
 	tarball := filepath.Join(unpacked, "usr/src", v.Package+".tar.xz")
-	if err := s.run(ctx, work, "tar", "-xf", tarball); err != nil {
+	args := []string{"--wildcards", "-xf", tarball}
+	for _, path := range only {
+		args = append(args, v.Package+"/"+path)
+	}
+	if err := s.run(ctx, work, "tar", args...); err != nil {
 		return "", err
 	}
 	if err := errors.Join(os.RemoveAll(unpacked), os.Remove(deb)); err != nil {

@@ -21,12 +21,14 @@ import (
 // Parts is what a machine is made of.
 type Parts struct {
 	Older, Newer lab.Kernel
-	deb          string
-	guest        []lab.File
+	// Selftest says that the images have the kernel's own test, lab.SelftestPath.
+	Selftest bool
+	deb      string
+	guest    []lab.File
 }
 
 // guestPrograms are the Go programs of the lab that go into every image.
-var guestPrograms = []string{"keeper", "poke"}
+var guestPrograms = []string{"keeper", "poke", "luorules"}
 
 var parts = sync.OnceValues(func() (*Parts, error) { return build(context.Background(), os.Stderr) })
 
@@ -58,6 +60,13 @@ func build(ctx context.Context, progress io.Writer) (*Parts, error) {
 			return nil, err
 		}
 		p.guest = append(p.guest, f)
+	}
+	// A kernel from LUOD_LAB_KERNELS comes without its source.
+	if selftest, err := lab.Selftest(ctx, progress, p.Newer); err == nil {
+		p.guest = append(p.guest, selftest)
+		p.Selftest = true
+	} else if !errors.Is(err, lab.ErrNoSource) {
+		return nil, err
 	}
 	return p, nil
 }
@@ -232,7 +241,12 @@ type Fact struct {
 	Size     int64  `json:"size"`
 	Seals    int    `json:"seals"`
 	Position int64  `json:"position"`
-	Mode     int    `json:"mode"`
+	// Mode is the access mode of the descriptor, Access the file's st_mode, and UID and
+	// GID are its owner.
+	Mode   int    `json:"mode"`
+	Access uint32 `json:"access"`
+	UID    uint32 `json:"uid"`
+	GID    uint32 `json:"gid"`
 	// Expected says that it is byte for byte what this very service put in.
 	Expected bool `json:"expected"`
 }

@@ -36,6 +36,9 @@ type fact struct {
 	Seals    int    `json:"seals"`
 	Position int64  `json:"position"`
 	Mode     int    `json:"mode"`
+	Access   uint32 `json:"access"`
+	UID      uint32 `json:"uid"`
+	GID      uint32 `json:"gid"`
 	Expected bool   `json:"expected"`
 }
 
@@ -52,7 +55,7 @@ type report struct {
 func main() {
 	log.SetFlags(0)
 	unit := flag.String("unit", "", "the unit's name, to tell services apart")
-	files := flag.String("files", "data:4096", "comma-separated NAME:SIZE[:KIND]; KIND is sealed, immutable, sparse, readonly or moved")
+	files := flag.String("files", "data:4096", "comma-separated NAME:SIZE[:KIND]; KIND is sealed, immutable, sparse, readonly, moved, noexec, hardened (noexec, and immutable) or private")
 	var part participation
 	flag.BoolVar(&part.register, "register", false, "take part in live updates")
 	flag.BoolVar(&part.Optional, "optional", false, "updates may go on without this service")
@@ -181,13 +184,20 @@ func pattern(unit, name string) io.Reader {
 	return rand.NewChaCha8(sha256.Sum256([]byte(unit + "/" + name)))
 }
 
+// stranger is the user and the group that own a private file.
+const stranger = 4242
+
 // sparseAt are the places that a sparse file has something at.
 func sparseAt(size int64) []int64 { return []int64{0, size / 2 &^ 4095, size - 1} }
 
 func create(unit string, wanted map[string]want) (map[string]*os.File, error) {
 	files := map[string]*os.File{}
 	for _, w := range wanted {
-		fd, err := unix.MemfdCreate(w.name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+		flags := unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
+		if w.kind == "noexec" || w.kind == "hardened" {
+			flags |= unix.MFD_NOEXEC_SEAL
+		}
+		fd, err := unix.MemfdCreate(w.name, flags)
 		if err != nil {
 			return nil, err
 		}
@@ -198,7 +208,13 @@ func create(unit string, wanted map[string]want) (map[string]*os.File, error) {
 		switch w.kind {
 		case "sealed":
 			_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_GROW|unix.F_SEAL_SHRINK)
-		case "immutable":
+		case "noexec":
+			_, err = f.Seek(w.size/3, io.SeekStart)
+		case "private":
+			if err = unix.Fchmod(fd, 0o600); err == nil {
+				err = unix.Fchown(fd, stranger, stranger)
+			}
+		case "immutable", "hardened":
 			_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_GROW|unix.F_SEAL_SHRINK|unix.F_SEAL_SEAL)
 		case "readonly":
 			f, err = os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
@@ -245,6 +261,11 @@ func look(f *os.File, unit string, w want) (fact, error) {
 		return fact{}, err
 	}
 	v := fact{Size: st.Size()}
+	var raw unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &raw); err != nil {
+		return fact{}, err
+	}
+	v.Access, v.UID, v.GID = raw.Mode, raw.Uid, raw.Gid
 	if v.Position, err = f.Seek(0, io.SeekCurrent); err != nil {
 		return v, err
 	}

@@ -21,7 +21,7 @@ import (
 
 func main() {
 	log.SetFlags(0)
-	what := flag.String("what", "memfd", "comma-separated kinds: memfd, pipe, socket, hugetlb, eventfd, file, same")
+	what := flag.String("what", "memfd", "comma-separated kinds: memfd, pipe, socket, hugetlb, eventfd, file, same, terabyte (of nothing)")
 	names := flag.String("names", "", "their names, separated by '|'; generated if empty")
 	count := flag.Int("count", 0, "hand over this many memfds instead")
 	unload := flag.Bool("unload", false, "only unload the kernel behind luod's back")
@@ -107,6 +107,10 @@ func open(kind string, before []*os.File) (*os.File, error) {
 	switch kind {
 	case "memfd":
 		fd, err = unix.MemfdCreate("poke", unix.MFD_CLOEXEC)
+	case "terabyte":
+		if fd, err = unix.MemfdCreate("poke", unix.MFD_CLOEXEC); err == nil {
+			err = unix.Ftruncate(fd, 1<<40)
+		}
 	case "hugetlb":
 		fd, err = unix.MemfdCreate("poke", unix.MFD_CLOEXEC|unix.MFD_HUGETLB)
 	case "pipe":
