@@ -371,7 +371,7 @@ var now = []Rule{
 		return wants("preserve it", s.PreserveFD(f, 1), unix.EOPNOTSUPP)
 	}},
 	{Name: "many sessions and many files", Before: func(t *Try) error {
-		for i := range 100 {
+		for i := range 50 {
 			if _, err := t.create(fmt.Sprintf("rule-many-%d", i)); err != nil {
 				return err
 			}

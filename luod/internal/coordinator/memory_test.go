@@ -47,8 +47,8 @@ func TestNobodyTakesTheMachineDown(t *testing.T) {
 		if !errors.As(err, &refused) || refused.Name != "NotEnoughMemory" || !strings.Contains(err.Error(), cron) || !strings.Contains(err.Error(), `"huge"`) {
 			t.Errorf("%s: got %v", what, err)
 		}
-		if s := w.status(); s.Phase != Idle || len(w.signals) != 0 || len(w.kernel.Outgoing()) != 0 {
-			t.Errorf("%s: %s, told %v, preserved %v", what, s.Phase, w.signals, w.kernel.Outgoing())
+		if s := w.status(); s.Phase != Idle || s.LastError != "" || len(w.signals) != 0 || len(w.kernel.Outgoing()) != 0 {
+			t.Errorf("%s: %s, %q, told %v, preserved %v", what, s.Phase, s.LastError, w.signals, w.kernel.Outgoing())
 		}
 	}
 	report, err := w.c.Check(ctx, Request{Entry: "/k"})

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -235,4 +236,47 @@ func TestWithoutAModeNothingIsChanged(t *testing.T) {
 	if got, err := vault.Look(f); err != nil || got.Mode != unix.S_IFREG|0o640 {
 		t.Errorf("%+v, %v", got, err)
 	}
+}
+
+// luod may give files away (CAP_CHOWN) and not change what is others' (CAP_FOWNER): see
+// units/luod.service.
+func TestModeAndOwnerTakeNoMoreThanLuodMayDo(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root gives files away")
+	}
+	f := made{content: pattern(9)}.file(t)
+	without(t, unix.CAP_FOWNER, unix.CAP_FSETID)
+	want := manifest.File{Mode: unix.S_IFREG | 0o600, UID: 1001, GID: 1002}
+	for range 2 { // the second time is after a kill
+		if err := own(f, want.Mode, want); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := vault.Look(f); err != nil || got.Mode != want.Mode || got.UID != want.UID || got.GID != want.GID {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+}
+
+// without takes capabilities from this thread until the test ends.
+func without(t *testing.T, capabilities ...int) {
+	t.Helper()
+	runtime.LockOSThread()
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var before [2]unix.CapUserData
+	if err := unix.Capget(&header, &before[0]); err != nil {
+		t.Fatal(err)
+	}
+	now := before
+	for _, c := range capabilities {
+		now[c/32].Effective &^= 1 << (c % 32)
+	}
+	if err := unix.Capset(&header, &now[0]); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Capset(&header, &before[0]); err != nil {
+			t.Fatal(err)
+		}
+		runtime.UnlockOSThread()
+	})
 }
