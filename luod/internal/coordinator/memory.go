@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luod/internal/memory"
@@ -99,6 +100,28 @@ func (c *Coordinator) roomFor(bytes int64) error {
 		return err
 	}
 	return available.Room(bytes)
+}
+
+// found forgets losses of what has come back after all, since a restarted luod has more
+// memory for a copy.
+func (c *Coordinator) found(files []restorer.File) {
+	for _, f := range files {
+		c.rec.Lost = slices.DeleteFunc(c.rec.Lost, func(l restorer.Loss) bool {
+			back := l.Unit == f.Unit && l.Name == f.Name
+			if back {
+				c.Log.Info("a file descriptor that did not come through the live update came back after all", "unit", l.Unit, "name", l.Name)
+			}
+			return back
+		})
+	}
+	if c.recent == nil {
+		return
+	}
+	for i, f := range c.recent.Files {
+		if f.Outcome == "lost" && slices.ContainsFunc(files, func(back restorer.File) bool { return back.Unit == f.Unit && back.Name == f.Name }) {
+			c.recent.Files[i].Outcome, c.recent.Files[i].Reason = "preserved", ""
+		}
+	}
 }
 
 // changed tells the log of what is not wholly as it was.

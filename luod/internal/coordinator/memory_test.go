@@ -3,12 +3,14 @@ package coordinator
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/kexec/verdict"
+	"github.com/liveupdate/luod/luod/fdstore/fakestore"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/memory"
 	"github.com/liveupdate/luod/luod/internal/restorer"
@@ -125,6 +127,50 @@ func TestAChangeIsInTheReport(t *testing.T) {
 	m := &manifest.Manifest{Units: []manifest.Unit{{Name: a, Files: []manifest.File{{Name: "x"}, {Name: "y"}}}}}
 	r := compose(m, "7.3", nil, restorer.Change{Unit: a, Name: "y", Note: "with the mode 0711"})
 	if r.Files[0].Reason != "" || r.Files[1].Reason != "with the mode 0711" || r.Files[1].Outcome != "preserved" {
+		t.Errorf("%+v", r.Files)
+	}
+}
+
+// A copy that can't be made for want of memory is made by the next start.
+func TestWhatHadNoRoomComesBackLater(t *testing.T) {
+	fd, err := unix.MemfdCreate("t", unix.MFD_CLOEXEC|unix.MFD_NOEXEC_SEAL)
+	if err != nil {
+		t.Skipf("this kernel has no MFD_NOEXEC_SEAL: %v", err)
+	}
+	f := os.NewFile(uintptr(fd), "memfd")
+	if _, err := f.WriteString(a + "/fd-0"); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	if err := w.c.Preserve(ctx, a, []string{"fd-0"}, []*os.File{f}); err != nil {
+		t.Fatal(err)
+	}
+	w.load()
+	w.update()
+	config := w.c.Config
+	next, err := w.kernel.Kexec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.kill()
+	w.store.Close()
+	w.kernel, w.store, w.loaded, w.record = next, fakestore.New(), false, filepath.Join(t.TempDir(), "record.json")
+	config.Kernel, config.Store, config.Record = next.LUO(), w.store, w.record
+	config.Memory = func() (memory.Available, error) { return memory.Available{Total: gib, Free: 0}, nil }
+	if w.c, err = Start(ctx, config, w.store.Listen()); err != nil {
+		t.Fatal(err)
+	}
+	if s := w.status(); len(s.Lost) != 1 || !strings.Contains(s.Lost[0].Reason, "there is no memory for it") {
+		t.Errorf("lost %+v", s.Lost)
+	}
+	w.kill()
+	w.start()
+	if s := w.status(); len(s.Lost) != 0 {
+		t.Errorf("lost %+v", s.Lost)
+	}
+	w.fetch(a, 1)
+	w.expect(Idle, 1)
+	if r := w.readReport(0); len(r.Files) != 1 || r.Files[0].Outcome != "preserved" || r.Files[0].Reason != "" {
 		t.Errorf("%+v", r.Files)
 	}
 }

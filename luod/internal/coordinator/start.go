@@ -261,6 +261,7 @@ func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session,
 	for i := range r.Files {
 		r.Files[i].Unit = c.called(r.Files[i].Unit)
 	}
+	c.found(r.Files)
 	for _, l := range r.Lost {
 		l.Unit = c.called(l.Unit)
 		if c.lost(l.Unit, l.Name) {
