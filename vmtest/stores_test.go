@@ -19,8 +19,9 @@ func states(t *testing.T, r *rig.Rig) string {
 
 // Services in C, Python and shell, and one locked up in a sandbox, that only know
 // systemd's fd store, as they are: an admin enables them, and two updates cost them nothing.
+// There all memfds are made with MFD_NOEXEC_SEAL, as an admin can demand.
 func TestUnmodifiedServices(t *testing.T) {
-	unmodified(t, start(t, lab.Trixie, false, 0), "luoctl enable "+storeUnits)
+	unmodified(t, start(t, lab.Trixie, false, 0), "echo 1 > /proc/sys/vm/memfd_noexec; luoctl enable "+storeUnits)
 }
 
 func TestUnmodifiedServicesWherePID1CarriesStores(t *testing.T) {

@@ -115,7 +115,7 @@ func buildKernel(ctx context.Context, progress io.Writer, v debVersion) (Kernel,
 	return Kernel{Release: release, Image: image, Version: v.Version}, err
 }
 
-// compileKernel leaves bzImage and config in dir and nothing else: the sources take 2 GB.
+// compileKernel leaves bzImage, config and the kernel's selftest in dir and nothing else: the sources take 2 GB.
 func compileKernel(ctx context.Context, progress io.Writer, v debVersion, dir string) (err error) {
 	s, err := beginStep(progress, "kernel-"+kernelName(v), fmt.Sprintf("building the kernel of %s %s (8 min on 2 cores)", v.Package, v.Version))
 	if err != nil {
@@ -155,6 +155,9 @@ func compileKernel(ctx context.Context, progress io.Writer, v debVersion, dir st
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(dir, "config"), config, 0o644); err != nil {
+		return err
+	}
+	if err := compileSelftest(ctx, s, source, dir); err != nil {
 		return err
 	}
 	return os.Rename(filepath.Join(out, "arch/x86/boot/bzImage"), filepath.Join(dir, "bzImage"))

@@ -9,32 +9,43 @@ import (
 	"path/filepath"
 )
 
-// SelftestPath is where [Selftest] goes in an image.
-const SelftestPath = "/usr/lib/luod-lab/selftest-liveupdate"
+// SelftestPath is where [Selftest] of a kernel goes in an image.
+func SelftestPath(k Kernel) string { return "/usr/lib/luod-lab/" + selftestName + "-" + k.Release }
+
+// selftestName is what a kernel's own tests of /dev/liveupdate are called in the cache.
+const selftestName = "selftest-liveupdate"
 
 // ErrNoSource says that a kernel came from LUOD_LAB_KERNELS.
 var ErrNoSource = errors.New("its source is not known")
 
-// Selftest builds the kernel's own test of /dev/liveupdate (tools/testing/selftests/liveupdate) from the source package
-// that the newer kernel was built from, as one static program for all images.
-func Selftest(ctx context.Context, progress io.Writer, newer Kernel) (File, error) {
-	if newer.Version == "" {
-		return File{}, fmt.Errorf("build the selftest of kernel %s: %w", newer.Release, ErrNoSource)
+// Selftest returns a kernel's own tests of /dev/liveupdate (tools/testing/selftests/liveupdate), those that need no kexec, as
+// a static program. It is built with the kernel; for one that was built without it, from the same source package.
+func Selftest(ctx context.Context, progress io.Writer, k Kernel) (File, error) {
+	f := File{Path: SelftestPath(k), Mode: 0o755, Source: filepath.Join(filepath.Dir(k.Image), selftestName)}
+	if _, err := os.Stat(f.Source); err == nil {
+		return f, nil
+	}
+	if k.Version == "" {
+		return File{}, fmt.Errorf("build the selftest of kernel %s: %w", k.Release, ErrNoSource)
 	}
 	r, err := resolve(ctx, progress, false)
 	if err != nil {
 		return File{}, err
 	}
-	v := r.Newer
+	v := r.Older
+	if v.Version != k.Version {
+		v = r.Newer
+	}
 	recipe := newRecipe("selftest")
 	recipe.add(v.Package, v.Version)
 	dir, err := ensure(ctx, "selftest", v.Version+"-"+recipe.key(), func(dir string) error {
-		return compileSelftest(ctx, progress, v, dir)
+		return buildSelftest(ctx, progress, v, dir)
 	})
-	return File{Path: SelftestPath, Mode: 0o755, Source: filepath.Join(dir, "liveupdate")}, err
+	f.Source = filepath.Join(dir, selftestName)
+	return f, err
 }
 
-func compileSelftest(ctx context.Context, progress io.Writer, v debVersion, dir string) (err error) {
+func buildSelftest(ctx context.Context, progress io.Writer, v debVersion, dir string) (err error) {
 	s, err := beginStep(progress, "selftest-"+v.Version, fmt.Sprintf("building the selftest of %s %s (1 min)", v.Package, v.Version))
 	if err != nil {
 		return err
@@ -49,14 +60,33 @@ func compileSelftest(ctx context.Context, progress io.Writer, v debVersion, dir 
 	if err != nil {
 		return err
 	}
-	// The host's headers and this one, which they may be too old for.
-	headers := filepath.Join(work, "include/linux")
-	if err := os.MkdirAll(headers, 0o755); err != nil {
+	return compileSelftest(ctx, s, source, dir)
+}
+
+// compileSelftest leaves the program in dir.
+func compileSelftest(ctx context.Context, s *step, source, dir string) error {
+	// The host's headers and this one, which it may be too old for.
+	headers := filepath.Join(dir, "headers")
+	defer os.RemoveAll(headers)
+	if err := os.MkdirAll(filepath.Join(headers, "linux"), 0o755); err != nil {
 		return err
 	}
-	if err := os.Rename(filepath.Join(source, "include/uapi/linux/liveupdate.h"), filepath.Join(headers, "liveupdate.h")); err != nil {
+	data, err := os.ReadFile(filepath.Join(source, "include/uapi/linux/liveupdate.h"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(headers, "linux/liveupdate.h"), data, 0o644)
+	}
+	if err != nil {
 		return err
 	}
-	return s.run(ctx, filepath.Join(source, "tools/testing/selftests/liveupdate"), "gcc", "-O2", "-static", "-s", "-D_GNU_SOURCE", "-Wl,--build-id=none",
-		"-I"+filepath.Join(work, "include"), "-o", filepath.Join(dir, "liveupdate"), "liveupdate.c", "luo_test_utils.c")
+	tests := filepath.Join(source, "tools/testing/selftests/liveupdate")
+	args := []string{"-O2", "-static", "-s", "-D_GNU_SOURCE", "-Wl,--build-id=none", "-I" + headers, "-Ilib/include", "-o", filepath.Join(dir, selftestName), "liveupdate.c"}
+	// What they have in common moved in 7.3.
+	for _, pattern := range []string{"luo_test_utils.c", "lib/*.c"} {
+		paths, err := filepath.Glob(filepath.Join(tests, pattern))
+		if err != nil {
+			return err
+		}
+		args = append(args, paths...)
+	}
+	return s.run(ctx, tests, "gcc", args...)
 }

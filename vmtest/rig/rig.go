@@ -21,10 +21,10 @@ import (
 // Parts is what a machine is made of.
 type Parts struct {
 	Older, Newer lab.Kernel
-	// Selftest says that the images have the kernel's own test, lab.SelftestPath.
-	Selftest bool
-	deb      string
-	guest    []lab.File
+	// Selftests says that the images have the kernels' own tests, lab.SelftestPath.
+	Selftests bool
+	deb       string
+	guest     []lab.File
 }
 
 // guestPrograms are the Go programs of the lab that go into every image.
@@ -62,11 +62,16 @@ func build(ctx context.Context, progress io.Writer) (*Parts, error) {
 		p.guest = append(p.guest, f)
 	}
 	// A kernel from LUOD_LAB_KERNELS comes without its source.
-	if selftest, err := lab.Selftest(ctx, progress, p.Newer); err == nil {
+	for _, kernel := range []lab.Kernel{p.Older, p.Newer} {
+		selftest, err := lab.Selftest(ctx, progress, kernel)
+		if errors.Is(err, lab.ErrNoSource) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
 		p.guest = append(p.guest, selftest)
-		p.Selftest = true
-	} else if !errors.Is(err, lab.ErrNoSource) {
-		return nil, err
+		p.Selftests = true
 	}
 	return p, nil
 }
