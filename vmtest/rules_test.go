@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/liveupdate/luod/vmtest/lab"
+	"github.com/liveupdate/luod/vmtest/rig"
 )
 
 // The unit tests work with a fake kernel (luo/luofake): the same table of rules is tried
@@ -14,11 +15,7 @@ func TestTheFakeKernelIsLikeTheRealOne(t *testing.T) {
 	r := start(t, lab.Trixie, false, 0)
 	now := func(kernel lab.Kernel) {
 		t.Helper()
-		for _, line := range strings.Split(r.Sh(t, "/usr/lib/luod-lab/luorules now 2>&1 || true"), "\n") {
-			if line != "" && !strings.HasPrefix(line, "ok ") {
-				t.Errorf("%s: %s", r.Boot.Kernel, line)
-			}
-		}
+		kept(t, r, "now")
 		if !r.Parts.Selftests {
 			t.Log("without the kernel's own tests, of which there is no source")
 			return
@@ -27,18 +24,27 @@ func TestTheFakeKernelIsLikeTheRealOne(t *testing.T) {
 		if !strings.Contains(out, "# Totals: pass:") || !strings.Contains(out, " fail:0 ") || strings.Contains(out, "not ok") || strings.Contains(out, "SKIP") {
 			t.Errorf("the kernel's own tests on %s:\n%s", r.Boot.Kernel, out)
 		}
+		t.Logf("%s: %s", r.Boot.Kernel, out[max(0, strings.LastIndex(out, "# Totals")):])
 	}
 	now(r.Parts.Older)
 	check(t, r.Load(t.Context(), r.Parts.Newer))
 	check(t, r.Jump(t.Context(), r.Parts.Newer, "/usr/lib/luod-lab/luorules jump"))
-	out := r.Sh(t, "/usr/lib/luod-lab/luorules after 2>&1 || true")
-	for _, line := range strings.Split(strings.TrimSpace(out), "\n") {
+	kept(t, r, "after")
+	now(r.Parts.Newer)
+}
+
+// kept has luorules look, and checks that it found every rule kept.
+func kept(t *testing.T, r *rig.Rig, verb string) {
+	t.Helper()
+	out := strings.TrimSpace(r.Sh(t, "/usr/lib/luod-lab/luorules "+verb+" 2>&1 || true"))
+	lines := strings.Split(out, "\n")
+	for _, line := range lines {
 		if !strings.HasPrefix(line, "ok ") {
-			t.Errorf("from %s to %s: %s", r.Parts.Older.Release, r.Boot.Kernel, line)
+			t.Errorf("%s: %s", r.Boot.Kernel, line)
 		}
 	}
-	if strings.Count(out, "ok ") < 10 {
-		t.Errorf("only this was looked at:\n%s", out)
+	if len(lines) < 10 {
+		t.Errorf("%s: only this was looked at:\n%s", r.Boot.Kernel, out)
 	}
-	now(r.Parts.Newer)
+	t.Logf("%s: %d rules are kept", r.Boot.Kernel, len(lines))
 }
