@@ -245,7 +245,7 @@ func TestTheUnitAllowsIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`(?m)^CapabilityBoundingSet=.*\bCAP_SETUID\b`, `(?m)^SystemCallFilter=setresuid$`} {
+	for _, want := range []string{`(?m)^CapabilityBoundingSet=.*\bCAP_SETUID\b`, `(?m)^SystemCallFilter=[^~].*\bsetresuid\b`} {
 		if !regexp.MustCompile(want).Match(unit) {
 			t.Errorf("there is no %s", strings.TrimPrefix(want, "(?m)"))
 		}
