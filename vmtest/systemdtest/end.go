@@ -39,6 +39,9 @@ func (s *System) SoftReboot() {
 		s.t.Fatal(err)
 	}
 	s.waitBoot()
+	if err := s.startRelay(); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 func (s *System) wait(patience time.Duration) {

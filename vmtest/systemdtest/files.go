@@ -17,8 +17,8 @@ const bootedPath = "/run/luod-systemdtest-booted"
 // own are the files of every system. It boots as far as sockets and timers, without what takes time and what looks for devices.
 func own(wants []string) []lab.File {
 	return []lab.File{
-		unit("default.target", "[Unit]\nRequires=basic.target\nAfter=basic.target\nAllowIsolate=yes\nWants=luod-systemdtest-booted.service "+strings.Join(wants, " ")+"\n"),
-		unit("luod-systemdtest-booted.service", "[Unit]\nAfter=default.target "+strings.Join(wants, " ")+`
+		unitFile("default.target", "[Unit]\nRequires=basic.target\nAfter=basic.target\nAllowIsolate=yes\nWants=luod-systemdtest-booted.service "+strings.Join(wants, " ")+"\n"),
+		unitFile("luod-systemdtest-booted.service", "[Unit]\nAfter=default.target "+strings.Join(wants, " ")+`
 DefaultDependencies=no
 [Service]
 Type=oneshot
@@ -42,7 +42,7 @@ var masked = []string{
 	"systemd-resolved.service", "systemd-networkd.service", "systemd-timesyncd.service",
 }
 
-func unit(name, text string) lab.File {
+func unitFile(name, text string) lab.File {
 	return lab.File{Path: "/etc/systemd/system/" + name, Mode: 0o644, Data: []byte(text)}
 }
 
@@ -59,7 +59,7 @@ func layDown(dir string, o Options) error {
 	}
 	files := append(own(o.Wants), o.Files...)
 	for _, name := range slices.Sorted(maps.Keys(o.Units)) {
-		files = append(files, unit(name, o.Units[name]))
+		files = append(files, unitFile(name, o.Units[name]))
 	}
 	for _, f := range files {
 		if err := write(dir, f); err != nil {

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -51,7 +52,17 @@ const bootTimeout = 60 * time.Second
 func Boot(t testing.TB, o Options) *System {
 	t.Helper()
 	tree := need(t, o.Suite)
-	dir := t.TempDir()
+	// Not the test's own, whose name may have what a mount option can't.
+	dir, err := os.MkdirTemp("", "luod-systemdtest-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	o.Files = append(slices.Clip(o.Files), Program(t, "github.com/liveupdate/luod/vmtest/guest/busrelay"))
 	s := &System{t: t, output: new(capped), ended: make(chan struct{})}
 	for _, d := range []string{"files", "out"} {
 		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
@@ -61,7 +72,6 @@ func Boot(t testing.TB, o Options) *System {
 	if err := layDown(filepath.Join(dir, "files"), o); err != nil {
 		t.Fatal(err)
 	}
-	var err error
 	if s.log, err = openKmsg(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -84,6 +94,9 @@ func Boot(t testing.TB, o Options) *System {
 		s.Kill()
 	})
 	s.waitBoot()
+	if err := s.startRelay(); err != nil {
+		t.Fatal(err)
+	}
 	return s
 }
 

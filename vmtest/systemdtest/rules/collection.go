@@ -1,0 +1,33 @@
+package rules
+
+// collection is about a stopped unit that nobody refers to.
+var collection = []Rule{
+	{Name: "a stopped unit that nobody refers to is forgotten, before 261 with what it keeps",
+		Units: []Unit{{Name: "k", StoreMax: 5, Preserve: "yes"}},
+		Steps: []Step{start("k"), push("k", "a"), stop("k"), expect("k", "unloaded", On{261, "inactive/dead-resources-pinned a"}), start("k"), passed("k", "", On{261, "a"})},
+	},
+	{Name: "one that is started after it refers to it as well",
+		Units: []Unit{{Name: "k", StoreMax: 5, Preserve: "yes"}, {Name: "o", After: []string{"k"}}},
+		Steps: []Step{start("o", "k"), push("k", "a"), stop("k"), expect("k", "inactive/dead-resources-pinned a"), stop("o"), expect("k", "unloaded", On{261, "inactive/dead-resources-pinned a"})},
+	},
+	{Name: "a unit that doesn't run refers to it as long as it is loaded itself",
+		Units: []Unit{wanted, {Name: "k", StoreMax: 5, Preserve: "yes"}, {Name: "o", After: []string{"t.target"}}},
+		Steps: []Step{start("o", "t.target"), push("k", "a"), stop("t.target", "k"), expect("k", "inactive/dead-resources-pinned a"), stop("o"), expect("k", "unloaded", On{261, "inactive/dead-resources-pinned a"})},
+	},
+	{Name: "that it refers to others itself is of no use",
+		Units: []Unit{{Name: "o"}, {Name: "k", StoreMax: 5, Preserve: "yes", After: []string{"o"}, Wants: []string{"o"}}},
+		Steps: []Step{start("k"), push("k", "a"), stop("k"), expect("o", "active/running"), expect("k", "unloaded", On{261, "inactive/dead-resources-pinned a"})},
+	},
+	{Name: "the store goes when nobody refers to it any more",
+		Units: []Unit{wanted, {Name: "k", StoreMax: 5, Preserve: "yes"}},
+		Steps: []Step{start("t.target"), push("k", "a"), stop("k"), expect("k", "inactive/dead-resources-pinned a"), stop("t.target"), expect("k", "unloaded", On{261, "inactive/dead-resources-pinned a"})},
+	},
+	{Name: "a kept store is turned around by a daemon-reload too",
+		Units: []Unit{wanted, {Name: "k", StoreMax: 5, Preserve: "yes"}},
+		Steps: []Step{start("t.target"), push("k", "a", "b"), stop("k"), reload, expect("k", "inactive/dead-resources-pinned a b"), start("k"), passed("k", "a b")},
+	},
+	{Name: "a lower limit at a daemon-reload drops what is kept as well",
+		Units: []Unit{wanted, {Name: "k", StoreMax: 5, Preserve: "yes"}},
+		Steps: []Step{start("t.target"), push("k", "a", "b"), stop("k"), define(Unit{Name: "k", StoreMax: 1, Preserve: "yes"}), reload, expect("k", "inactive/dead-resources-pinned b")},
+	},
+}
