@@ -7,6 +7,7 @@ package fakestore
 
 import (
 	"context"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"sync"
@@ -58,15 +59,16 @@ func dup(f *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
-// Push stores duplicates of the borrowed files, as far as there is room and it has them not yet.
+// Push stores duplicates of the borrowed files, as far as there is room and it has them not yet. PID 1 takes several of
+// one message in an order that nobody knows.
 func (s *Store) Push(name string, files ...*os.File) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.take(); err != nil {
 		return err
 	}
-	for _, f := range files {
-		if err := s.add(name, f); err != nil {
+	for _, i := range rand.Perm(len(files)) { // a message's descriptors go through a hash table
+		if err := s.add(name, files[i]); err != nil {
 			return err
 		}
 	}

@@ -1,5 +1,13 @@
 package rules
 
+// labels are memfds called by one letter each.
+func labels(letters string) (files []File) {
+	for _, l := range letters {
+		files = append(files, File{Label: string(l)})
+	}
+	return files
+}
+
 // storing is about what a store takes, and in which order.
 var storing = []Rule{
 	{Name: "the newest entry comes first, and is passed first",
@@ -40,6 +48,10 @@ var storing = []Rule{
 	{Name: "of one message all have one name, and as many as there is room for are stored",
 		Units: []Unit{{Name: "k", StoreMax: 3}},
 		Steps: []Step{start("k"), push("k", "z"), tell("k", Order{Push: "m", Files: []File{{Label: "a"}, {Label: "b"}}}), anyOrder("k", "m=a", "m=b", "z"), push("k", "y"), anyOrder("k", "m=a", "m=b", "z")},
+	},
+	{Name: "several of one message are stored in an order that nobody knows",
+		Units: []Unit{{Name: "k", StoreMax: 20}},
+		Steps: []Step{start("k"), tell("k", Order{Push: "m", Files: labels("abcdefghijklm")}), shuffled("k", "abcdefghijklm")},
 	},
 	{Name: "a daemon-reload turns the order around, and so does a daemon-reexec",
 		Units: []Unit{{Name: "k", StoreMax: 5}},

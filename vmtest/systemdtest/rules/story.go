@@ -225,4 +225,25 @@ func anyOrder(unit string, want ...string) Step {
 	}
 }
 
+// shuffled says that what a unit has stored in one message is all there, and neither in the order of the message nor the other way
+// around; of 13 that happens by chance once in three thousand million times.
+func shuffled(unit, letters string) Step {
+	return func(s *Story) {
+		s.t.Helper()
+		v, err := s.system.Look(s.named(unit))
+		s.must(err)
+		var got []string
+		for _, e := range v.Store {
+			got = append(got, strings.TrimPrefix(s.text([]Entry{e}), e.Name+"="))
+		}
+		want := strings.Split(letters, "")
+		straight := slices.Equal(got, want)
+		slices.Reverse(got)
+		straight = straight || slices.Equal(got, want)
+		if sorted := slices.Sorted(slices.Values(got)); straight || !slices.Equal(sorted, want) {
+			s.t.Errorf("%s has %q on systemd %d, want those of %q in no order", unit, got, s.system.Version(), letters)
+		}
+	}
+}
+
 var shutdown Step = func(s *Story) { s.must(s.system.Shutdown()) }

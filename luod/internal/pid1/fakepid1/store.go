@@ -3,6 +3,7 @@ package fakepid1
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
 
@@ -20,7 +21,7 @@ type entry struct {
 }
 
 // Push stores duplicates of the borrowed files as luod and its programs do (FDPOLL=0). What exceeds FileDescriptorStoreMax= is
-// dropped, and nobody is told.
+// dropped, and nobody is told. PID 1 takes several of one message in an order that nobody knows.
 func (p *Process) Push(name string, files ...*os.File) error { return p.push(name, false, files) }
 
 // PushPolled is Push without FDPOLL=0: an entry goes when its other end hangs up.
@@ -36,8 +37,8 @@ func (p *Process) push(name string, poll bool, files []*os.File) error {
 		name = "stored"
 	}
 	p.m.settle(p.u)
-	for _, f := range files {
-		if err := p.u.add(name, poll, f); err != nil {
+	for _, i := range rand.Perm(len(files)) { // a message's descriptors go through a hash table
+		if err := p.u.add(name, poll, files[i]); err != nil {
 			return err
 		}
 	}
