@@ -10,7 +10,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 export CGO_ENABLED = 0
 GOFLAGS_BUILD := -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: all build install deb demo bench lab test test-fuzz test-unit test-vm test-all race lint fuzz clean
+.PHONY: all build install deb demo bench lab test test-fuzz test-unit test-systemd test-vm test-all race lint fuzz clean
 
 all: build
 
@@ -71,7 +71,7 @@ bench:
 lab:
 	$(GO) run ./vmtest/cmd/lab build
 
-test: lint test-unit test-vm
+test: lint test-unit test-systemd test-vm
 
 # A short look with every fuzz target; make fuzz is the long one, and make test
 # goes through what they begin with.
@@ -84,16 +84,23 @@ test-unit:
 	GOARCH=arm64 $(GO) build -o /dev/null ./luod
 	GOARCH=arm64 $(GO) vet ./luo/... ./kexec/... ./client/... ./luod/... ./luoctl/... ./hooks/...
 
+# Real systemd without a virtual machine: needs root, and of the lab only its Debian trees.
+test-systemd:
+	$(GO) test -count=1 -timeout 15m -v -run '^Test' ./vmtest/systemdtest/...
+
+# What runs in virtual machines; the rest of vmtest is above.
+VM_TESTS = $$($(GO) list ./vmtest/... | grep -v /vmtest/systemdtest)
+
 test-vm:
-	$(GO) test -count=1 -timeout 80m -v -run '^Test' ./vmtest/...
+	$(GO) test -count=1 -timeout 80m -v -run '^Test' $(VM_TESTS)
 
 # Real kernels of every compression, only to be read.
 REAL_IMAGES = $(shell $(GO) mod download -json github.com/u-root/u-root@v0.16.0 | sed -n 's/.*"Dir": "\(.*\)",/\1/p')/pkg/boot/bzimage/testdata
 
-test-all: lint test-unit test-fuzz
+test-all: lint test-unit test-fuzz test-systemd
 	$(GO) test -count=1 -timeout 20m -run "^TestRandomStories$$" ./luod/internal/coordinator
 	LUOD_TEST_IMAGES=$(REAL_IMAGES) $(GO) test -count=1 -v -run TestRealImages ./kexec/image
-	LUOD_TEST_ALL=1 $(GO) test -count=1 -timeout 120m -v -run '^Test' ./vmtest/...
+	LUOD_TEST_ALL=1 $(GO) test -count=1 -timeout 120m -v -run '^Test' $(VM_TESTS)
 
 lint:
 	@files=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$files" ]; then echo "gofmt would change: $$files"; exit 1; fi

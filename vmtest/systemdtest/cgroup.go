@@ -7,13 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-const cgroupPrefix = "luod-systemdtest-"
 
 // unified finds the tree of cgroup version 2, which is the whole or beside version 1.
 func unified() (string, error) {
@@ -33,17 +30,8 @@ func makeCgroup() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	old, err := filepath.Glob(filepath.Join(top, cgroupPrefix+"*"))
-	if err != nil {
-		return "", err
-	}
-	for _, dir := range old {
-		var pid int
-		if n, _ := fmt.Sscanf(strings.TrimPrefix(filepath.Base(dir), cgroupPrefix), "%d", &pid); n == 1 && unix.Kill(pid, 0) == unix.ESRCH {
-			_ = removeCgroup(dir, 0) // another test may be at it as well
-		}
-	}
-	dir, err := os.MkdirTemp(top, fmt.Sprintf("%s%d-", cgroupPrefix, os.Getpid()))
+	sweep(top, func(dir string) error { return removeCgroup(dir, 0) })
+	dir, err := os.MkdirTemp(top, ownPattern())
 	if err != nil {
 		return "", fmt.Errorf("make a cgroup: %w", err)
 	}

@@ -203,3 +203,8 @@ func (r *real) Shutdown() error {
 	r.System.Shutdown("poweroff")
 	return nil
 }
+
+func (r *real) SoftReboot() error {
+	r.System.SoftReboot()
+	return nil
+}

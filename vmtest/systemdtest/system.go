@@ -52,8 +52,7 @@ const bootTimeout = 60 * time.Second
 func Boot(t testing.TB, o Options) *System {
 	t.Helper()
 	tree := need(t, o.Suite)
-	// Not the test's own, whose name may have what a mount option can't.
-	dir, err := os.MkdirTemp("", "luod-systemdtest-")
+	dir, err := makeDir()
 	if err != nil {
 		t.Fatal(err)
 	}

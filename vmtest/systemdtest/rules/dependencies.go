@@ -39,4 +39,12 @@ var ends = []Rule{
 		Units: []Unit{wanted, {Name: "w", Witness: "k", Wants: []string{"k"}}, {Name: "k", StoreMax: 5, Preserve: "yes", After: []string{"w"}}},
 		Steps: []Step{start("w", "t.target"), push("k", "a"), shutdown, noted("w", "a")},
 	},
+	{Name: "a soft-reboot drops the store with Preserve=restart", Ends: true,
+		Units: []Unit{{Name: "k", StoreMax: 5}},
+		Steps: []Step{start("k"), push("k", "a"), softReboot, start("k"), passed("k", "")},
+	},
+	{Name: "a soft-reboot drops what is kept before 261, and turns it around since", Ends: true,
+		Units: []Unit{wanted, {Name: "k", StoreMax: 5, Preserve: "yes"}},
+		Steps: []Step{start("t.target"), push("k", "a", "b"), softReboot, expect("k", "unloaded", On{261, "inactive/dead-resources-pinned a b"}), start("k"), passed("k", "", On{261, "a b"})},
+	},
 }

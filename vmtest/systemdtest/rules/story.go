@@ -246,4 +246,6 @@ func shuffled(unit, letters string) Step {
 	}
 }
 
+var softReboot Step = func(s *Story) { s.must(s.system.SoftReboot()) }
+
 var shutdown Step = func(s *Story) { s.must(s.system.Shutdown()) }

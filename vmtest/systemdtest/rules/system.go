@@ -138,6 +138,7 @@ type System interface {
 	Look(unit string) (View, error)
 	// Noted is the store that a StopPost or Witness of unit noted last.
 	Noted(unit string) ([]Entry, error)
-	// Shutdown stops everything. Only Noted works then.
+	// Shutdown stops everything. Only Noted works then. SoftReboot stops everything and goes on with what PID 1 has kept.
 	Shutdown() error
+	SoftReboot() error
 }

@@ -284,3 +284,10 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 	m.mu.Unlock()
 	return m.halt(ctx, names)
 }
+
+// SoftReboot stops every unit and executes PID 1 anew, with what it has kept. Nothing is started.
+func (m *Manager) SoftReboot(ctx context.Context) error {
+	err := m.Shutdown(ctx)
+	m.Reload()
+	return err
+}

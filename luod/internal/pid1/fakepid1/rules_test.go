@@ -267,3 +267,5 @@ func (f *fake) Noted(unit string) ([]rules.Entry, error) {
 }
 
 func (f *fake) Shutdown() error { return f.Manager.Shutdown(ctx) }
+
+func (f *fake) SoftReboot() error { return f.Manager.SoftReboot(ctx) }
