@@ -62,3 +62,26 @@ func TestItHasThePeculiaritiesOfPID1(t *testing.T) {
 		})
 	}
 }
+
+func TestItShufflesAMessage(t *testing.T) {
+	var files []*os.File
+	for range 13 {
+		files = append(files, memfd(t))
+	}
+	s := New()
+	defer s.Close()
+	if err := s.Push("m", files...); err != nil {
+		t.Fatal(err)
+	}
+	var got, want []int
+	for i, e := range s.Listen() {
+		defer e.File.Close()
+		want = append(want, i)
+		got = append(got, slices.IndexFunc(files, func(f *os.File) bool { same, err := Same(f, e.File); return err == nil && same }))
+	}
+	straight := slices.Equal(got, want)
+	slices.Reverse(got)
+	if straight || slices.Equal(got, want) || !slices.Equal(slices.Sorted(slices.Values(got)), want) {
+		t.Errorf("13 files come back as %d", got)
+	}
+}

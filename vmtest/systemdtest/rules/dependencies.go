@@ -26,6 +26,10 @@ var dependencies = []Rule{
 		Units: []Unit{{Name: "k", FailStart: true}, {Name: "requires", Requires: []string{"k"}, After: []string{"k"}}, {Name: "wants", Wants: []string{"k"}, After: []string{"k"}}, {Name: "t.target", After: []string{"requires"}}},
 		Steps: []Step{start("t.target", "requires", "wants"), expect("k", "failed/failed"), expect("requires", "inactive/dead"), expect("wants", "active/running")},
 	},
+	{Name: "a target is started after what it requires, without saying so",
+		Units: []Unit{{Name: "t.target", Requires: []string{"k"}}, {Name: "k", FailStart: true}, {Name: "o", After: []string{"t.target"}}},
+		Steps: []Step{start("o", "t.target"), expect("k", "failed/failed"), expect("t.target", "inactive/dead")},
+	},
 }
 
 // ends is about a shutdown.

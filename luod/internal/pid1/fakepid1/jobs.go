@@ -167,7 +167,7 @@ func (m *Manager) start(u *unit) error {
 	}
 	for _, name := range slices.Concat(u.set.Requires, u.set.BindsTo) {
 		other := m.findLocked(name)
-		if other == nil || slices.Contains(u.set.After, name) && other.state.Active != "active" {
+		if other == nil || slices.Contains(u.set.after(), name) && other.state.Active != "active" {
 			return fmt.Errorf("start %s: its job ended as dependency", u.file.Name)
 		}
 	}
