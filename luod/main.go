@@ -13,14 +13,12 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
-	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/fdstore"
 	"github.com/liveupdate/luod/luod/hooksdir"
 	"github.com/liveupdate/luod/luod/internal/bus"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
-	"github.com/liveupdate/luod/luod/internal/loader"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/quota"
 	"github.com/liveupdate/luod/luod/internal/settings"
@@ -97,7 +95,7 @@ func run(log *slog.Logger) error {
 	status := &teller{notify: store.Notify}
 	login := &banner{run: "/run", enabled: values.LoginBanner, log: log}
 	c, err := coordinator.Start(ctx, coordinator.Config{
-		Kernel: luo.New(), Store: store, Loader: loader.Loader{Program: loader.Program}, Jumper: pid1.Jumper{},
+		Kernel: kernel(), Store: store, Loader: nextKernel(), Jumper: pid1.Jumper{},
 		Units: pid1.Units{}, Hooks: hooksdir.Any, Wall: wall(log), Clock: coordinator.SystemClock{}, Announce: door.Announce, Inhibitors: door.Inhibitors, Machine: machine, Settings: values,
 		Record: filepath.Join(dir, "record.json"), History: "/var/lib/luod/history", Log: log,
 		Changed: func(s coordinator.Status) {

@@ -1,5 +1,6 @@
 # Makes a root of TREE with FILES over it, and becomes its PID 1. It runs in new namespaces, all but the cgroup's, and in the cgroup that
-# shall be the root. OUT is a mount point to work on; KMSG is a FIFO for what is logged.
+# shall be the root. OUT is a mount point to work on; KMSG is a FIFO for what is logged. OUTSIDE, if not empty, is a directory to share, of
+# a system whose kernel is a fake with the command line LINE.
 set -eu
 mount --make-rprivate /
 mount -t tmpfs tmpfs "$OUT"
@@ -19,6 +20,19 @@ touch "$root/dev/kmsg"
 mount --bind "$KMSG" "$root/dev/kmsg"
 mount -t tmpfs -o mode=0755 tmpfs "$root/run"
 mount -t tmpfs tmpfs "$root/tmp"
+# Each boot has an ID of its own, as with a kernel of its own.
+cat /proc/sys/kernel/random/uuid >"$OUT/boot_id"
+mount --bind "$OUT/boot_id" "$root/proc/sys/kernel/random/boot_id"
+if [ -n "$OUTSIDE" ]; then
+	# Below /dev, which a shutdown doesn't unmount.
+	mkdir "$root/dev/outside"
+	mount --bind "$OUTSIDE" "$root/dev/outside"
+	printf '%s\n' "$LINE" >"$OUT/cmdline"
+	mount --bind "$OUT/cmdline" "$root/proc/cmdline"
+	# This machine's kernel may know no kexec.
+	mount -t tmpfs tmpfs "$root/sys/kernel"
+	echo 0 >"$root/sys/kernel/kexec_loaded"
+fi
 # Generators look at disks and consoles, which aren't this system's.
 mount -t tmpfs tmpfs "$root/usr/lib/systemd/system-generators"
 cd "$root"

@@ -39,7 +39,7 @@ var masked = []string{
 	"systemd-udevd.service", "systemd-udev-trigger.service", "systemd-udevd-control.socket", "systemd-udevd-kernel.socket", "systemd-udevd-varlink.socket",
 	"dev-hugepages.mount", "dev-mqueue.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "sys-fs-fuse-connections.mount", "sys-kernel-config.mount",
 	"kmod-static-nodes.service", "modprobe@configfs.service", "modprobe@drm.service", "modprobe@efi_pstore.service", "modprobe@fuse.service",
-	"systemd-resolved.service", "systemd-networkd.service", "systemd-timesyncd.service",
+	"systemd-logind.service", "dbus-org.freedesktop.login1.service", "systemd-resolved.service", "systemd-networkd.service", "systemd-timesyncd.service",
 }
 
 func unitFile(name, text string) lab.File {

@@ -71,13 +71,25 @@ func (r *real) Do(verb string, units ...string) error {
 		}
 		return err
 	case "start":
-		return jobs(ctx, conn.StartUnitContext, units)
+		err = jobs(ctx, conn.StartUnitContext, units)
 	case "stop":
-		return jobs(ctx, conn.StopUnitContext, units)
+		err = jobs(ctx, conn.StopUnitContext, units)
 	case "restart":
-		return jobs(ctx, conn.RestartUnitContext, units)
+		err = jobs(ctx, conn.RestartUnitContext, units)
+	default:
+		err = fmt.Errorf("do %s: unknown verb", verb)
 	}
-	return fmt.Errorf("do %s: unknown verb", verb)
+	if err != nil {
+		return err
+	}
+	// Those of others that follow from it may take longer.
+	for {
+		left, err := conn.ListJobsContext(ctx)
+		if err != nil || len(left) == 0 {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // jobs waits for a job of each unit, however it ends.

@@ -31,6 +31,9 @@ type Options struct {
 	Files []lab.File
 	// Wants are the units that are started at boot.
 	Wants []string
+
+	// outside is a directory of this machine that is /dev/outside there, if there is one, and then commandLine is in /proc/cmdline.
+	outside, commandLine string
 }
 
 // System is one that runs. Its methods are called from the test's goroutine, and end the test if they fail.
@@ -83,7 +86,7 @@ func Boot(t testing.TB, o Options) *System {
 			t.Error(err)
 		}
 	})
-	if err := s.start(tree, dir); err != nil {
+	if err := s.start(o, tree, dir); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -122,14 +125,14 @@ func need(t testing.TB, suite lab.Suite) string {
 // start starts PID 1 in its cgroup.
 //
 // Killed afterwards: the thread that started it is gone, and so PID 1 is killed, with all in its namespaces.
-func (s *System) start(tree, dir string) error {
+func (s *System) start(o Options, tree, dir string) error {
 	cgroup, err := os.Open(s.cgroup)
 	if err != nil {
 		return fmt.Errorf("boot a system: %w", err)
 	}
 	defer cgroup.Close()
 	cmd := exec.Command("unshare", "--cgroup", "bash", "-c", bootScript)
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "TREE=" + tree, "FILES=" + filepath.Join(dir, "files"), "OUT=" + filepath.Join(dir, "out"), "KMSG=" + s.log.path}
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "TREE=" + tree, "FILES=" + filepath.Join(dir, "files"), "OUT=" + filepath.Join(dir, "out"), "KMSG=" + s.log.path, "OUTSIDE=" + o.outside, "LINE=" + o.commandLine}
 	cmd.Stdout, cmd.Stderr = s.output, s.output
 	cmd.WaitDelay = time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{

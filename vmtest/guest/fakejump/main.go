@@ -1,0 +1,32 @@
+// Command fakejump is what systemd-shutdown runs at its very end (systemd-shutdown(8)) in a system whose kernel is a fake
+// outside of it: it has that jump, as reboot(2) would, if a kernel is loaded.
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/liveupdate/luod/luo/luofake/outside"
+)
+
+func main() {
+	if err := run(); err != nil {
+		// Nobody else listens any more.
+		_ = os.WriteFile("/dev/kmsg", fmt.Appendf(nil, "<27>fakejump: %v\n", err), 0)
+		os.Exit(1)
+	}
+}
+
+// The paths are those of luod/kernel_outside.go.
+func run() error {
+	loaded, err := os.ReadFile("/sys/kernel/kexec_loaded")
+	if err != nil || strings.TrimSpace(string(loaded)) != "1" {
+		return err
+	}
+	line, err := os.ReadFile("/run/luofake-command-line")
+	if err != nil {
+		return err
+	}
+	return outside.Driver("/dev/outside/luo").Jump(string(line))
+}
