@@ -23,6 +23,11 @@ type Luod struct {
 	options Options
 }
 
+// LastSecond is run by the last process of a system but PID 1, just before the jump.
+func LastSecond(script string) lab.File {
+	return lab.File{Path: "/usr/lib/luod-lab/last-second", Mode: 0o755, Data: []byte("#!/bin/sh\nset -e\n" + script)}
+}
+
 // BootLuod boots a system with luod, on kernel.
 //
 // What it is not: luod-kexec and its checks are left out, any kernel is good; and as there is no reboot(2) to another

@@ -1,16 +1,24 @@
 package systemdtest
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/liveupdate/luod/luo/luofake"
 	"github.com/liveupdate/luod/vmtest/lab"
 )
 
+// survivors writes into the log who lives at the jump.
+const survivors = `for process in /proc/[0-9]*; do
+	read -r name <$process/comm
+	echo "<30>survivor $name" >/dev/kmsg
+done
+`
+
 // TestAnUpdateWithoutAMachine has a service's memory come through two updates, in a real shutdown by a real PID 1.
 func TestAnUpdateWithoutAMachine(t *testing.T) {
 	each(t, func(t *testing.T, suite lab.Suite) {
-		l := BootLuod(t, Options{Suite: suite, Wants: []string{"memory.service"}, Units: map[string]string{"memory.service": `[Unit]
+		l := BootLuod(t, Options{Suite: suite, Files: []lab.File{LastSecond(survivors)}, Wants: []string{"memory.service"}, Units: map[string]string{"memory.service": `[Unit]
 Wants=luod.service
 After=luod.service
 [Service]
@@ -25,7 +33,11 @@ ExecStart=/bin/sh -ec 'tr -d "\\000" </proc/self/fd/3 >/run/read; printf "%%s." 
 			}
 			if want != ".." {
 				l.Do("luoctl load /boot/vmlinuz")
+				before := l
 				l = l.Jump("luoctl live-update")
+				if got := before.log.tail(50); !strings.Contains(got, "survivor luod\n") {
+					t.Errorf("luod did not live to the jump, but these did:\n%s", got)
+				}
 			}
 		}
 	})
