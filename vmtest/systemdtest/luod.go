@@ -35,9 +35,7 @@ func LastSecond(script string) lab.File {
 // the last moment. Systemd 261 and newer carry nothing by themselves.
 func BootLuod(t testing.TB, o Options, kernel *luofake.Kernel) *Luod {
 	t.Helper()
-	if testing.Short() {
-		need(t, o.Suite)
-	}
+	need(t, o.Suite)
 	files, err := luodFiles()
 	if err != nil {
 		t.Fatal(err)

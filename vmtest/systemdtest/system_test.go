@@ -10,10 +10,14 @@ import (
 	"github.com/liveupdate/luod/vmtest/lab"
 )
 
-// each runs a test on each suite's systemd.
+// each runs a test on each suite's systemd, at the same time.
 func each(t *testing.T, test func(t *testing.T, suite lab.Suite)) {
 	for _, suite := range lab.Suites {
-		t.Run(string(suite), func(t *testing.T) { test(t, suite) })
+		t.Run(string(suite), func(t *testing.T) {
+			need(t, suite)
+			t.Parallel()
+			test(t, suite)
+		})
 	}
 }
 
