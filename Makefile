@@ -98,7 +98,7 @@ test-vm:
 REAL_IMAGES = $(shell $(GO) mod download -json github.com/u-root/u-root@v0.16.0 | sed -n 's/.*"Dir": "\(.*\)",/\1/p')/pkg/boot/bzimage/testdata
 
 test-all: lint test-unit test-fuzz test-systemd
-	$(GO) test -count=1 -timeout 20m -run "^TestRandomStories$$" ./luod/internal/coordinator
+	$(GO) test -count=1 -timeout 20m -run "^TestRandomStories" ./luod/internal/coordinator
 	LUOD_TEST_IMAGES=$(REAL_IMAGES) $(GO) test -count=1 -v -run TestRealImages ./kexec/image
 	LUOD_TEST_ALL=1 $(GO) test -count=1 -timeout 120m -v -run '^Test' $(VM_TESTS)
 

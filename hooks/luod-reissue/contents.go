@@ -39,6 +39,10 @@ func lookInto(ctx context.Context, unit string) (contents, error) {
 		}
 		*value, _ = p.Value.Value().(uint32)
 	}
+	if c.max == 0 {
+		c.entries = map[memfdName]int{}
+		return c, nil // PID 1 answers that there is no store (FileDescriptorStoreDisabled)
+	}
 	view, err := fdstore.View(ctx)
 	if err != nil {
 		return c, fmt.Errorf("see whether PID 1 has everything: %w", err)
