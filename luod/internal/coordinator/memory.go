@@ -48,6 +48,12 @@ func (c *Coordinator) room(files []*vault.File) (map[*vault.File]bool, error) {
 	return superset, nil
 }
 
+// roomForAll is room for all that was handed over.
+func (c *Coordinator) roomForAll() error {
+	_, err := c.room(c.heldFiles())
+	return err
+}
+
 // heldFiles is all that was handed over.
 func (c *Coordinator) heldFiles() []*vault.File {
 	var files []*vault.File

@@ -241,6 +241,10 @@ func (c *Coordinator) advance(u *update) error {
 	if err := c.adopt(u); err != nil {
 		return err
 	}
+	// With what came out of fd stores, and before anybody is stopped.
+	if err := c.inside(u, c.roomForAll); err != nil {
+		return err
+	}
 	if err := c.stopFirst(u); err != nil {
 		return err
 	}
