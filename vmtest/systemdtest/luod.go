@@ -96,6 +96,7 @@ var luodFiles = sync.OnceValues(func() ([]lab.File, error) {
 	for pkg, path := range map[string]string{
 		"luod": "/usr/lib/luod/luod", "luoctl": "/usr/bin/luoctl", "hooks/luod-reissue": "/usr/lib/luod/luod-reissue",
 		"hooks/luod-adopt": "/usr/lib/luod/luod-adopt", "hooks/luod-hooks": "/usr/lib/luod/luod-hooks", "hooks/luod-jump": "/usr/lib/luod/luod-jump",
+		"hooks/luod-hold": "/usr/lib/luod/luod-hold",
 	} {
 		out := filepath.Join(dir, filepath.Base(path))
 		cmd := exec.Command("go", "build", "-tags=luofake", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out, "./"+pkg)
@@ -109,7 +110,7 @@ var luodFiles = sync.OnceValues(func() ([]lab.File, error) {
 		}
 		files = append(files, lab.File{Path: path, Mode: 0o755, Data: data})
 	}
-	for _, name := range []string{"luod.service", "live-update.target", "luod-live-update.service", "luod-jump.service", "luod-restore.target", "luod-continue.service"} {
+	for _, name := range []string{"luod.service", "live-update.target", "luod-live-update.service", "luod-jump.service", "luod-hold.service", "luod-restore.target", "luod-continue.service"} {
 		files = append(files, lab.File{Path: "/usr/lib/systemd/system/" + name, Mode: 0o644, Source: filepath.Join(top, "units", name)})
 	}
 	return append(files,
