@@ -162,7 +162,7 @@ IgnoreOnIsolate=yes
 [Service]
 ExecStart=@/usr/lib/luod-lab/poke @poke --kill-in-shutdown=$(systemctl show -P MainPID luod.service)
 E
-systemctl daemon-reload; systemctl start killer.service`
+systemctl daemon-reload; systemctl daemon-reload; systemctl start killer.service`
 
 // A shutdown that is cancelled is taken back, and costs nobody what it had, fd stores
 // that PID 1 has dropped in it neither. Nor does it cost anything that luod dies in the
@@ -172,8 +172,10 @@ func TestACancelledShutdownIsTakenBack(t *testing.T) {
 	enable(t, r, 1)
 	r.Sh(t, "luoctl enable "+storeUnits+"; systemctl enable -q --now "+storeUnits)
 	before := must(r.Reports(t.Context(), 1))(t)
-	stored := states(t, r)
 	r.Sh(t, hold("60"))
+	// PID 1 has turned the stores around when it read its files.
+	r.Sh(t, "systemctl restart "+storeUnits)
+	stored := states(t, r)
 	check(t, r.Load(t.Context(), r.Parts.Newer))
 	r.Sh(t, outside(`luoctl live-update > /run/outside.out 2>&1
 sleep 3

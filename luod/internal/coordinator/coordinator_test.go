@@ -57,6 +57,7 @@ type world struct {
 	jumpErr   error
 	results   chan error
 	jumping   bool
+	cMu       sync.Mutex
 	c         *Coordinator
 	clock     *fakeClock
 	signals   []Signal
@@ -309,7 +310,16 @@ func (w *world) start() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.cMu.Lock()
+	defer w.cMu.Unlock()
 	w.c = c
+}
+
+// luod is the one that runs, for those who ask from elsewhere than the test.
+func (w *world) luod() *Coordinator {
+	w.cMu.Lock()
+	defer w.cMu.Unlock()
+	return w.c
 }
 
 func (w *world) manager() Units {

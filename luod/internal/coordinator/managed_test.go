@@ -62,7 +62,7 @@ func (m *managed) adopt(ctx context.Context, p pid1.Program) error {
 		for _, arg := range p.Argv[2:] {
 			unit, path, _ := strings.Cut(arg, "=")
 			f := memfd(m.w.t, "tree of "+unit)
-			if err := m.w.c.Adopt(ctx, p.Unit, unit, []string{wire.DirectoryName(path)}, []*os.File{f}); err != nil {
+			if err := m.w.luod().Adopt(ctx, p.Unit, unit, []string{wire.DirectoryName(path)}, []*os.File{f}); err != nil {
 				f.Close()
 				return err
 			}
@@ -73,7 +73,7 @@ func (m *managed) adopt(ctx context.Context, p pid1.Program) error {
 		entries := m.Descriptors(unit)
 		slices.Reverse(entries) // the last is pushed first
 		for i, e := range entries {
-			if err := m.w.c.Adopt(ctx, p.Unit, unit, []string{e.Name}, []*os.File{e.File}); err != nil {
+			if err := m.w.luod().Adopt(ctx, p.Unit, unit, []string{e.Name}, []*os.File{e.File}); err != nil {
 				for _, e := range entries[i:] {
 					e.File.Close()
 				}
@@ -84,9 +84,19 @@ func (m *managed) adopt(ctx context.Context, p pid1.Program) error {
 	return nil
 }
 
-// reissue is luod-reissue: an error keeps the unit from starting.
-func (m *managed) reissue(p *fakepid1.Process) error {
-	fetch, err := m.w.c.Retrieve(ctx, p.Unit, nil)
+// reissue is luod-reissue, which asks again when luod is restarted meanwhile. An error
+// keeps the unit from starting.
+func (m *managed) reissue(p *fakepid1.Process) (err error) {
+	soon(func() bool {
+		err = m.putBack(p)
+		return !errors.Is(err, errStopped)
+	})
+	return err
+}
+
+func (m *managed) putBack(p *fakepid1.Process) error {
+	luod := m.w.luod()
+	fetch, err := luod.Retrieve(ctx, p.Unit, nil)
 	if err != nil {
 		return err
 	}
@@ -110,7 +120,7 @@ func (m *managed) reissue(p *fakepid1.Process) error {
 			return err
 		}
 	}
-	return m.w.c.Fetched(ctx, p.Unit, fetch.Names)
+	return luod.Fetched(ctx, p.Unit, fetch.Names)
 }
 
 // keeping defines a service that makes what is in its store at its first start.
@@ -227,7 +237,7 @@ func (m *managed) everyStore() {
 	m.keeping(both, "Preserve=fdstore\n", fakepid1.Unit{}, func(p *fakepid1.Process) {
 		f := memfd(t, "both")
 		push(p, "in-store", reopened(t, f, os.O_RDONLY))
-		if err := m.w.c.Preserve(ctx, both, []string{"by-dbus"}, []*os.File{f}); err != nil {
+		if err := m.w.luod().Preserve(ctx, both, []string{"by-dbus"}, []*os.File{f}); err != nil {
 			t.Error(err)
 		}
 	})

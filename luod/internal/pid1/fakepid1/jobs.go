@@ -33,6 +33,13 @@ func (p plan) sorted(first func(a, b *unit) bool) plan {
 	return done
 }
 
+// order is sorted, by what the units say now.
+func (m *Manager) order(p plan, first func(a, b *unit) bool) plan {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return p.sorted(first)
+}
+
 // queue makes a plan of the units and of what follows from them, with a job for each.
 func (m *Manager) queue(names []string, follow func(*unit) []*unit) (plan, error) {
 	m.mu.Lock()
@@ -247,14 +254,14 @@ func (m *Manager) ResetFailed(name string) {
 // halt stops units and what depends on them.
 func (m *Manager) halt(ctx context.Context, names []string) error {
 	p, err := m.queue(names, m.dependents)
-	p = p.sorted(func(a, b *unit) bool { return before(b, a) })
+	p = m.order(p, func(a, b *unit) bool { return before(b, a) })
 	return errors.Join(err, m.each(ctx, p, func(u *unit) error { return m.stop(u, false) }))
 }
 
 // bring starts units and what they pull in.
 func (m *Manager) bring(ctx context.Context, names []string) error {
 	p, err := m.queue(names, m.pulled)
-	return errors.Join(err, m.each(ctx, p.sorted(before), m.start))
+	return errors.Join(err, m.each(ctx, m.order(p, before), m.start))
 }
 
 // Restart stops units, with those that depend on them, and starts them all again, in one job each: stores are kept.
@@ -266,9 +273,9 @@ func (m *Manager) Restart(ctx context.Context, names ...string) error {
 		u.jobs++
 	}
 	m.mu.Unlock()
-	down := p.sorted(func(a, b *unit) bool { return before(b, a) })
+	down := m.order(p, func(a, b *unit) bool { return before(b, a) })
 	err := m.each(ctx, down, func(u *unit) error { return m.stop(u, true) })
-	return errors.Join(unknown, err, m.each(ctx, p.sorted(before), m.start))
+	return errors.Join(unknown, err, m.each(ctx, m.order(p, before), m.start))
 }
 
 // Shutdown stops every unit, in their order and targets first. The stores of those that no longer count are gone then; what is left
