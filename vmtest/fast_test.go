@@ -19,15 +19,15 @@ WantedBy=multi-user.target
 E
 mkdir -p /etc/luod/hooks.d /usr/lib/luod/hooks.d /etc/keeper
 cat > /etc/luod/hooks.d/10-log <<'E'
-#!/bin/sh
+#!/bin/sh -e
 echo "$* message=$LUOD_MESSAGE fast=$LUOD_FAST next=$LUOD_NEXT_KERNEL old=$LUOD_OLD_KERNEL reason=$LUOD_REASON" >> /var/lib/hooks.log
 E
 cat > /etc/luod/hooks.d/20-veto <<'E'
-#!/bin/sh
+#!/bin/sh -e
 [ "$1" != prepare ] || [ ! -e /run/veto ] || { echo it is noon >&2; exit 3; }
 E
 cat > /etc/luod/hooks.d/30-unload <<'E'
-#!/bin/sh
+#!/bin/sh -e
 [ "$1" != commit ] || [ ! -e /run/unload ] || /usr/lib/luod-lab/poke --unload
 E
 mkdir -p /etc/systemd/system/luod-jump.service.d

@@ -77,7 +77,7 @@ func unmodified(t *testing.T, r *rig.Rig, enabling string) {
 
 // rename gives store-shell another name just before the jump, as an upgrade may.
 const rename = `mkdir -p /etc/luod/hooks.d; cat > /etc/luod/hooks.d/50-rename <<'E'
-#!/bin/sh
+#!/bin/sh -e
 [ "$1" = commit ] || exit 0
 cd /etc/systemd/system
 mv store-shell.service shell-renamed.service

@@ -11,10 +11,11 @@ import (
 // killIn kills luod as soon as an update is in a phase, and waits until the next
 // luod has taken it back and started again what was stopped.
 func killIn(phase string) string {
-	return fmt.Sprintf(`luoctl live-update --fast >/run/luoctl.out 2>&1 &
+	return fmt.Sprintf(`set -e
+luoctl live-update --fast >/run/luoctl.out 2>&1 &
 until [[ $(</run/luod/record.json) == *'"phase": "%s"'* ]]; do [ -d /proc/$! ] || { cat /run/luoctl.out; exit 1; }; done
 %s
-wait
+wait || true
 for i in $(seq 100); do luoctl status --json | grep -q '"phase": "idle"' && systemctl -q is-active keeper@1 && systemctl -q is-active keeper@2 && break; sleep 0.1; done`, phase, kill)
 }
 
@@ -74,7 +75,7 @@ systemctl enable -q --now keeper@1 keeper@2`)
 	running = r.Sh(t, pids)
 	asBefore("luod killed while stopping", "was stopping: it was taken back")
 	// Killed after the commit: it goes on.
-	check(t, r.Jump(t.Context(), r.Parts.Newer, "exec bash <<'E'\n"+strings.Split(killIn("committed"), "\nwait\n")[0]+"\nE"))
+	check(t, r.Jump(t.Context(), r.Parts.Newer, "exec bash <<'E'\n"+strings.Split(killIn("committed"), "\nwait ||")[0]+"\nE"))
 	same(t, before, must(r.Reports(t.Context(), 2))(t))
 	settled(t, r, 1)
 }

@@ -67,10 +67,11 @@ func (m *Machine) Post(script string) error {
 	return nil
 }
 
-// Sh runs a script in the guest and returns what it printed. The test fails if the script does.
+// Sh runs a script in the guest and returns what it printed. The test fails if the script does, or any command in it
+// that nothing looks at (set -e).
 func (m *Machine) Sh(t testing.TB, script string) string {
 	t.Helper()
-	result, err := m.Run(t.Context(), script)
+	result, err := m.Run(t.Context(), "set -e\n"+script)
 	if err != nil {
 		t.Fatal(err)
 	}

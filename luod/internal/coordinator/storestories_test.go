@@ -188,8 +188,14 @@ func (s *storeStory) update() string {
 	case 3:
 		s.m.FailNext([]string{"Stop", "Run", "Stores", "Look", "Active", "Pin"}[s.r.IntN(6)], errTest)
 	}
+	lowered := trouble == 4
+	restore := s.limit(lowered)
 	err := s.tryUpdate(fast)
+	restore()
 	s.jumpErr, s.holderErr = nil, nil
+	if f := (*Fault)(nil); lowered && (!errors.As(err, &f) || f.Name != "WouldNotFit") {
+		s.t.Fatalf("a limit was lowered, and %v", err)
+	}
 	what := fmt.Sprintf("update, fast %t, trouble %d: %v", fast, trouble, err)
 	if err == nil {
 		what += s.afterCommit(fast)
@@ -199,6 +205,25 @@ func (s *storeStory) update() string {
 	}
 	s.revived()
 	return what
+}
+
+// limit lowers a unit's limit below what it has, in its file, until restore.
+func (s *storeStory) limit(lowered bool) (restore func()) {
+	if !lowered {
+		return func() {}
+	}
+	path := s.units[ordinary]
+	was, err := os.ReadFile(path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	write := func(data []byte) {
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	write(fmt.Appendf(slices.Clone(was), "[Service]\nFileDescriptorStoreMax=%d\n", len(s.has[ordinary])-1))
+	return func() { write(was) }
 }
 
 func (s *storeStory) afterCommit(fast bool) string {
