@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -15,6 +16,10 @@ import (
 // timeout bounds the asking; luod answers in milliseconds.
 const timeout = 20 * time.Second
 
+// refused is the exit status if luod has nothing to be held, for which another try is of
+// no use (RestartPreventExitStatus= of luod-hold.service).
+const refused = 3
+
 func main() {
 	// The journal goes away long before this, and a write to its dead socket would
 	// end it.
@@ -23,17 +28,20 @@ func main() {
 		fmt.Fprintln(os.Stderr, "Usage: luod-hold\n\nHolds the sessions of a live update; luod starts it as luod-hold.service, see luod(8).")
 		os.Exit(2)
 	}
-	end := make(chan os.Signal, 1)
-	signal.Notify(end, syscall.SIGTERM)
 	files, err := hold()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "luod-hold:", err)
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		_ = fdstore.Say(ctx, err.Error())
 		cancel()
+		if errors.As(err, new(*wire.Refused)) {
+			os.Exit(refused)
+		}
 		os.Exit(1)
 	}
 	// luod's death, and PID 1's way to systemd-shutdown, change nothing here.
+	end := make(chan os.Signal, 1)
+	signal.Notify(end, syscall.SIGTERM)
 	<-end
 	wire.Close(files)
 }

@@ -125,6 +125,9 @@ type Coordinator struct {
 	// taken are the units that handed something over a moment ago, with how much
 	// since the log told of it.
 	taken map[string]int
+	// settling counts, for the units that are looked at until they have their fd store
+	// back, how often that was asked for.
+	settling map[string]int
 	// paying says that hooks are being told what they are owed.
 	paying bool
 }

@@ -76,6 +76,7 @@ type world struct {
 	reissues  map[string]pid1.Reissue // of those that luoctl enable did not set up
 	adopting  func(caller string, units []string) error
 	pinned    []string
+	looked    func() // told of each Look
 	m         *managed // what stands in for the methods of Units, unless it is nil
 	holding   Fetch    // the sessions that a second process holds
 	holderErr error
@@ -104,6 +105,9 @@ func (w *world) Known(_ context.Context, unit string) (pid1.Known, error) {
 
 // Look tells of running, and of everybody else that it has always run.
 func (w *world) Look(_ context.Context, units []string) (map[string]pid1.Running, error) {
+	if w.looked != nil {
+		w.looked()
+	}
 	running := map[string]pid1.Running{}
 	for _, unit := range units {
 		if r, ok := w.running[unit]; ok {

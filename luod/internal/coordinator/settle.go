@@ -22,26 +22,39 @@ const settleInterval = time.Second
 //
 // Killed meanwhile: the next start of luod waits again.
 func (c *Coordinator) settled(unit string) {
+	c.settling[unit]++
+	if c.settling[unit] == 1 {
+		c.settleSoon(unit)
+	}
+}
+
+// settleSoon looks at a unit in a moment, and again until there is nothing to wait for.
+// There is one that does so for a unit, however often settled is called.
+func (c *Coordinator) settleSoon(unit string) {
 	c.Clock.AfterFunc(settleInterval, func() {
+		asked, err := do(context.Background(), c, func() (int, error) { return c.settling[unit], nil })
+		if err != nil {
+			return
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 		defer cancel()
 		running, err := c.Units.Look(ctx, []string{unit})
-		if err == nil && !running[unit].Runs() {
-			return // its next start begins anew
-		}
 		var stores map[string]pid1.Store
-		if err == nil {
+		if err == nil && running[unit].Runs() {
 			stores, err = c.Units.Stores(ctx, []string{unit})
 		}
 		_, _ = do(context.Background(), c, func() (any, error) {
 			held := c.fromStore(unit)
-			if len(held) == 0 {
+			stopped := err == nil && !running[unit].Runs() // its next start begins anew
+			if len(held) == 0 || stopped && c.settling[unit] == asked {
+				delete(c.settling, unit)
 				return nil, nil
 			}
 			if err != nil || c.rec.Phase.underway() || running[unit].State != "active" {
-				c.settled(unit)
+				c.settleSoon(unit)
 				return nil, nil
 			}
+			delete(c.settling, unit)
 			had := origin{back: c.rec.Back[unit], same: c.rec.Copied[unit] != "" && c.rec.Copied[unit] == running[unit].InvocationID}
 			c.letGo(unit, held, had.dispensable(held, c.vault.Files(unit), stores[unit].Entries))
 			return nil, c.save()

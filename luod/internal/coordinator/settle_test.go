@@ -3,6 +3,7 @@ package coordinator
 import (
 	"os"
 	"slices"
+	"testing"
 
 	"golang.org/x/sys/unix"
 
@@ -53,5 +54,34 @@ func (w *world) reissue(unit string) {
 	w.puts(unit, fetch.Names, fetch.Files, 0)
 	if err := w.c.Fetched(ctx, unit, fetch.Names); err != nil {
 		w.t.Fatal(err)
+	}
+}
+
+// However often a service asks, luod looks into its store once in a while only.
+func TestManyCallsAreOneLook(t *testing.T) {
+	w := newWorld(t)
+	w.declare(a, "Preserve=fdstore\n")
+	w.keeps(a, 2)
+	w.update()
+	w.reboot()
+	w.stores = nil
+	w.running[a] = pid1.Running{State: "activating"}
+	for range 50 {
+		if err := w.c.Fetched(ctx, a, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	looks := 0
+	w.looked = func() { looks++ }
+	w.clock.advance(3 * settleInterval)
+	w.status()
+	if looks == 0 || looks > 4 {
+		t.Errorf("it looked %d times in 3 s", looks)
+	}
+	w.reissue(a)
+	w.running[a] = pid1.Running{State: "active", InvocationID: "1"}
+	w.clock.advance(3 * settleInterval)
+	if got := w.names(a); len(got) != 0 {
+		t.Errorf("luod still holds %q", got)
 	}
 }
