@@ -76,7 +76,7 @@ type world struct {
 	reissues  map[string]pid1.Reissue // of those that luoctl enable did not set up
 	adopting  func(caller string, units []string) error
 	pinned    []string
-	looked    func() // told of each Look
+	looked    func()   // told of each Look
 	m         *managed // what stands in for the methods of Units, unless it is nil
 	holding   Fetch    // the sessions that a second process holds
 	holderErr error
