@@ -44,14 +44,46 @@ func handOverDirectories(args []string, pack func(path string) (*os.File, error)
 	return nil
 }
 
-// pack returns a sealed memfd with the directory at path.
-func pack(path string) (*os.File, error) {
+// checkDirectories says what keeps a directory from being packed, as far as that shows
+// while its unit still runs.
+func checkDirectories(args []string) error {
+	for _, arg := range args {
+		_, path, ok := strings.Cut(arg, "=")
+		if !ok {
+			return fmt.Errorf("%q is not UNIT=PATH", arg)
+		}
+		if err := onTmpfs(path); err != nil {
+			return err
+		}
+		if err := treearchive.Check(path); err != nil {
+			return withRemedy(err)
+		}
+	}
+	return nil
+}
+
+func withRemedy(err error) error {
+	if errors.Is(err, treearchive.ErrNotRestorable) {
+		return fmt.Errorf("%w; remove it, or name in Directories= only directories without such", err)
+	}
+	return err
+}
+
+func onTmpfs(path string) error {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {
-		return nil, fmt.Errorf("pack %s: %w", path, err)
+		return fmt.Errorf("pack %s: %w", path, err)
 	}
 	if st.Type != tmpfsMagic {
-		return nil, fmt.Errorf("pack %s: it is on no tmpfs, and comes through by itself", path)
+		return fmt.Errorf("pack %s: it is on no tmpfs, and comes through by itself", path)
+	}
+	return nil
+}
+
+// pack returns a sealed memfd with the directory at path.
+func pack(path string) (*os.File, error) {
+	if err := onTmpfs(path); err != nil {
+		return nil, err
 	}
 	// A half is left for what else runs, and for the next kernel.
 	limit, err := available()
@@ -69,10 +101,7 @@ func pack(path string) (*os.File, error) {
 		if errors.Is(err, treearchive.ErrTooLarge) {
 			err = fmt.Errorf("%w: at most a half of the available memory may be packed, %d bytes", err, limit)
 		}
-		if errors.Is(err, treearchive.ErrNotRestorable) {
-			err = fmt.Errorf("%w; remove it, or name in Directories= only directories without such", err)
-		}
-		return nil, err
+		return nil, withRemedy(err)
 	}
 	seals := unix.F_SEAL_WRITE | unix.F_SEAL_GROW | unix.F_SEAL_SHRINK | unix.F_SEAL_SEAL
 	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {

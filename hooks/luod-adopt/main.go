@@ -17,13 +17,16 @@ import (
 
 func main() {
 	if len(os.Args) < 2 || os.Args[1] == "--help" {
-		fmt.Fprintln(os.Stderr, "Usage: luod-adopt UNIT[=KIND,...]...\n       luod-adopt --directories UNIT=PATH...\n\nCopies what PID 1 keeps for units, or packs directories of theirs; luod starts it, see luod(8).")
+		fmt.Fprintln(os.Stderr, "Usage: luod-adopt UNIT[=KIND,...]...\n       luod-adopt --directories UNIT=PATH...\n       luod-adopt --check-directories UNIT=PATH...\n\nCopies what PID 1 keeps for units, or packs directories of theirs; luod starts it, see luod(8).")
 		os.Exit(2)
 	}
 	do := run
 	args := os.Args[1:]
-	if args[0] == "--directories" {
+	switch args[0] {
+	case "--directories":
 		do, args = runDirectories, args[1:]
+	case "--check-directories":
+		do, args = checkDirectories, args[1:]
 	}
 	if err := do(args); err != nil {
 		fmt.Fprintln(os.Stderr, "luod-adopt:", err)

@@ -48,11 +48,8 @@ func Pack(w io.Writer, dir string, limit int64) error {
 		if err != nil {
 			return err
 		}
-		if what := unrestorable(info.Mode()); what != "" {
-			return fmt.Errorf("%s is %s: %w", path, what, ErrNotRestorable)
-		}
-		if relative == "." && !info.IsDir() {
-			return fmt.Errorf("%s is no directory itself: %w", path, ErrNotRestorable)
+		if err := restorable(path, relative, info); err != nil {
+			return err
 		}
 		if limit -= sizeOf(info); limit < 0 {
 			return fmt.Errorf("%s: %w", path, ErrTooLarge)
@@ -67,6 +64,43 @@ func Pack(w io.Writer, dir string, limit int64) error {
 	}
 	if err != nil {
 		return fmt.Errorf("pack %s: %w", dir, err)
+	}
+	return nil
+}
+
+// Check says whether Pack would refuse the tree below dir now for what Unpack can't put
+// back: an error that wraps ErrNotRestorable. It reads no contents, and something may be
+// in it later.
+func Check(dir string) error {
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // its owner works with it
+		}
+		if err != nil || info.Mode()&fs.ModeSocket != 0 {
+			return err
+		}
+		relative, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		return restorable(path, relative, info)
+	})
+	if err != nil {
+		return fmt.Errorf("look at %s: %w", dir, err)
+	}
+	return nil
+}
+
+func restorable(path, relative string, info fs.FileInfo) error {
+	if what := unrestorable(info.Mode()); what != "" {
+		return fmt.Errorf("%s is %s: %w", path, what, ErrNotRestorable)
+	}
+	if relative == "." && !info.IsDir() {
+		return fmt.Errorf("%s is no directory itself: %w", path, ErrNotRestorable)
 	}
 	return nil
 }

@@ -179,6 +179,10 @@ func TestDeviceNodesAreNotPacked(t *testing.T) {
 		if err := Pack(new(bytes.Buffer), dir, 1<<20); !errors.Is(err, ErrNotRestorable) || !strings.Contains(err.Error(), path+" is a device node") {
 			t.Errorf("%s: %v", name, err)
 		}
+		if err := Check(dir); !errors.Is(err, ErrNotRestorable) {
+			t.Errorf("%s: the look says %v", name, err)
+		}
+		check(t, os.Remove(path), Check(dir))
 	}
 }
 
@@ -187,7 +191,7 @@ func TestOnlyADirectoryIsPacked(t *testing.T) {
 	dir := t.TempDir()
 	check(t, os.Mkdir(dir+"/d", 0o755), os.Symlink("d", dir+"/link"), os.WriteFile(dir+"/file", nil, 0o600), unix.Mkfifo(dir+"/fifo", 0o600))
 	for _, name := range []string{"link", "file", "fifo"} {
-		if err := Pack(new(bytes.Buffer), dir+"/"+name, 1<<20); !errors.Is(err, ErrNotRestorable) {
+		if err := Pack(new(bytes.Buffer), dir+"/"+name, 1<<20); !errors.Is(err, ErrNotRestorable) || !errors.Is(Check(dir+"/"+name), ErrNotRestorable) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -80,6 +80,7 @@ type world struct {
 	m         *managed // what stands in for the methods of Units, unless it is nil
 	holding   Fetch    // the sessions that a second process holds
 	holderErr error
+	checkErr  error    // what luod-adopt says of directories before anything is stopped
 	ran       []string // the hooks that were run
 	veto      error
 	walls     []string
@@ -123,6 +124,9 @@ func (w *world) Look(_ context.Context, units []string) (map[string]pid1.Running
 func (w *world) Run(_ context.Context, p pid1.Program) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if p.Argv[0] == adoptProgram && p.Argv[1] == "--check-directories" {
+		return w.checkErr
+	}
 	if p.Argv[0] == adoptProgram {
 		return w.adopting(p.Unit, p.Argv[1:])
 	}

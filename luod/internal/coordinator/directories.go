@@ -2,8 +2,11 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"slices"
 
 	"github.com/liveupdate/luod/luod/internal/pid1"
@@ -23,6 +26,9 @@ func (c *Coordinator) stopFirst(u *update) error {
 		if len(d.Directories) > 0 {
 			concerned[unit] = d.Directories
 		}
+	}
+	if err := c.lookAtDirectories(u, concerned); err != nil {
+		return err
 	}
 	units := slices.Sorted(maps.Keys(concerned))
 	for _, unit := range u.adoption.late {
@@ -47,7 +53,7 @@ func (c *Coordinator) stopFirst(u *update) error {
 	}
 	if err := c.inside(u, func() error {
 		u.halted = append(u.halted, units...)
-		c.rec.Stopped = slices.Compact(slices.Sorted(slices.Values(slices.Concat(before, units))))
+		c.rec.Stopped = before
 		if err := c.save(); err != nil {
 			c.rec.Stopped = nil
 			return fault("NoRecord", "stop the services: %w", err)
@@ -63,6 +69,53 @@ func (c *Coordinator) stopFirst(u *update) error {
 		return err
 	}
 	return c.packDirectories(u, concerned)
+}
+
+// lookAtDirectories refuses what could not be packed, while nobody was stopped for it. Of
+// a unit that doesn't run it leaves out what isn't there: the unit makes it when it
+// starts.
+func (c *Coordinator) lookAtDirectories(u *update, concerned map[string][]string) error {
+	if len(concerned) == 0 {
+		return nil
+	}
+	units := slices.Sorted(maps.Keys(concerned))
+	running, err := c.Units.Look(u.ctx, units)
+	if err != nil {
+		return fault("NoManager", "find out which services run: %w", err)
+	}
+	for _, unit := range units {
+		if running[unit].Runs() {
+			continue
+		}
+		concerned[unit] = slices.DeleteFunc(slices.Clone(concerned[unit]), func(path string) bool {
+			_, err := os.Lstat(path)
+			return errors.Is(err, fs.ErrNotExist)
+		})
+		if len(concerned[unit]) == 0 {
+			delete(concerned, unit)
+		}
+	}
+	if len(concerned) == 0 {
+		return nil
+	}
+	if err := c.Units.Run(u.ctx, pid1.Program{
+		Unit: fmt.Sprintf("luod-adopt-check-%d.service", u.generation), Description: fmt.Sprintf("Look at Directories for Live Update %d", u.generation),
+		Argv: directoriesOf("--check-directories", concerned), Timeout: adoptTimeout,
+	}); err != nil {
+		return fault("AdoptFailed", "pack directories: %w", err)
+	}
+	return nil
+}
+
+// directoriesOf is the command line about directories.
+func directoriesOf(verb string, concerned map[string][]string) []string {
+	argv := []string{adoptProgram, verb}
+	for _, unit := range slices.Sorted(maps.Keys(concerned)) {
+		for _, path := range concerned[unit] {
+			argv = append(argv, unit+"="+path)
+		}
+	}
+	return argv
 }
 
 // packDirectories has the directories of units that have stopped packed.
@@ -81,14 +134,8 @@ func (c *Coordinator) packDirectories(u *update, concerned map[string][]string) 
 	}); err != nil {
 		return err
 	}
-	argv := []string{adoptProgram, "--directories"}
-	for _, unit := range slices.Sorted(maps.Keys(concerned)) {
-		for _, path := range concerned[unit] {
-			argv = append(argv, unit+"="+path)
-		}
-	}
 	if err := c.Units.Run(u.ctx, pid1.Program{
-		Unit: caller, Description: fmt.Sprintf("Pack Directories for Live Update %d", u.generation), Argv: argv, Timeout: c.Settings.StopTimeout,
+		Unit: caller, Description: fmt.Sprintf("Pack Directories for Live Update %d", u.generation), Argv: directoriesOf("--directories", concerned), Timeout: c.Settings.StopTimeout,
 	}); err != nil {
 		return fault("AdoptFailed", "pack directories: %w", err)
 	}

@@ -143,3 +143,47 @@ func ignoreDirectories(stores func(string, []string) error) func(string, []strin
 		return stores(caller, args)
 	}
 }
+
+// What could not be put back is noticed while everybody runs.
+func TestDirectoriesThatCouldNotBePackedAreRefusedBeforeAnythingStops(t *testing.T) {
+	w := newWorld(t)
+	w.packs(a)
+	w.checkErr = errors.New("/run/x/null is a device node")
+	w.load()
+	if _, err := w.c.LiveUpdate(ctx, Options{}); err == nil || !strings.Contains(err.Error(), "device node") {
+		t.Fatalf("got %v", err)
+	}
+	w.until(Idle)
+	if len(w.halted) != 0 {
+		t.Errorf("stopped %q", w.halted)
+	}
+}
+
+// A unit that has failed, and whose store PID 1 keeps, is not started by an update that is
+// taken back.
+func TestAUnitThatDoesNotRunIsNotStarted(t *testing.T) {
+	w := newWorld(t)
+	m := w.manage(262)
+	m.everyStore()
+	m.up(everyStore...)
+	if err := m.Manager.Stop(ctx, []string{packing, kept}); err != nil {
+		t.Fatal(err)
+	}
+	w.load()
+	w.jumpErr = errTest
+	for _, fast := range []bool{false, true} {
+		if err := w.tryUpdate(fast); err == nil {
+			t.Fatal("it went through")
+		}
+		w.until(Idle)
+		w.runsAgain()
+		for _, unit := range []string{packing, kept, dependent} {
+			if s := m.State(unit).Active; s != "inactive" {
+				t.Errorf("fast %t: %s is %s", fast, unit, s)
+			}
+		}
+		if s := m.State(ordinary).Active; s != "active" {
+			t.Errorf("fast %t: %s is %s", fast, ordinary, s)
+		}
+	}
+}

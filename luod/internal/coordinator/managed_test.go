@@ -58,6 +58,9 @@ func (m *managed) reboot() {
 
 // adopt is luod-adopt.
 func (m *managed) adopt(ctx context.Context, p pid1.Program) error {
+	if p.Argv[1] == "--check-directories" {
+		return m.w.checkErr
+	}
 	if p.Argv[1] == "--directories" {
 		for _, arg := range p.Argv[2:] {
 			unit, path, _ := strings.Cut(arg, "=")
