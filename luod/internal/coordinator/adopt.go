@@ -110,9 +110,13 @@ func (c *Coordinator) hold(a *adoption, running map[string]pid1.Running) error {
 		}
 	}
 	if c.rec.Copied == nil {
-		c.rec.Copied = map[string]string{}
+		c.rec.Copied = map[string]copied{}
 	}
 	var failed []error
+	names := map[string][]string{}
+	for unit := range a.units {
+		names[unit] = a.names(c, unit)
+	}
 	for i, err := range c.vault.AddAll(c.brief(), batches) {
 		unit := batches[i].Unit
 		if err != nil {
@@ -124,10 +128,30 @@ func (c *Coordinator) hold(a *adoption, running map[string]pid1.Running) error {
 	}
 	for unit := range a.units {
 		if r, is := running[unit]; is {
-			c.rec.Copied[unit] = r.InvocationID
+			c.rec.Copied[unit] = copied{r.InvocationID, names[unit]}
 		}
 	}
 	return errors.Join(append(failed, c.save())...)
+}
+
+// names are luod's of what is in a unit's store: what came, and what of the vault stands
+// for the rest.
+func (a *adoption) names(c *Coordinator, unit string) []string {
+	names := slices.Collect(maps.Values(a.seen[unit]))
+	for _, f := range c.vault.Files(unit) {
+		if a.matched[f] {
+			names = append(names, f.Name)
+		}
+	}
+	for _, f := range a.files[unit] {
+		names = append(names, f.Name)
+	}
+	names = slices.DeleteFunc(names, func(name string) bool {
+		_, packed := wire.Directory(name)
+		return packed || !wire.Adopted(name)
+	})
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // adoptLate looks once more at the stores of those that PID 1 keeps them for, when they

@@ -69,7 +69,7 @@ func TestFdStoresComeAlong(t *testing.T) {
 	w.fetch(b, 1)
 	// The unit's start gets them by luod-reissue, and fails.
 	for try := range 2 {
-		fetch, err := w.c.Retrieve(ctx, a, nil)
+		fetch, err := w.c.Reissue(ctx, a)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/liveupdate/luod/luo"
@@ -125,9 +126,11 @@ type Coordinator struct {
 	// taken are the units that handed something over a moment ago, with how much
 	// since the log told of it.
 	taken map[string]int
-	// settling counts, for the units that are looked at until they have their fd store
-	// back, how often that was asked for.
-	settling map[string]int
+	// settling are the units that are to be looked at (settled), with how often that was
+	// asked for and how often they were started meanwhile.
+	settling map[string]uint64
+	// holderLeft says that the second process of an earlier update may still be there.
+	holderLeft atomic.Bool
 	// paying says that hooks are being told what they are owed.
 	paying bool
 }

@@ -41,9 +41,18 @@ func (c *Coordinator) stopFirst(u *update) error {
 	}
 	ctx, cancel := context.WithTimeout(u.ctx, c.Settings.StopTimeout)
 	defer cancel()
+	running, err := c.Units.Look(ctx, units)
+	if err != nil {
+		return fault("NoManager", "find out which services run: %w", err)
+	}
 	before, err := c.Units.Active(ctx, units)
 	if err != nil {
 		return fault("NoManager", "find out what runs: %w", err)
+	}
+	for _, unit := range units {
+		if running[unit].Runs() {
+			before = append(before, unit)
+		}
 	}
 	if len(u.adoption.late) > 0 {
 		defer c.unpin()

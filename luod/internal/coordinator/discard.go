@@ -38,6 +38,9 @@ func (c *Coordinator) discard(unit string, meant, sessionMeant func(name string)
 	if err := c.steady("discard file descriptors"); err != nil {
 		return err
 	}
+	if err := c.copied(unit, "discard file descriptors"); err != nil {
+		return err
+	}
 	var held []string
 	for _, f := range c.vault.Files(unit) {
 		if meant(f.Name) {

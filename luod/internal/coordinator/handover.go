@@ -79,6 +79,9 @@ func (c *Coordinator) Release(ctx context.Context, unit string, names []string) 
 		if err := c.steady("give file descriptors up"); err != nil {
 			return nil, err
 		}
+		if err := c.copied(unit, "give file descriptors up"); err != nil {
+			return nil, err
+		}
 		if err := c.vault.Remove(c.brief(), unit, names); err != nil {
 			return nil, err
 		}
@@ -96,6 +99,15 @@ func (c *Coordinator) Release(ctx context.Context, unit string, names []string) 
 func (c *Coordinator) steady(what string) error {
 	if c.rec.Phase.frozen() {
 		return fault("Busy", "%s: a live update is under way (%s); try again when it is over", what, c.rec.Phase)
+	}
+	return nil
+}
+
+// copied refuses to give up what a unit has here once its fd store was copied for the
+// update under way: what luod had already was not taken once more.
+func (c *Coordinator) copied(unit, what string) error {
+	if u := c.update; u != nil && u.adoption != nil && u.adoption.units[unit] {
+		return fault("Busy", "%s: the fd store of %s was copied for a live update that is under way, and may need it; try again when it is over", what, unit)
 	}
 	return nil
 }
@@ -119,8 +131,6 @@ func (c *Coordinator) Retrieve(ctx context.Context, unit string, names []string)
 			c.turnAway(unit)
 			return Fetch{}, err
 		}
-		// What PID 1 had for an earlier start it may have dropped since.
-		delete(c.rec.Back, unit)
 		files, err := c.vault.Select(unit, names)
 		if err != nil {
 			return Fetch{}, err
@@ -137,6 +147,15 @@ func (c *Coordinator) Retrieve(ctx context.Context, unit string, names []string)
 		}
 		return fetch, nil
 	})
+}
+
+// Reissue is Retrieve of everything for luod-reissue, with which a start of the unit
+// begins.
+func (c *Coordinator) Reissue(ctx context.Context, unit string) (Fetch, error) {
+	if _, err := do(ctx, c, func() (any, error) { c.starting(unit); return nil, nil }); err != nil {
+		return Fetch{}, err
+	}
+	return c.Retrieve(ctx, unit, nil)
 }
 
 // Close closes the duplicates.
@@ -162,7 +181,8 @@ func (c *Coordinator) Fetched(ctx context.Context, unit string, names []string) 
 		if err := c.missing(unit); err != nil {
 			return nil, err // or it would wait for the unit for ever
 		}
-		if len(c.fromStore(unit)) > 0 {
+		// What a service asks for itself over D-Bus says nothing of its store.
+		if slices.ContainsFunc(names, wire.Adopted) {
 			c.noteBack(unit, there)
 			c.settled(unit)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -32,14 +33,25 @@ func (c *Coordinator) holdTwice(u *update, result outgoing) error {
 }
 
 // letHoldersGo ends the second process, without which nothing stays preserved once luod
-// lets go. It works outside of the coordinator's goroutine.
+// lets go, and tries again until it is gone; no update begins before that. It works outside of the coordinator's goroutine.
 func (c *Coordinator) letHoldersGo() {
 	ctx, cancel := context.WithTimeout(context.Background(), briefly)
 	defer cancel()
-	if err := c.Units.StopHolder(ctx); err != nil {
-		c.Log.Error("a second process may still hold the sessions, and memfds in them can't change their size until it has ended; stop it with 'systemctl stop "+pid1.HolderUnit+"'", "error", err)
+	err := c.Units.StopHolder(ctx)
+	c.holderLeft.Store(err != nil)
+	if err == nil {
+		return
 	}
+	c.Log.Error("a second process may still hold the sessions, and memfds in them can't change their size until it has ended; luod tries again to stop "+pid1.HolderUnit, "error", err)
+	c.Clock.AfterFunc(holderInterval, func() {
+		if _, err := do(context.Background(), c, func() (any, error) { return nil, nil }); err == nil {
+			c.letHoldersGo()
+		}
+	})
 }
+
+// holderInterval is how soon it is tried again to end the second process.
+const holderInterval = 10 * time.Second
 
 // Sessions returns duplicates of all sessions for the next kernel, to the one program
 // that holds them too. Whoever has the Fetch owns them.

@@ -99,7 +99,7 @@ func (m *managed) reissue(p *fakepid1.Process) (err error) {
 
 func (m *managed) putBack(p *fakepid1.Process) error {
 	luod := m.w.luod()
-	fetch, err := luod.Retrieve(ctx, p.Unit, nil)
+	fetch, err := luod.Reissue(ctx, p.Unit)
 	if err != nil {
 		return err
 	}

@@ -50,10 +50,9 @@ type record struct {
 	// Stopped is what ran before services were stopped for a fast jump, and has
 	// to run again if it doesn't happen.
 	Stopped []string `json:"stopped,omitempty"`
-	// Copied are the units whose fd stores luod has copied, with the start
-	// (InvocationID) of each at that time, and Back the names of what PID 1 was seen to
-	// have again of them since.
-	Copied map[string]string   `json:"copied,omitempty"`
+	// Copied is what luod has copied of the fd stores of units, and Back the names of
+	// what PID 1 was seen to have again of them since.
+	Copied map[string]copied   `json:"copied,omitempty"`
 	Back   map[string][]string `json:"back,omitempty"`
 	// Turned are the units that asked while nobody knew what they have here.
 	Turned []string `json:"turned,omitempty"`
@@ -61,6 +60,13 @@ type record struct {
 	// they are still to be told.
 	Hooked bool   `json:"hooked,omitempty"`
 	Owed   []owed `json:"owed,omitempty"`
+}
+
+// copied is what was in a unit's fd store when it was copied: luod's names of it, and the
+// start (InvocationID) of the unit that it was of.
+type copied struct {
+	Start string   `json:"start"`
+	Names []string `json:"names,omitempty"`
 }
 
 // read returns nil without an error if there is no record.

@@ -20,46 +20,68 @@ const settleInterval = time.Second
 // lets go of the files: from then on PID 1 keeps them as long as the unit wants. If its
 // start fails, the next one gets them once more.
 //
+// However often it is called, each unit is looked at once in an interval.
+//
 // Killed meanwhile: the next start of luod waits again.
 func (c *Coordinator) settled(unit string) {
-	c.settling[unit]++
-	if c.settling[unit] == 1 {
-		c.settleSoon(unit)
+	if c.settling == nil {
+		c.settling = map[string]uint64{}
+	}
+	n, waits := c.settling[unit]
+	c.settling[unit] = n + 1
+	if !waits {
+		c.Clock.AfterFunc(settleInterval, func() { c.lookWhether(unit) })
 	}
 }
 
-// settleSoon looks at a unit in a moment, and again until there is nothing to wait for.
-// There is one that does so for a unit, however often settled is called.
-func (c *Coordinator) settleSoon(unit string) {
-	c.Clock.AfterFunc(settleInterval, func() {
-		asked, err := do(context.Background(), c, func() (int, error) { return c.settling[unit], nil })
-		if err != nil {
-			return
+// lookWhether looks whether unit has its store. It works outside of the coordinator's
+// goroutine; what it sees says nothing if the unit was started meanwhile.
+func (c *Coordinator) lookWhether(unit string) {
+	before, err := do(context.Background(), c, func() (uint64, error) { return c.settling[unit], nil })
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	running, err := c.Units.Look(ctx, []string{unit})
+	var stores map[string]pid1.Store
+	if err == nil && running[unit].Runs() {
+		stores, err = c.Units.Stores(ctx, []string{unit})
+	}
+	_, _ = do(context.Background(), c, func() (any, error) {
+		stale := c.settling[unit] != before
+		delete(c.settling, unit)
+		held := c.fromStore(unit)
+		switch is := running[unit]; {
+		case len(held) == 0:
+			return nil, nil
+		case err == nil && !stale && !is.Runs():
+			return nil, nil // its next start begins anew
+		case err != nil || stale || c.rec.Phase.underway() || is.State != "active":
+			c.settled(unit)
+			return nil, nil
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
-		defer cancel()
-		running, err := c.Units.Look(ctx, []string{unit})
-		var stores map[string]pid1.Store
-		if err == nil && running[unit].Runs() {
-			stores, err = c.Units.Stores(ctx, []string{unit})
+		had := origin{back: c.rec.Back[unit]}
+		if copied := c.rec.Copied[unit]; copied.Start != "" && copied.Start == running[unit].InvocationID {
+			had.copied = copied.Names
 		}
-		_, _ = do(context.Background(), c, func() (any, error) {
-			held := c.fromStore(unit)
-			stopped := err == nil && !running[unit].Runs() // its next start begins anew
-			if len(held) == 0 || stopped && c.settling[unit] == asked {
-				delete(c.settling, unit)
-				return nil, nil
-			}
-			if err != nil || c.rec.Phase.underway() || running[unit].State != "active" {
-				c.settleSoon(unit)
-				return nil, nil
-			}
-			delete(c.settling, unit)
-			had := origin{back: c.rec.Back[unit], same: c.rec.Copied[unit] != "" && c.rec.Copied[unit] == running[unit].InvocationID}
-			c.letGo(unit, held, had.dispensable(held, c.vault.Files(unit), stores[unit].Entries))
-			return nil, c.save()
-		})
+		c.letGo(unit, held, had.dispensable(held, c.vault.Files(unit), stores[unit].Entries))
+		return nil, c.save()
 	})
+}
+
+// starting notes that unit is being started: what PID 1 had for an earlier start it may
+// have dropped since.
+//
+// Killed before it is written down: luod-reissue goes on only if PID 1 has everything.
+func (c *Coordinator) starting(unit string) {
+	if n, waits := c.settling[unit]; waits {
+		c.settling[unit] = n + 1
+	}
+	if _, is := c.rec.Back[unit]; is {
+		delete(c.rec.Back, unit)
+		_ = c.save()
+	}
 }
 
 // letGo gives up names, of what is held of a unit's store.
@@ -85,9 +107,10 @@ func (c *Coordinator) letGo(unit string, held []*vault.File, names []string) {
 type origin struct {
 	// back are the names of which PID 1 had the files when the unit was started.
 	back []string
-	// same says that the unit runs since before its store was copied, so that PID 1 has
-	// kept it all the time, but for what the unit itself has removed.
-	same bool
+	// copied are the names of what was in the store when it was copied, if the unit runs
+	// since before that: PID 1 has kept it all the time, but for what the unit itself has
+	// removed. What luod held besides was never there.
+	copied []string
 }
 
 // dispensable returns the names of those held that PID 1 has, or had for a start of the
@@ -96,7 +119,7 @@ func (o origin) dispensable(held, all []*vault.File, store []fdstore.Stored) []s
 	there := presence(store)
 	var names []string
 	for _, f := range held {
-		if o.same || slices.Contains(o.back, f.Name) || there.has(f, all) {
+		if slices.Contains(o.copied, f.Name) || slices.Contains(o.back, f.Name) || there.has(f, all) {
 			names = append(names, f.Name)
 		}
 	}

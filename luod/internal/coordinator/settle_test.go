@@ -46,7 +46,7 @@ func (w *world) puts(unit string, names []string, files []*os.File, max int) {
 // reissue is what luod-reissue does before a unit starts.
 func (w *world) reissue(unit string) {
 	w.t.Helper()
-	fetch, err := w.c.Retrieve(ctx, unit, nil)
+	fetch, err := w.c.Reissue(ctx, unit)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -44,7 +44,6 @@ func Start(ctx context.Context, config Config, entries []fdstore.Entry) (*Coordi
 	c := &Coordinator{
 		Config: config, events: make(chan func()), stop: make(chan struct{}), done: make(chan struct{}),
 		vault: vault.New(config.Store, vault.Limits{Files: config.Settings.FileDescriptorsMax, Bytes: config.Settings.BytesMax}), incoming: map[string]*arrival{}, sessions: map[string]*luo.Session{},
-		settling: map[string]int{},
 	}
 	started := c.Clock.Now()
 	old, err := readRecord(c.Record)

@@ -369,6 +369,9 @@ func (c *Coordinator) ready(ctx context.Context, options Options) error {
 	if c.unread != nil {
 		return fault("NotRestored", "no live update is possible: luod has not seen yet whether the previous kernel handed anything over, because somebody else has /dev/liveupdate open; see 'fuser /dev/liveupdate'")
 	}
+	if c.holderLeft.Load() {
+		return fault("Busy", "no live update now: %s of the last one still holds its sessions, and could not be stopped; luod tries again", pid1.HolderUnit)
+	}
 	if len(c.rec.Stopped) > 0 {
 		return fault("Busy", "no live update now: services that were stopped for the last one are being started again; try again in a moment")
 	}

@@ -25,7 +25,7 @@ type Registry interface {
 	Preserve(ctx context.Context, unit string, names []string, files []*os.File) error
 	Adopt(ctx context.Context, caller, unit string, names []string, files []*os.File) error
 	Forgo(ctx context.Context, caller, unit string, names, reasons []string) error
-	Retrieve(ctx context.Context, unit string, names []string) (coordinator.Fetch, error)
+	Reissue(ctx context.Context, unit string) (coordinator.Fetch, error)
 	Fetched(ctx context.Context, unit string, names []string) error
 	Sessions(ctx context.Context, caller string) (coordinator.Fetch, error)
 }
@@ -189,7 +189,7 @@ func (s *Server) answer(fd int, unit string, m wire.Message, files []*os.File) e
 }
 
 func (s *Server) retrieve(ctx context.Context, fd int, unit string) error {
-	fetch, err := s.Registry.Retrieve(ctx, unit, nil)
+	fetch, err := s.Registry.Reissue(ctx, unit)
 	if err != nil {
 		return s.refuse(fd, err)
 	}

@@ -52,7 +52,7 @@ func (r *registry) Forgo(_ context.Context, caller, unit string, names, reasons 
 	return fmt.Errorf("%s forgoes %q of %s: %q", caller, names, unit, reasons)
 }
 
-func (r *registry) Retrieve(context.Context, string, []string) (coordinator.Fetch, error) {
+func (r *registry) Reissue(context.Context, string) (coordinator.Fetch, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f := coordinator.Fetch{Names: r.names}
@@ -81,12 +81,12 @@ func (r *registry) Fetched(ctx context.Context, _ string, names []string) error 
 	return nil
 }
 
-// Sessions gives what Retrieve does, to the one who may hold them.
+// Sessions gives what Reissue does, to the one who may hold them.
 func (r *registry) Sessions(ctx context.Context, caller string) (coordinator.Fetch, error) {
 	if caller != "a.service" {
 		return coordinator.Fetch{}, errors.New("not you")
 	}
-	return r.Retrieve(ctx, caller, nil)
+	return r.Reissue(ctx, caller)
 }
 
 func serve(t *testing.T, r *registry, unitError error) string {
