@@ -28,8 +28,9 @@ func main() {
 		fmt.Fprintln(os.Stderr, "Usage: luod-hold\n\nHolds the sessions of a live update; luod starts it as luod-hold.service, see luod(8).")
 		os.Exit(2)
 	}
-	files, err := hold()
-	if err != nil {
+	end := make(chan os.Signal, 1)
+	signal.Notify(end, syscall.SIGTERM)
+	if err := run(end); err != nil {
 		fmt.Fprintln(os.Stderr, "luod-hold:", err)
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		_ = fdstore.Say(ctx, err.Error())
@@ -39,17 +40,39 @@ func main() {
 		}
 		os.Exit(1)
 	}
-	// luod's death, and PID 1's way to systemd-shutdown, change nothing here.
-	end := make(chan os.Signal, 1)
-	signal.Notify(end, syscall.SIGTERM)
-	<-end
-	wire.Close(files)
+}
+
+// run holds everything until it is to end. luod's death, and PID 1's way to
+// systemd-shutdown, change nothing here.
+func run(end <-chan os.Signal) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	type held struct {
+		files []*os.File
+		err   error
+	}
+	begun := make(chan held, 1)
+	go func() {
+		files, err := hold(ctx)
+		begun <- held{files, err}
+	}()
+	select {
+	case <-end:
+		// A luod that was killed while this asked it has this ended before it answers
+		// anybody again. What is in flight ends with the process.
+		return nil
+	case h := <-begun:
+		if h.err != nil {
+			return h.err
+		}
+		<-end
+		wire.Close(h.files)
+		return nil
+	}
 }
 
 // hold gets all sessions, and tells PID 1 when they are here.
-func hold() ([]*os.File, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
+func hold(ctx context.Context) ([]*os.File, error) {
 	manager, err := fdstore.New()
 	if err != nil {
 		return nil, err
