@@ -188,9 +188,26 @@ func (c *Client) held(ctx context.Context) (map[string]string, error) {
 // *Error (Degraded), and a service that begins anew then gives up what it had.
 func (c *Client) Retrieve(ctx context.Context) (map[string]*os.File, error) {
 	list, err := c.list(ctx)
-	if err != nil {
-		return nil, err
+	for err == nil {
+		var files map[string]*os.File
+		if files, err = c.retrieve(ctx, list); err == nil {
+			return files, nil
+		}
+		if !refusedAs(err, "NoSuchName") {
+			break
+		}
+		// luod has let go of what the unit has in its fd store again, or another process
+		// of the unit has released something.
+		before := list
+		if list, err = c.list(ctx); err == nil && slices.Equal(list, before) {
+			err = fmt.Errorf("retrieve: luod lists what it has not: %q", list)
+		}
 	}
+	return nil, err
+}
+
+// retrieve returns the files of list.
+func (c *Client) retrieve(ctx context.Context, list []entry) (map[string]*os.File, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	files := map[string]*os.File{}
@@ -201,7 +218,7 @@ func (c *Client) Retrieve(ctx context.Context) (map[string]*os.File, error) {
 		return names
 	}
 	send := func(i int) *dbus.Call { return c.send(ctx, busPrefix+"Retrieve", want(i)) }
-	err = pipeline(messages(len(list)), send, func(i int, call *dbus.Call) error {
+	err := pipeline(messages(len(list)), send, func(i int, call *dbus.Call) error {
 		call, _ = c.repeatCall(ctx, nil, call, func() *dbus.Call { return c.resend(ctx, busPrefix+"Retrieve", want(i)) })
 		got, err := take(call)
 		for _, n := range got {

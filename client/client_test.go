@@ -146,3 +146,22 @@ func TestWhatIsWrongIsSaidBeforeAnythingIsSent(t *testing.T) {
 		t.Errorf("%d calls", m.calls)
 	}
 }
+
+// luod lets go of what PID 1 has again in the first second of a service.
+func TestWhatGoesWhileItIsRetrievedIsNoError(t *testing.T) {
+	c, m := connect(t)
+	names, files := memfds(t, 40)
+	if err := c.Preserve(context.Background(), names, files); err != nil {
+		t.Fatal(err)
+	}
+	m.mu.Lock()
+	m.vanishes = names[20]
+	m.mu.Unlock()
+	back, err := c.Retrieve(context.Background())
+	if err != nil || len(back) != 39 || back[names[20]] != nil {
+		t.Fatalf("%d files, %v", len(back), err)
+	}
+	for _, f := range back {
+		f.Close()
+	}
+}

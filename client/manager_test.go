@@ -116,6 +116,8 @@ type manager struct {
 	unknown int
 	// trouble is what happens at the next calls of a method.
 	trouble map[string][]trouble
+	// vanishes is let go of when names have been listed.
+	vanishes string
 	// asked counts the calls of each method.
 	asked map[string]int
 }
@@ -279,6 +281,11 @@ func (m *manager) ListNames() ([]entry, *dbus.Error) {
 				state = m.states[n]
 			}
 			list = append(list, entry{n, state})
+		}
+		if f := m.files[m.vanishes]; f != nil {
+			f.Close()
+			delete(m.files, m.vanishes)
+			m.names = slices.DeleteFunc(m.names, func(s string) bool { return s == m.vanishes })
 		}
 		return nil
 	})
