@@ -39,10 +39,8 @@ var errNoMemory = errors.New("there is no memory for it")
 func (c *copier) copy(f *os.File, want manifest.File) (_ *os.File, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.room != nil {
-		if err := c.room(want.Size); err != nil {
-			return nil, fmt.Errorf("copy it: %w: %w", errNoMemory, err)
-		}
+	if err := c.fits(f, want.Size); err != nil {
+		return nil, fmt.Errorf("copy it: %w", err)
 	}
 	fresh, err := fresh(want)
 	if err != nil {
@@ -56,6 +54,32 @@ func (c *copier) copy(f *os.File, want manifest.File) (_ *os.File, err error) {
 		return nil, fmt.Errorf("copy it: %w", err)
 	}
 	return fresh, nil
+}
+
+// fits says why there is no memory for a copy of f. The kernel has filled its holes, for
+// which a copy takes none and for which none was counted before the update; they are
+// looked for only where it matters.
+func (c *copier) fits(f *os.File, size int64) error {
+	if c.room == nil || c.room(size) == nil {
+		return nil
+	}
+	needed := int64(0)
+	buffer := make([]byte, min(chunk, size))
+	for at := int64(0); at < size; at += int64(len(buffer)) {
+		buffer = buffer[:min(int64(len(buffer)), size-at)]
+		if n, err := f.ReadAt(buffer, at); n < len(buffer) {
+			return fmt.Errorf("read %d of %d bytes at %d: %w", n, len(buffer), at, err)
+		}
+		for begin := 0; begin < len(buffer); begin += page {
+			if !zero(buffer[begin:min(begin+page, len(buffer))]) {
+				needed += page
+			}
+		}
+	}
+	if err := c.room(needed); err != nil {
+		return fmt.Errorf("%w: %w", errNoMemory, err)
+	}
+	return nil
 }
 
 // fresh makes a memfd that may get want's mode and no seal but want's. It names one of
