@@ -128,7 +128,7 @@ func (c *Coordinator) hold(a *adoption, running map[string]pid1.Running) error {
 	}
 	for unit := range a.units {
 		if r, is := running[unit]; is {
-			c.rec.Copied[unit] = copied{r.InvocationID, names[unit]}
+			c.rec.Copied[unit] = c.rec.Copied[unit].and(r.InvocationID, names[unit])
 		}
 	}
 	return errors.Join(append(failed, c.save())...)
@@ -207,6 +207,9 @@ func (c *Coordinator) supersede(a *adoption, unit string) error {
 		_, packed := wire.Directory(f.Name)
 		if !wire.Adopted(f.Name) || packed || stands[f.Name] || a.matched[f] {
 			continue
+		}
+		if !slices.Contains(c.rec.Copied[unit].Names, f.Name) {
+			continue // it waits for the unit since an earlier start, and comes along
 		}
 		plain := wire.PlainName(f.Name)
 		if came[plain] == 0 {

@@ -51,6 +51,69 @@ func TestAnUpdateTakenBackCostsNothingThatWaits(t *testing.T) {
 	}
 }
 
+// And an update that stops the unit first is not refused for it: it comes along.
+func TestWhatWaitsComesAlongWithWhatIsStoppedFirst(t *testing.T) {
+	w := newWorld(t)
+	m := w.manage(257)
+	m.keeping(kept, "Preserve=fdstore\n", fakepid1.Unit{Preserve: "yes"}, func(p *fakepid1.Process) {
+		if err := p.Push("x", memfd(t, "old")); err != nil {
+			t.Error(err)
+		}
+	})
+	m.up(kept)
+	w.load()
+	if err := w.tryUpdate(false); err != nil {
+		t.Fatal(err)
+	}
+	w.reboot()
+	i := slices.IndexFunc(m.units, func(u fakepid1.Unit) bool { return u.Name == kept })
+	reissue := m.units[i].StartPre
+	m.units[i].StartPre = func(p *fakepid1.Process) error { return p.Push("x", memfd(t, "new")) }
+	m.Define(m.units[i])
+	m.up(kept)
+	w.clock.advance(5 * time.Second)
+	w.load()
+	if err := w.tryUpdate(false); err != nil {
+		t.Fatal(err)
+	}
+	m.units[i].StartPre = reissue
+	w.reboot()
+	if got := m.up(kept)[kept]; len(got) != 2 {
+		t.Errorf("it has %q", got)
+	}
+}
+
+// What a unit uses up between two updates that are taken back is gone too.
+func TestWhatIsUsedUpBetweenTwoUpdatesStaysGone(t *testing.T) {
+	w := newWorld(t)
+	m := w.manage(257)
+	var process *fakepid1.Process
+	m.keeping(ordinary, "Preserve=fdstore\n", fakepid1.Unit{}, func(p *fakepid1.Process) {
+		process = p
+		for _, name := range []string{"stays", "goes"} {
+			if err := p.Push(name, memfd(t, name)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	m.up(ordinary)
+	w.load()
+	w.jumpErr = errTest
+	for range 2 {
+		if err := w.tryUpdate(false); err == nil {
+			t.Fatal("it went through")
+		}
+		w.until(Idle)
+		if err := process.Remove("goes"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.clock.advance(5 * time.Second)
+	if got := w.names(ordinary); len(got) != 0 {
+		t.Errorf("luod still holds %q", got)
+	}
+}
+
 // A service that asks over D-Bus too, as the README shows, and uses up what was in its
 // store, does not get that once more.
 func TestWhatIsUsedUpStaysGoneWhoeverAsks(t *testing.T) {

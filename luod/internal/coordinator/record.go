@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/restorer"
@@ -67,6 +68,16 @@ type record struct {
 type copied struct {
 	Start string   `json:"start"`
 	Names []string `json:"names,omitempty"`
+}
+
+// and is what was copied of the same start before, too, with names, of the start now.
+func (c copied) and(start string, names []string) copied {
+	if start != "" && c.Start == start {
+		names = slices.Concat(names, c.Names)
+		slices.Sort(names)
+		names = slices.Compact(names)
+	}
+	return copied{start, names}
 }
 
 // read returns nil without an error if there is no record.
