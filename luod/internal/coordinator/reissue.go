@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/liveupdate/luod/luod/declaration"
 	"github.com/liveupdate/luod/luod/internal/manifest"
@@ -28,6 +29,9 @@ func (c *Coordinator) reissuable(ctx context.Context, declared map[string]*decla
 	}
 	var without []manifest.LeftBehind
 	for _, unit := range slices.Sorted(maps.Keys(reissues)) {
+		if dir := within(declared[unit].Directories, reissues[unit].Removed); dir != "" {
+			return nil, fault("WouldNotSurvive", "no live update is possible: PID 1 would remove the directory %s when %s stops, before it is packed; run 'luoctl enable %s', or set RuntimeDirectoryPreserve=yes", dir, unit, unit)
+		}
 		_, taken := stores[unit]
 		why := hindrance(reissues[unit], taken || len(declared[unit].Directories) > 0)
 		switch {
@@ -40,6 +44,18 @@ func (c *Coordinator) reissuable(ctx context.Context, declared map[string]*decla
 		}
 	}
 	return without, nil
+}
+
+// within returns the first of directories that is one of removed, or has to do with one.
+func within(directories, removed []string) string {
+	for _, dir := range directories {
+		for _, r := range removed {
+			if strings.HasPrefix(dir+"/", r+"/") || strings.HasPrefix(r+"/", dir+"/") {
+				return dir
+			}
+		}
+	}
+	return ""
 }
 
 // hindrance says why a start of the unit could not put back what luod takes over, if

@@ -2,12 +2,14 @@ package coordinator
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/wire"
 )
 
 // What PID 1 would not let luod-reissue put back is refused before anything happens,
@@ -99,5 +101,41 @@ func TestDirectoriesThatCouldNotBePutBackAreRefused(t *testing.T) {
 	w.until(Idle)
 	if len(w.halted) != 0 {
 		t.Errorf("%q were stopped", w.halted)
+	}
+}
+
+// What PID 1 removes at a stop would be gone before it is packed, and after an update that
+// is taken back.
+func TestDirectoriesThatAStopRemovesAreRefused(t *testing.T) {
+	for _, optional := range []string{"", "OnFailure=ignore\n"} {
+		for removed, why := range map[string]string{"/run/a": "/run/a/b", "/run/a/b": "/run/a/b", "/run/a/b/c": "/run/a/b", "/run/a/bc": "", "": ""} {
+			w := newWorld(t)
+			w.declare(a, "Preserve=fdstore\nDirectories=/run/a/b\n"+optional)
+			w.keeps(a, 1)
+			stores := w.adopting
+			w.adopting = func(caller string, args []string) error {
+				if args[0] != "--directories" {
+					return stores(caller, args)
+				}
+				return w.c.Adopt(ctx, caller, a, []string{wire.DirectoryName("/run/a/b")}, []*os.File{memfd(t, "tree")})
+			}
+			r := pid1.Reissue{Runs: true, NotifyAccess: "exec", StoreMax: 512}
+			if removed != "" {
+				r.Removed = []string{removed}
+			}
+			w.reissues = map[string]pid1.Reissue{a: r}
+			w.load()
+			_, err := w.c.LiveUpdate(ctx, Options{})
+			if why == "" {
+				if err != nil {
+					t.Errorf("%s: %v", removed, err)
+				}
+				continue
+			}
+			w.expectFault(err, "WouldNotSurvive")
+			if !strings.Contains(err.Error(), "RuntimeDirectoryPreserve=yes") || len(w.halted) != 0 {
+				t.Errorf("%v; %q were stopped", err, w.halted)
+			}
+		}
 	}
 }

@@ -3,6 +3,7 @@ package pid1
 import (
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -18,6 +19,9 @@ type Reissue struct {
 	// is how many entries that has room for.
 	NotifyAccess string
 	StoreMax     uint32
+	// Removed are the directories that PID 1 removes when the unit stops
+	// (RuntimeDirectory= without RuntimeDirectoryPreserve=yes).
+	Removed []string
 }
 
 // Reissues tells of each of units.
@@ -61,6 +65,19 @@ func reissueOf(ask func(property string) (any, error)) (Reissue, error) {
 	commands, err := ask("ExecStartPre")
 	if err != nil {
 		return r, err
+	}
+	directories, err := ask("RuntimeDirectory")
+	if err != nil {
+		return r, err
+	}
+	preserve, err := ask("RuntimeDirectoryPreserve")
+	if err != nil {
+		return r, err
+	}
+	if names, _ := directories.([]string); preserve != "yes" {
+		for _, name := range names {
+			r.Removed = append(r.Removed, path.Join("/run", name))
+		}
 	}
 	r.NotifyAccess, _ = access.(string)
 	r.StoreMax, _ = storeMax.(uint32)

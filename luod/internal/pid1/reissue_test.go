@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/godbus/dbus/v5"
@@ -54,14 +56,22 @@ func TestReissueOf(t *testing.T) {
 		"nonsense":        {"none", 0, "x", Reissue{NotifyAccess: "none"}},
 	} {
 		got, err := reissueOf(func(property string) (any, error) {
-			return map[string]any{"NotifyAccess": c.access, "FileDescriptorStoreMax": c.storeMax, "ExecStartPre": received(t, c.commands)}[property], nil
+			return map[string]any{"NotifyAccess": c.access, "FileDescriptorStoreMax": c.storeMax, "ExecStartPre": received(t, c.commands), "RuntimeDirectory": received(t, []string{}), "RuntimeDirectoryPreserve": "no"}[property], nil
 		})
-		if err != nil || got != c.want {
+		if err != nil || !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
+	for preserve, want := range map[string][]string{"no": {"/run/a", "/run/b/c"}, "restart": {"/run/a", "/run/b/c"}, "yes": nil} {
+		got, err := reissueOf(func(property string) (any, error) {
+			return map[string]any{"RuntimeDirectory": received(t, []string{"a", "b/c"}), "RuntimeDirectoryPreserve": preserve}[property], nil
+		})
+		if err != nil || !slices.Equal(got.Removed, want) {
+			t.Errorf("%s: %+v, %v", preserve, got, err)
+		}
+	}
 	lost := errors.New("PID 1 is gone")
-	for _, missing := range []string{"NotifyAccess", "FileDescriptorStoreMax", "ExecStartPre"} {
+	for _, missing := range []string{"NotifyAccess", "FileDescriptorStoreMax", "ExecStartPre", "RuntimeDirectory", "RuntimeDirectoryPreserve"} {
 		if _, err := reissueOf(func(property string) (any, error) {
 			if property == missing {
 				return nil, lost
