@@ -33,7 +33,8 @@ func (c *Coordinator) holdTwice(u *update, result outgoing) error {
 }
 
 // letHoldersGo ends the second process, without which nothing stays preserved once luod
-// lets go, and tries again until it is gone; no update begins before that. It works outside of the coordinator's goroutine.
+// lets go, and tries again until it is gone; no update begins before that. It works outside
+// of the coordinator's goroutine.
 func (c *Coordinator) letHoldersGo() {
 	ctx, cancel := context.WithTimeout(context.Background(), briefly)
 	defer cancel()

@@ -2,9 +2,11 @@ package pid1
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/coreos/go-systemd/v22/dbus"
+	godbus "github.com/godbus/dbus/v5"
 )
 
 // HolderUnit is the second process that holds the sessions (luod-hold).
@@ -29,11 +31,18 @@ func (u Units) StartHolder(ctx context.Context) error {
 	})
 }
 
-// StopHolder ends it, and waits for that.
+// noSuchUnit is what PID 1 answers about a unit that it doesn't know.
+const noSuchUnit = "org.freedesktop.systemd1.NoSuchUnit"
+
+// StopHolder ends it, and waits for that. It is no error if there is none.
 func (Units) StopHolder(ctx context.Context) error {
 	return connected(ctx, func(conn *dbus.Conn) error {
 		results := make(chan string, 1)
-		if _, err := conn.StopUnitContext(ctx, HolderUnit, "replace", results); err != nil {
+		_, err := conn.StopUnitContext(ctx, HolderUnit, "replace", results)
+		if answer := (godbus.Error{}); errors.As(err, &answer) && answer.Name == noSuchUnit {
+			return nil
+		}
+		if err != nil {
 			return fmt.Errorf("stop %s: %w", HolderUnit, err)
 		}
 		result, err := await(ctx, conn, results)
