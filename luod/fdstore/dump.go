@@ -22,8 +22,8 @@ type Stored struct {
 	Inode  uint64
 	// Memfd says that it is a memfd without MFD_HUGETLB.
 	Memfd bool
-	// Type is the type in st_mode (S_IFMT), and Flags are O_* of fcntl(2).
-	Type, Flags uint32
+	// Type is the type in st_mode (S_IFMT), Mode all of it, and Flags are O_* of fcntl(2).
+	Type, Mode, Flags uint32
 	// Path is for people: mostly the link of /proc/PID/fd (proc_pid_fd(5)), such as
 	// "socket:[1234]"; PID 1 shortens some.
 	Path string
@@ -99,7 +99,7 @@ func (v *Viewer) Dump(ctx context.Context, units ...string) (map[string][]Stored
 			stores[unit] = append(stores[unit], Stored{
 				Name: e.Name, Device: device, Inode: e.Inode, Path: e.Path,
 				Memfd: device == ofMemfds && e.Mode&unix.S_IFMT == unix.S_IFREG,
-				Type:  e.Mode & unix.S_IFMT, Flags: e.Flags,
+				Type:  e.Mode & unix.S_IFMT, Mode: e.Mode, Flags: e.Flags,
 			})
 		}
 	}

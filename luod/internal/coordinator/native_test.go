@@ -88,6 +88,8 @@ func TestWhatPID1WouldSpoilIsRefused(t *testing.T) {
 		return fdstore.Stored{Name: name, Memfd: true, Flags: flags, Inode: inode}
 	}
 	session := fdstore.Stored{Name: "s", Path: "anon_inode:[luo_session]", Inode: 7}
+	noexec := entry("n", 3, unix.O_RDWR)
+	noexec.Mode = unix.S_IFREG | 0o666
 	for name, c := range map[string]struct {
 		entries []fdstore.Stored
 		why     string
@@ -96,6 +98,7 @@ func TestWhatPID1WouldSpoilIsRefused(t *testing.T) {
 		"one memfd twice":  {[]fdstore.Stored{entry("x", 1, unix.O_RDWR), entry("z", 2, unix.O_RDWR), entry("y", 1, unix.O_RDONLY)}, `"y" (the memfd of "x" once more`, "x z"},
 		"a read-only one":  {[]fdstore.Stored{entry("x", 1, unix.O_RDONLY), entry("z", 2, unix.O_RDWR)}, `"x" (read-only`, "x z"},
 		"a write-only one": {[]fdstore.Stored{entry("x", 1, unix.O_WRONLY)}, `"x" (write-only`, "x"},
+		"one of NOEXEC":    {[]fdstore.Stored{noexec, entry("z", 2, unix.O_RDWR)}, `"n" (not executable, as with MFD_NOEXEC_SEAL`, "n z"},
 		"all is well":      {[]fdstore.Stored{entry("x", 1, unix.O_RDWR), session, session}, "", "x s s"},
 	} {
 		t.Run(name, func(t *testing.T) {

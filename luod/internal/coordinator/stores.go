@@ -124,8 +124,9 @@ func sortEntries(s pid1.Store, recreate []string) sortedEntries {
 
 // spoilt are the entries of a store that PID 1 carries by itself, but not as they are:
 // it preserves each descriptor by itself, of which the kernel refuses the second of
-// one file (luo_file.c: luo_preserve_file, EBUSY) and gives every one back writable
-// (mm/memfd_luo.c: memfd_luo_retrieve).
+// one file (luo_file.c: luo_preserve_file, EBUSY) and gives every one back writable and
+// executable (mm/memfd_luo.c: memfd_luo_retrieve), with which F_SEAL_EXEC brings more seals
+// (mm/memfd.c: memfd_add_seals).
 func spoilt(s pid1.Store) []string {
 	if !s.Native {
 		return nil
@@ -139,6 +140,8 @@ func spoilt(s pid1.Store) []string {
 		case !e.Memfd:
 		case again:
 			list = append(list, fmt.Sprintf("%q (the memfd of %q once more, and only one comes through)", e.Name, of))
+		case e.Mode != 0 && e.Mode&0o111 == 0:
+			list = append(list, fmt.Sprintf("%q (not executable, as with MFD_NOEXEC_SEAL, and it would come back executable and perhaps sealed against writing)", e.Name))
 		case e.Flags&unix.O_ACCMODE == unix.O_RDONLY:
 			list = append(list, fmt.Sprintf("%q (read-only, and it would come back writable)", e.Name))
 		case e.Flags&unix.O_ACCMODE == unix.O_WRONLY:

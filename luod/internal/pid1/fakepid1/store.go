@@ -165,7 +165,7 @@ func (m *Manager) stored(e *entry) (fdstore.Stored, error) {
 	return fdstore.Stored{
 		Name: e.name, Device: st.Dev, Inode: st.Ino, Path: path,
 		Memfd: st.Dev == m.ofMemfds && st.Mode&unix.S_IFMT == unix.S_IFREG,
-		Type:  st.Mode & unix.S_IFMT, Flags: uint32(flags),
+		Type:  st.Mode & unix.S_IFMT, Mode: st.Mode, Flags: uint32(flags),
 	}, err
 }
 
