@@ -12,6 +12,7 @@ import (
 // Debian's memcached, which writes its memory into a file on a tmpfs when it is
 // stopped and reads it at its start (-e), keeps 100,000 keys over two updates.
 func TestMemcachedKeepsItsKeys(t *testing.T) {
+	repeats(t)
 	parts := partsFor(t)
 	r, err := parts.StartWith(t.Context(), lab.Trixie, machine.Config{
 		Name: t.Name(), Kernel: parts.Older, ConsoleLog: filepath.Join(t.ArtifactDir(), "console.log"),

@@ -30,8 +30,17 @@ func TestUnmodifiedServicesWherePID1CarriesStores(t *testing.T) {
 	unmodified(t, start(t, lab.Sid, false, 0), "luoctl enable "+storeUnits+"; luoctl enable --fd-store-preserve store-c")
 }
 
+// warm is a directory in memory, which comes along with a unit.
+const warm = `mkdir -m 750 /run/warm; echo warm > /run/warm/file; ln -s file /run/warm/link; chmod 640 /run/warm/file; chown -R daemon:daemon /run/warm
+luoctl enable store-python --directory=/run/warm
+`
+
+// warmState is what it looks like.
+const warmState = `stat -c '%U %a %N' /run/warm /run/warm/file /run/warm/link; cat /run/warm/link`
+
 func unmodified(t *testing.T, r *rig.Rig, enabling string) {
-	r.Sh(t, enabling+"; systemctl enable -q --now "+storeUnits)
+	r.Sh(t, enabling+"\n"+warm+"systemctl enable -q --now "+storeUnits)
+	directory := r.Sh(t, warmState)
 	before := states(t, r)
 	if strings.Count(before, "\n") != 4 {
 		t.Fatalf("the services say %q", before)
@@ -49,6 +58,9 @@ func unmodified(t *testing.T, r *rig.Rig, enabling string) {
 		check(t, r.Update(t.Context(), kernel))
 		if now := states(t, r); now != before {
 			t.Fatalf("after update %d: %q, want %q", i+1, now, before)
+		}
+		if now := r.Sh(t, warmState); now != directory {
+			t.Errorf("after update %d the directory is %q, and was %q", i+1, now, directory)
 		}
 		// luod lets go of what is in the stores again, and each is there once.
 		r.Sh(t, `for i in $(seq 100); do [ "$(luoctl list --json | tr -d ' \n')" = '[]' ] && break; sleep 0.1; done; luoctl list | grep -q '^No file' && [ "$(systemctl show -P NFileDescriptorStore store-c)$(systemctl show -P NFileDescriptorStore store-python)$(systemctl show -P NFileDescriptorStore store-shell)$(systemctl show -P NFileDescriptorStore store-sandbox)" = 1211 ]`)

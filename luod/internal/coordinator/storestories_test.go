@@ -188,7 +188,7 @@ func (s *storeStory) update() string {
 	case 3:
 		s.m.FailNext([]string{"Stop", "Run", "Stores", "Look", "Active", "Pin"}[s.r.IntN(6)], errTest)
 	}
-	lowered := trouble == 4
+	lowered := trouble == 4 && len(s.has[ordinary]) > 0
 	restore := s.limit(lowered)
 	err := s.tryUpdate(fast)
 	restore()
