@@ -128,7 +128,7 @@ rm /run/unload-late; systemctl show -P MainPID bystander | cmp - /run/bystander 
 		t.Errorf("after the update the stores have %q, and had %q", now, stored)
 	}
 	// Only the service's new one is open.
-	r.Sh(t, "systemctl stop keeper@1; luoctl list | grep -q 'keeper@1.service  own .*session$'")
+	r.Sh(t, "systemctl stop keeper@1; luoctl list | grep -Eq 'keeper@1.service +own .*session$'")
 	if n := strings.TrimSpace(r.Sh(t, "ls -l /proc/$(systemctl show -P MainPID luod.service)/fd | grep -c luo_session")); n != "1" {
 		t.Errorf("luod has %s sessions open", n)
 	}
