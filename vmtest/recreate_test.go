@@ -86,7 +86,7 @@ func TestFilesAndSocketsAreMadeAnewBesideWhatPID1Carries(t *testing.T) {
 	before := sorted()
 	check(t, r.Load(t.Context(), r.Parts.Newer))
 	refusedUpdate(t, r, "luoctl live-update", `"table" (the memfd of "table" once more`)
-	r.Sh(t, "luoctl enable recreate --recreate=files,sockets")
+	r.Sh(t, "luoctl enable recreate --fd-store-preserve=false")
 	for i, kernel := range []lab.Kernel{r.Parts.Newer, r.Parts.Older} {
 		check(t, r.Update(t.Context(), kernel))
 		if now := sorted(); !slices.Equal(now, before) {
