@@ -36,7 +36,7 @@ func (w *world) puts(unit string, names []string, files []*os.File, max int) {
 		}
 		s.Entries = append([]fdstore.Stored{e}, s.Entries...)
 	}
-	s.Count, s.Max = uint32(len(s.Entries)), 512
+	s.Count = uint32(len(s.Entries))
 	if w.stores == nil {
 		w.stores = map[string]pid1.Store{}
 	}

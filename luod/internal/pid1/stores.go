@@ -19,9 +19,6 @@ type Store struct {
 	// Kept says that PID 1 keeps it while the unit is stopped
 	// (FileDescriptorStorePreserve=yes), so that what the unit stores then counts.
 	Kept bool
-	// Max is how many entries PID 1 keeps; what is pushed beyond that it closes
-	// without a word (FileDescriptorStoreMax=).
-	Max uint32
 	// Count is how many there are, also where Entries has only some of them.
 	Count uint32
 }
@@ -51,11 +48,6 @@ func (Units) Stores(ctx context.Context, units []string) (map[string]Store, erro
 				s.Native = carries && slices.Contains([]any{"yes", "on-success"}, how.Value.Value())
 				s.Kept = how.Value.Value() == "yes"
 			}
-			most, err := conn.GetServicePropertyContext(ctx, unit, "FileDescriptorStoreMax")
-			if err != nil {
-				return fmt.Errorf("ask PID 1 about the fd store of %s: %w", unit, err)
-			}
-			s.Max, _ = most.Value.Value().(uint32)
 			if s.Count, _ = n.Value.Value().(uint32); s.Count > 0 {
 				full = append(full, unit)
 			} else if !s.Kept {

@@ -106,7 +106,7 @@ func (m *Manager) Stores(_ context.Context, units []string) (map[string]pid1.Sto
 			continue
 		}
 		m.load(u) // who asks about a unit has it loaded
-		s := pid1.Store{Entries: m.dump(u), Max: uint32(u.set.StoreMax)}
+		s := pid1.Store{Entries: m.dump(u)}
 		s.Count = uint32(len(s.Entries))
 		how := m.preserve(u)
 		s.Native = m.version >= carriesStores && (how == "yes" || how == "on-success")
