@@ -171,9 +171,9 @@ func unpack(f *os.File, path string) error {
 	if err != nil {
 		return fmt.Errorf("put the directory %s back: %w", path, err)
 	}
-	skipped, err := treearchive.Unpack(io.NewSectionReader(f, 0, info.Size()), path)
-	for _, name := range skipped {
-		fmt.Fprintf(os.Stderr, "luod-reissue: %q in the directory %s is a device node and was not put back\n", name, path)
+	left, err := treearchive.Unpack(io.NewSectionReader(f, 0, info.Size()), path)
+	for _, l := range left {
+		fmt.Fprintf(os.Stderr, "luod-reissue: %q in the directory %s %s\n", l.Name, path, l.Why)
 	}
 	return err
 }

@@ -47,6 +47,14 @@ func Recreated(name string) bool { return strings.HasPrefix(name, recreatePrefix
 // with another.
 func Same(name string) bool { return strings.HasPrefix(name, samePrefix) }
 
+// OfNoUse says whether the file of this name is of no use to its unit: a packed
+// directory, in which may be what the unit must not read, or a description.
+// luod-reissue puts it back.
+func OfNoUse(name string) bool {
+	_, packed := Directory(name)
+	return packed || Recreated(name) || Same(name)
+}
+
 // Adopted says whether name is of a file that luod took over itself, from a fd store
 // or of a directory, and that goes back there.
 func Adopted(name string) bool {

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/hooks/internal/beneath"
 	"github.com/liveupdate/luod/luod/description"
 )
 
@@ -151,8 +152,13 @@ func (h Host) unixAddress(fd int, s *description.Socket) error {
 		return nil
 	}
 	s.Path = cString(name)
+	place, base, err := beneath.OpenParent(filepath.Join(h.Init, "root"), s.Path)
+	if err != nil {
+		return fmt.Errorf("find its file %s: %w", s.Path, err)
+	}
+	defer place.Close()
 	var st unix.Stat_t
-	if err := unix.Lstat(filepath.Join(h.Init, "root")+s.Path, &st); err != nil {
+	if err := unix.Fstatat(int(place.Dir.Fd()), base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return fmt.Errorf("find its file %s: %w", s.Path, err)
 	}
 	inode, device, asked := socketFile(fd)
@@ -160,6 +166,9 @@ func (h Host) unixAddress(fd int, s *description.Socket) error {
 		return fmt.Errorf("at %s is another file", s.Path)
 	}
 	s.UID, s.GID, s.Mode = st.Uid, st.Gid, st.Mode&0o7777
+	if !place.Fixed {
+		return bindable(place, s)
+	}
 	return nil
 }
 

@@ -8,11 +8,11 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/hooks/internal/beneath"
 )
 
 // xattrPrefix begins the PAX record of an extended attribute, as other tars write
@@ -25,39 +25,17 @@ var ErrTooLarge = errors.New("the directory is too large")
 // ErrNotRestorable says that a directory has something that Unpack can't put back.
 var ErrNotRestorable = errors.New("it can't be put back")
 
-// Pack writes the tree below dir, and dir itself, to w. It reads at most limit bytes
-// of contents, else the error wraps ErrTooLarge. What Unpack would not put back is an
-// error that wraps ErrNotRestorable, but for sockets. Nothing in it may change
-// meanwhile.
+// Pack writes the tree below dir, an absolute path, and dir itself, to w. It reads at
+// most limit bytes of contents, else the error wraps ErrTooLarge. What Unpack would not
+// put back is an error that wraps ErrNotRestorable, but for sockets. Nothing in it may
+// change meanwhile; who changes something all the same can have what was his, and
+// nothing else, packed.
 func Pack(w io.Writer, dir string, limit int64) error {
 	buffered := bufio.NewWriterSize(w, 1<<20)
-	t := tar.NewWriter(buffered)
-	links := map[uint64]string{}
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		if info.Mode()&fs.ModeSocket != 0 {
-			return nil
-		}
-		relative, err := filepath.Rel(dir, path)
-		if err != nil {
-			return err
-		}
-		if err := restorable(path, relative, info); err != nil {
-			return err
-		}
-		if limit -= sizeOf(info); limit < 0 {
-			return fmt.Errorf("%s: %w", path, ErrTooLarge)
-		}
-		return packOne(t, path, relative, info, links)
-	})
+	p := packer{tar.NewWriter(buffered), limit, map[uint64]string{}}
+	err := walker{visit: p.pack}.walk(dir)
 	if err == nil {
-		err = t.Close()
+		err = p.t.Close()
 	}
 	if err == nil {
 		err = buffered.Flush()
@@ -72,126 +50,75 @@ func Pack(w io.Writer, dir string, limit int64) error {
 // back: an error that wraps ErrNotRestorable. It reads no contents, and something may be
 // in it later.
 func Check(dir string) error {
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // its owner works with it
-		}
-		if err != nil || info.Mode()&fs.ModeSocket != 0 {
-			return err
-		}
-		relative, err := filepath.Rel(dir, path)
-		if err != nil {
-			return err
-		}
-		return restorable(path, relative, info)
-	})
-	if err != nil {
+	if err := (walker{visit: func(found) error { return nil }, changes: true}).walk(dir); err != nil {
 		return fmt.Errorf("look at %s: %w", dir, err)
 	}
 	return nil
 }
 
-func restorable(path, relative string, info fs.FileInfo) error {
-	if what := unrestorable(info.Mode()); what != "" {
-		return fmt.Errorf("%s is %s: %w", path, what, ErrNotRestorable)
-	}
-	if relative == "." && !info.IsDir() {
-		return fmt.Errorf("%s is no directory itself: %w", path, ErrNotRestorable)
-	}
-	return nil
+// packer writes files into an archive.
+type packer struct {
+	t     *tar.Writer
+	limit int64
+	// links are the first names of files that have several, by their inodes: all are on
+	// one file system.
+	links map[uint64]string
 }
 
-// unrestorable says what a file is that create makes no other of; a whiteout of an
-// overlay file system is a character device, too.
-func unrestorable(mode fs.FileMode) string {
-	switch mode.Type() {
-	case 0, fs.ModeDir, fs.ModeSymlink, fs.ModeNamedPipe:
-		return ""
-	case fs.ModeDevice, fs.ModeDevice | fs.ModeCharDevice:
-		return "a device node"
-	}
-	return fmt.Sprintf("of a kind that is not known (%s)", mode)
-}
-
-func sizeOf(info fs.FileInfo) int64 {
-	if info.Mode().IsRegular() {
-		return info.Size()
-	}
-	return 0
-}
-
-func packOne(t *tar.Writer, path, relative string, info fs.FileInfo, links map[uint64]string) error {
+func (p *packer) pack(f found) error {
 	target := ""
-	if info.Mode()&fs.ModeSymlink != 0 {
+	if f.info.Mode()&fs.ModeSymlink != 0 {
 		var err error
-		if target, err = os.Readlink(path); err != nil {
+		if target, err = beneath.ReadLink(f.f); err != nil {
 			return err
 		}
 	}
-	h, err := tar.FileInfoHeader(info, target)
+	h, err := tar.FileInfoHeader(f.info, target)
 	if err != nil {
 		return err
 	}
 	// Names would be looked up in another system's lists.
-	h.Name, h.Uname, h.Gname, h.Format = relative, "", "", tar.FormatPAX
-	if h.PAXRecords, err = attributes(path); err != nil {
+	h.Name, h.Uname, h.Gname, h.Format = f.relative, "", "", tar.FormatPAX
+	if h.PAXRecords, err = attributes(f); err != nil {
 		return err
 	}
-	st, _ := info.Sys().(*syscall.Stat_t)
-	if st != nil && st.Nlink > 1 && info.Mode().IsRegular() {
-		if first, again := links[st.Ino]; again {
+	if st := f.stat(); st.Nlink > 1 && f.info.Mode().IsRegular() {
+		if first, again := p.links[st.Ino]; again {
 			h.Typeflag, h.Linkname, h.Size = tar.TypeLink, first, 0
 		} else {
-			links[st.Ino] = relative
+			p.links[st.Ino] = f.relative
 		}
 	}
-	if err := t.WriteHeader(h); err != nil {
-		return err
-	}
 	if h.Typeflag != tar.TypeReg {
-		return nil
+		return p.t.WriteHeader(h)
 	}
-	f, err := openRegular(path, info)
-	if err != nil {
+	if p.limit -= h.Size; p.limit < 0 {
+		return fmt.Errorf("%s: %w", f.path, ErrTooLarge)
+	}
+	if err := p.t.WriteHeader(h); err != nil {
 		return err
 	}
-	defer f.Close()
-	_, err = io.CopyN(t, f, h.Size)
-	return err
+	contents, err := os.Open(beneath.Again(f.f)) // a regular file, for which nobody waits
+	if err != nil {
+		return fmt.Errorf("open %s: %w", f.path, err)
+	}
+	defer contents.Close()
+	if _, err := io.CopyN(p.t, contents, h.Size); err != nil {
+		return fmt.Errorf("read %s: %w", f.path, err)
+	}
+	return nil
 }
 
-// openRegular opens the regular file that info is of. What has taken its place
-// meanwhile is an error: a FIFO would have the packer wait for a writer, and a symbolic
-// link lead elsewhere.
-func openRegular(path string, info fs.FileInfo) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	now, err := f.Stat()
-	if err == nil && !os.SameFile(info, now) {
-		err = fmt.Errorf("open %s: it was replaced while the directory was packed", path)
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-// attributes reads the extended attributes of what path names, itself.
-func attributes(path string) (map[string]string, error) {
+// attributes reads the extended attributes of a file.
+func attributes(f found) (map[string]string, error) {
+	path := beneath.Again(f.f)
 	list := make([]byte, 64<<10)
-	n, err := unix.Llistxattr(path, list)
+	n, err := unix.Listxattr(path, list)
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list the extended attributes of %s: %w", path, err)
+		return nil, fmt.Errorf("list the extended attributes of %s: %w", f.path, err)
 	}
 	var records map[string]string
 	for name := range strings.SplitSeq(strings.Trim(string(list[:n]), "\x00"), "\x00") {
@@ -199,9 +126,9 @@ func attributes(path string) (map[string]string, error) {
 			continue
 		}
 		value := make([]byte, 64<<10)
-		n, err := unix.Lgetxattr(path, name, value)
+		n, err := unix.Getxattr(path, name, value)
 		if err != nil {
-			return nil, fmt.Errorf("read the extended attribute %s of %s: %w", name, path, err)
+			return nil, fmt.Errorf("read the extended attribute %s of %s: %w", name, f.path, err)
 		}
 		if records == nil {
 			records = map[string]string{}

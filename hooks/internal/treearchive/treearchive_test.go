@@ -50,6 +50,10 @@ func facts(t *testing.T, dir string) string {
 		case info.Mode()&fs.ModeSymlink != 0:
 			to, _ := os.Readlink(path)
 			b.WriteString(" → " + to)
+			value := make([]byte, 100)
+			if n, err := unix.Lgetxattr(path, "trusted.colour", value); err == nil {
+				fmt.Fprintf(&b, " colour %s", value[:n])
+			}
 		}
 		b.WriteByte('\n')
 		return nil
@@ -83,6 +87,9 @@ func TestATreeComesBackAsItWas(t *testing.T) {
 		check(t, os.Lchown(from+"/sub", 1000, 1001), os.Lchown(from+"/sub/link", 7, 8))
 	}
 	_ = unix.Lsetxattr(from+"/file", "user.colour", []byte("red"), 0) // where the file system has them
+	if os.Geteuid() == 0 {
+		_ = unix.Lsetxattr(from+"/sub/link", "trusted.colour", []byte("blue"), 0)
+	}
 	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	check(t, err)
 	defer unix.Close(s)
@@ -99,7 +106,7 @@ func TestATreeComesBackAsItWas(t *testing.T) {
 	check(t, os.MkdirAll(to, 0o700), os.WriteFile(to+"/file", []byte("other"), 0o600))
 	skipped, err := Unpack(&archive, to)
 	if err != nil || len(skipped) != 0 {
-		t.Fatalf("%q, %v", skipped, err)
+		t.Fatalf("%v, %v", skipped, err)
 	}
 	if got := facts(t, to); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -189,7 +196,7 @@ func TestDeviceNodesAreNotPacked(t *testing.T) {
 // Nothing that stands in the place of the directory is taken for it.
 func TestOnlyADirectoryIsPacked(t *testing.T) {
 	dir := t.TempDir()
-	check(t, os.Mkdir(dir+"/d", 0o755), os.Symlink("d", dir+"/link"), os.WriteFile(dir+"/file", nil, 0o600), unix.Mkfifo(dir+"/fifo", 0o600))
+	check(t, os.Mkdir(dir+"/d", 0o755), os.Symlink("file", dir+"/link"), os.WriteFile(dir+"/file", nil, 0o600), unix.Mkfifo(dir+"/fifo", 0o600))
 	for _, name := range []string{"link", "file", "fifo"} {
 		if err := Pack(new(bytes.Buffer), dir+"/"+name, 1<<20); !errors.Is(err, ErrNotRestorable) || !errors.Is(Check(dir+"/"+name), ErrNotRestorable) {
 			t.Errorf("%s: %v", name, err)
@@ -231,8 +238,8 @@ func TestDeviceNodesAreSkipped(t *testing.T) {
 	// What the service has made there itself stays.
 	check(t, os.WriteFile(dir+"/null", []byte("mine"), 0o600))
 	skipped, err := Unpack(&b, dir)
-	if err != nil || strings.Join(skipped, " ") != "null disk" {
-		t.Fatalf("%q, %v", skipped, err)
+	if err != nil || len(skipped) != 2 || skipped[0].Name != "null" || skipped[1].Name != "disk" {
+		t.Fatalf("%v, %v", skipped, err)
 	}
 	mine, err1 := os.ReadFile(dir + "/null")
 	file, err2 := os.ReadFile(dir + "/file")
@@ -240,42 +247,6 @@ func TestDeviceNodesAreSkipped(t *testing.T) {
 	check(t, err1, err2, err3)
 	if _, err := os.Lstat(dir + "/disk"); err == nil || string(mine) != "mine" || string(file) != "x" || !info.ModTime().Equal(at) {
 		t.Errorf("%q, %q, %v, %v", mine, file, info.ModTime(), err)
-	}
-}
-
-// What takes the place of a file that was looked at isn't waited for, nor followed.
-func TestOnlyWhatWasLookedAtIsOpened(t *testing.T) {
-	for name, put := range map[string]func(path string) error{
-		"a FIFO":       func(path string) error { return unix.Mkfifo(path, 0o600) },
-		"a link":       func(path string) error { return os.Symlink("/etc/passwd", path) },
-		"another file": func(path string) error { return os.WriteFile(path, nil, 0o600) },
-		"nothing":      func(string) error { return nil },
-	} {
-		dir := t.TempDir()
-		path := dir + "/x"
-		check(t, os.WriteFile(path, nil, 0o600))
-		info, err := os.Lstat(path)
-		check(t, err)
-		f, err := openRegular(path, info)
-		check(t, err)
-		f.Close()
-		check(t, os.Rename(path, dir+"/y"), put(path)) // so that the inode isn't used again
-		done := make(chan error, 1)
-		go func() {
-			f, err := openRegular(path, info)
-			if err == nil {
-				f.Close()
-			}
-			done <- err
-		}()
-		select {
-		case err := <-done:
-			if err == nil {
-				t.Errorf("%s was opened", name)
-			}
-		case <-time.After(10 * time.Second):
-			t.Fatalf("%s: it waits", name)
-		}
 	}
 }
 

@@ -109,7 +109,7 @@ func (c *Coordinator) lookAtDirectories(u *update, concerned map[string][]string
 	}
 	if err := c.Units.Run(u.ctx, pid1.Program{
 		Unit: fmt.Sprintf("luod-adopt-check-%d.service", u.generation), Description: fmt.Sprintf("Look at Directories for Live Update %d", u.generation),
-		Argv: directoriesOf("--check-directories", concerned), Timeout: adoptTimeout,
+		Argv: directoriesOf("--check-directories", concerned), Timeout: adoptTimeout, ReadsOnly: true,
 	}); err != nil {
 		return fault("AdoptFailed", "pack directories: %w", err)
 	}
@@ -144,7 +144,7 @@ func (c *Coordinator) packDirectories(u *update, concerned map[string][]string) 
 		return err
 	}
 	if err := c.Units.Run(u.ctx, pid1.Program{
-		Unit: caller, Description: fmt.Sprintf("Pack Directories for Live Update %d", u.generation), Argv: directoriesOf("--directories", concerned), Timeout: c.Settings.StopTimeout,
+		Unit: caller, Description: fmt.Sprintf("Pack Directories for Live Update %d", u.generation), Argv: directoriesOf("--directories", concerned), Timeout: c.Settings.StopTimeout, ReadsOnly: true,
 	}); err != nil {
 		return fault("AdoptFailed", "pack directories: %w", err)
 	}

@@ -44,15 +44,29 @@ func (w *world) packs(unit string) {
 	}
 }
 
+// names are those of what luod has for unit, as the unit sees it, and then what only
+// luod-reissue gets.
 func (w *world) names(unit string) []string {
 	w.t.Helper()
 	own, err := w.c.Own(ctx, unit)
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	all, err := w.c.List(ctx)
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	var names []string
 	for _, h := range own {
+		if wire.OfNoUse(h.Name) {
+			w.t.Errorf("%s is shown %q", unit, h.Name)
+		}
 		names = append(names, h.Name)
+	}
+	for _, h := range all {
+		if h.Unit == unit && wire.OfNoUse(h.Name) {
+			names = append(names, h.Name)
+		}
 	}
 	return names
 }
@@ -70,6 +84,11 @@ func TestDirectoriesComeAlong(t *testing.T) {
 	want := []string{"store:0:stored", "directory:/run/x"}
 	if got := w.names(a); !slices.Equal(got, want) {
 		t.Fatalf("got %q", got)
+	}
+	if own, err := w.c.Retrieve(ctx, a, nil); err != nil || !slices.Equal(own.Names, want[:1]) {
+		t.Errorf("over D-Bus it gets %q, %v", own.Names, err)
+	} else {
+		own.Close()
 	}
 	w.reissue(a)
 	w.clock.advance(3 * time.Second)

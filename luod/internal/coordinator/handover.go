@@ -120,9 +120,20 @@ type Fetch struct {
 
 // Retrieve returns duplicates of the unit's files of these names, or of all if
 // there are none. The unit keeps them preserved. Call Fetched once the unit has
-// them. As long as nobody can say what the unit has, it is a Fault: NotRestored if
-// that will be known soon, else Degraded.
+// them. What only luod-reissue can put back is not among them. As long as nobody can
+// say what the unit has, it is a Fault: NotRestored if that will be known soon, else
+// Degraded.
 func (c *Coordinator) Retrieve(ctx context.Context, unit string, names []string) (Fetch, error) {
+	for _, name := range names {
+		if wire.OfNoUse(name) {
+			return Fetch{}, &vault.Refusal{Reason: vault.NoSuchName, Text: fmt.Sprintf("%q is put back by luod-reissue, and given to nobody else", name)}
+		}
+	}
+	return c.retrieve(ctx, unit, names, func(name string) bool { return !wire.OfNoUse(name) })
+}
+
+// retrieve is Retrieve of the files whose names are given.
+func (c *Coordinator) retrieve(ctx context.Context, unit string, names []string, given func(name string) bool) (Fetch, error) {
 	if err := c.claim(ctx, unit); err != nil {
 		return Fetch{}, err
 	}
@@ -137,6 +148,9 @@ func (c *Coordinator) Retrieve(ctx context.Context, unit string, names []string)
 		}
 		var fetch Fetch
 		for _, f := range files {
+			if !given(f.Name) {
+				continue
+			}
 			fd, err := unix.FcntlInt(f.F.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 			if err != nil {
 				fetch.Close()
@@ -155,7 +169,7 @@ func (c *Coordinator) Reissue(ctx context.Context, unit string) (Fetch, error) {
 	if _, err := do(ctx, c, func() (any, error) { c.starting(unit); return nil, nil }); err != nil {
 		return Fetch{}, err
 	}
-	return c.Retrieve(ctx, unit, nil)
+	return c.retrieve(ctx, unit, nil, func(string) bool { return true })
 }
 
 // Close closes the duplicates.
@@ -291,7 +305,7 @@ func (c *Coordinator) dropManifest() {
 	}
 }
 
-// Own lists the unit's own files.
+// Own lists what Retrieve gives the unit.
 func (c *Coordinator) Own(ctx context.Context, unit string) ([]Held, error) {
 	if err := c.claim(ctx, unit); err != nil {
 		return nil, err
@@ -301,7 +315,7 @@ func (c *Coordinator) Own(ctx context.Context, unit string) ([]Held, error) {
 			c.turnAway(unit)
 			return nil, err
 		}
-		return c.held(unit), nil
+		return slices.DeleteFunc(c.held(unit), func(h Held) bool { return wire.OfNoUse(h.Name) }), nil
 	})
 }
 

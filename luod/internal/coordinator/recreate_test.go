@@ -102,7 +102,7 @@ func (w *world) keepsPieces(unit string, native bool, pieces ...piece) {
 // gets compares what a unit's start is given, and has it say that it has it.
 func (w *world) gets(unit string, names ...string) Fetch {
 	w.t.Helper()
-	fetch, err := w.c.Retrieve(ctx, unit, nil)
+	fetch, err := w.c.Reissue(ctx, unit)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -141,9 +141,18 @@ func TestWhatNoKernelCarriesIsMadeAnew(t *testing.T) {
 	if got := w.outcomes(); got["store:0:one"] != "preserved" || got["recreate:1:listen"] != "to be re-created" {
 		t.Errorf("%v", got)
 	}
-	own, err := w.c.Own(ctx, a)
-	if err != nil || len(own) != 3 || own[0].Size == 0 || own[1].Size != 0 || own[1].Seals != 0 {
-		t.Errorf("%+v, %v", own, err)
+	all, err := w.c.List(ctx)
+	if err != nil || len(all) != 3 || all[0].Size == 0 || all[1].Size != 0 || all[1].Seals != 0 {
+		t.Errorf("%+v, %v", all, err)
+	}
+	// The descriptions are luod-reissue's.
+	own, err := w.c.Retrieve(ctx, a, nil)
+	if err != nil || !slices.Equal(own.Names, []string{"store:0:one"}) {
+		t.Errorf("%q, %v", own.Names, err)
+	}
+	own.Close()
+	if _, err := w.c.Retrieve(ctx, a, []string{"recreate:1:listen"}); err == nil {
+		t.Error("a description is given to its unit")
 	}
 	w.running[a] = pid1.Running{State: "active", InvocationID: "1"}
 	w.reissue(a)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
 )
 
 // Program is one that PID 1 runs for luod, which has few privileges, as a unit of
@@ -21,6 +22,33 @@ type Program struct {
 	Environment []string
 	// Timeout is when PID 1 kills it.
 	Timeout time.Duration
+	// ReadsOnly says that it only reads files, whoever owns them, and talks to luod and
+	// to PID 1: it gets the privileges for that, and no more.
+	ReadsOnly bool
+}
+
+// confinement is what a program that only reads files is run with (systemd.exec(5)).
+// It can't list the extended attributes of the trusted class without CAP_SYS_ADMIN
+// (xattr(7)).
+func confinement() []dbus.Property {
+	capabilities := uint64(1)<<unix.CAP_DAC_READ_SEARCH | uint64(1)<<unix.CAP_SYS_ADMIN
+	return []dbus.Property{
+		property("CapabilityBoundingSet", capabilities),
+		property("NoNewPrivileges", true),
+		property("ProtectSystem", "strict"),
+		property("ProtectHome", "read-only"),
+		property("PrivateDevices", true),
+		property("ProtectKernelModules", true),
+		property("RestrictAddressFamilies", list{true, []string{"AF_UNIX"}}),
+		property("SystemCallFilter", list{false, []string{"@mount", "@module", "@reboot", "@swap", "@raw-io", "@chown"}}),
+		property("SystemCallErrorNumber", int32(unix.EPERM)),
+	}
+}
+
+// list is how PID 1 takes what is allowed, or denied.
+type list struct {
+	Allowed bool
+	Names   []string
 }
 
 // Run has PID 1 run p and waits until it is done, or stops it when ctx ends. The
@@ -29,14 +57,18 @@ func (Units) Run(ctx context.Context, p Program) error {
 	return connected(ctx, func(conn *dbus.Conn) error {
 		_ = conn.ResetFailedUnitContext(ctx, p.Unit) // of an earlier one
 		results := make(chan string, 1)
-		_, err := conn.StartTransientUnitContext(ctx, p.Unit, "replace", []dbus.Property{
+		properties := []dbus.Property{
 			dbus.PropDescription(p.Description),
 			dbus.PropExecStart(p.Argv, false),
 			dbus.PropType("oneshot"),
 			property("NotifyAccess", "main"),
 			property("Environment", p.Environment),
 			property("TimeoutStartUSec", uint64(p.Timeout.Microseconds())),
-		}, results)
+		}
+		if p.ReadsOnly {
+			properties = append(properties, confinement()...)
+		}
+		_, err := conn.StartTransientUnitContext(ctx, p.Unit, "replace", properties, results)
 		if err != nil {
 			return fmt.Errorf("start %s: %w", p.Unit, err)
 		}
