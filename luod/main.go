@@ -18,6 +18,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/bus"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/foreign"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/quota"
@@ -75,7 +76,9 @@ func run(log *slog.Logger) error {
 		log.Error("a setting is wrong", "reason", problem)
 	}
 	exhausted := make(chan struct{}, 1)
+	bin := &foreign.Bin{Log: log}
 	door := &bus.Door{
+		Bin:   bin,
 		Meter: quota.Meter{Rate: values.CallsPerSecond, Burst: values.CallsBurst},
 		Log:   log, Unit: callers.Unit, Exhausted: func() { exhausted <- struct{}{} },
 		Dial: func(options ...dbus.ConnOption) (*dbus.Conn, error) { return dbus.ConnectSystemBus(options...) },
@@ -108,7 +111,7 @@ func run(log *slog.Logger) error {
 		return err
 	}
 	defer c.Close()
-	server, err := socket.Listen(wire.Path, c, log)
+	server, err := socket.Listen(wire.Path, c, bin, log)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/luod/internal/foreign"
 )
 
 // Path is where luod listens.
@@ -82,13 +83,35 @@ func Send(fd int, m Message, files []*os.File) error {
 	}
 }
 
-// Receive returns the next message and its files, which the caller owns; io.EOF
-// when the peer is gone.
+// Receive returns the next message of a friend and its files, which the caller owns;
+// io.EOF when the peer is gone.
 func Receive(fd int) (Message, []*os.File, error) {
+	m, rights, err := receive(fd)
+	files := fdstore.Received(rights)
+	if err != nil {
+		Close(files)
+		return Message{}, nil, err
+	}
+	return m, files, nil
+}
+
+// ReceiveForeign returns the next message of whoever it is and its descriptors, which the
+// caller owns, also with an error; io.EOF when the peer is gone.
+func ReceiveForeign(fd int) (Message, []foreign.Descriptor, error) {
+	m, rights, err := receive(fd)
+	var list []foreign.Descriptor
+	for _, n := range fdstore.Numbers(rights) {
+		list = append(list, foreign.Descriptor(n))
+	}
+	return m, list, err
+}
+
+// receive returns the next message and its control message, of which the caller owns the
+// descriptors, also with an error.
+func receive(fd int) (m Message, rights []byte, err error) {
 	text := make([]byte, maxMessage)
 	oob := make([]byte, unix.CmsgSpace(256*4))
 	var n, oobn, flags int
-	var err error
 	for {
 		n, oobn, flags, _, err = unix.Recvmsg(fd, text, oob, unix.MSG_CMSG_CLOEXEC)
 		if err != unix.EINTR {
@@ -96,12 +119,11 @@ func Receive(fd int) (Message, []*os.File, error) {
 		}
 	}
 	if err != nil {
-		return Message{}, nil, err
+		return m, nil, err
 	}
-	files := fdstore.Received(oob[:oobn])
-	var m Message
+	rights = oob[:oobn]
 	switch {
-	case n == 0 && len(files) == 0:
+	case n == 0 && oobn == 0:
 		return m, nil, io.EOF
 	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
 		err = errors.New("a message was cut short")
@@ -109,10 +131,9 @@ func Receive(fd int) (Message, []*os.File, error) {
 		err = json.Unmarshal(text[:n], &m)
 	}
 	if err != nil {
-		Close(files)
-		return Message{}, nil, fmt.Errorf("read a message: %w", err)
+		return Message{}, rights, fmt.Errorf("read a message: %w", err)
 	}
-	return m, files, nil
+	return m, rights, nil
 }
 
 // Close closes files.

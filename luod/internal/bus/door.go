@@ -15,6 +15,7 @@ import (
 
 	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/foreign"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/quota"
 	"github.com/liveupdate/luod/luod/loading"
@@ -58,6 +59,8 @@ type Door struct {
 
 	// Locks are the inhibitors that are taken here.
 	Locks Locks
+	// Bin takes what nobody wants.
+	Bin *foreign.Bin
 	// Exhausted is called once, when clients have left too many descriptors
 	// here that can't be closed. It must not block.
 	Exhausted func()
@@ -77,7 +80,9 @@ type Door struct {
 	latest coordinator.Status
 	told   int
 
-	strays int
+	// strays counts what can't be found any more, and exhausted says that it was told.
+	strays    int
+	exhausted bool
 	// signals wait to be sent, and more says that there are some.
 	signals []coordinator.Signal
 	more    chan struct{}

@@ -24,6 +24,7 @@ import (
 	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/foreign"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/quota"
 	"github.com/liveupdate/luod/luod/internal/vault"
@@ -301,8 +302,9 @@ func openWith(t *testing.T, prepare func(*registry, *Door)) (*bus, *registry, *D
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { locks.Close() })
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	d := &Door{
-		Registry: r, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Dial: b.dial, Locks: locks,
+		Registry: r, Log: log, Bin: &foreign.Bin{Log: log}, Dial: b.dial, Locks: locks,
 		Meter: quota.Meter{Rate: 500, Burst: 2000},
 		Unit: func(pidfd int) (string, error) {
 			if err := unix.PidfdSendSignal(pidfd, 0, nil, 0); err != nil {
@@ -638,7 +640,7 @@ func TestAnOrdinaryUserMayOnlyDoWhatServicesDo(t *testing.T) {
 
 func TestTooManyStraysAreSaidOnce(t *testing.T) {
 	said := 0
-	d := &Door{Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Exhausted: func() { said++ }}
+	d := &Door{Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Bin: &foreign.Bin{}, Exhausted: func() { said++ }}
 	for range 3 * strayLimit / 16 {
 		d.stray(16)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/foreign"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/quota"
 	"github.com/liveupdate/luod/luod/internal/vault"
@@ -103,33 +104,23 @@ type named struct {
 
 // own takes the descriptors of a message over. The same number may be in it
 // twice, since a message may point to one descriptor from several places.
-func own(fds []named) (names []string, files []*os.File, distinct bool) {
-	seen := map[dbus.UnixFD]*os.File{}
-	distinct = true
+func own(fds []named) (names []string, list []foreign.Descriptor, distinct bool) {
+	seen := map[dbus.UnixFD]bool{}
 	for _, n := range fds {
-		f := seen[n.FD]
-		if f == nil {
-			f = os.NewFile(uintptr(n.FD), "handed-over")
-			seen[n.FD] = f
-		} else {
-			distinct = false
+		names = append(names, n.Name)
+		if !seen[n.FD] {
+			list = append(list, foreign.Descriptor(n.FD))
 		}
-		names, files = append(names, n.Name), append(files, f)
+		seen[n.FD] = true
 	}
-	return names, files, distinct
-}
-
-func closeAll(files []*os.File) {
-	for _, f := range files {
-		f.Close() // a second time is harmless
-	}
+	return names, list, len(list) == len(names)
 }
 
 // Preserve takes descriptors over from the caller's unit.
 func (m *methods) Preserve(fds []named, given map[string]dbus.Variant, sender dbus.Sender) *dbus.Error {
 	ctx, cancel := m.call()
 	defer cancel()
-	names, files, distinct := own(fds)
+	names, list, distinct := own(fds)
 	err := options(given, nil)
 	if err == nil && !distinct {
 		err = &vault.Refusal{Reason: vault.FileInUse, Text: "the same file descriptor is given twice in one call"}
@@ -138,13 +129,19 @@ func (m *methods) Preserve(fds []named, given map[string]dbus.Variant, sender db
 	if err == nil {
 		unit, err = m.unitOf(ctx, string(sender))
 	}
+	var files []*os.File
 	if err == nil {
-		err = m.door.Registry.Preserve(ctx, unit, names, files)
+		files, err = vault.Take(names, list)
 	}
 	if err != nil {
-		closeAll(files)
+		m.door.Bin.Close(list...)
+		return answer(err)
 	}
-	return answer(err)
+	if err := m.door.Registry.Preserve(ctx, unit, names, files); err != nil {
+		wire.Close(files)
+		return answer(err)
+	}
+	return nil
 }
 
 // Release gives up descriptors of the caller's unit.

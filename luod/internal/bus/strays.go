@@ -4,7 +4,8 @@ import (
 	"reflect"
 
 	"github.com/godbus/dbus/v5"
-	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/luod/internal/foreign"
 )
 
 // Any client may attach descriptors to any message, and the library leaves them
@@ -43,7 +44,7 @@ func (d *Door) inspect(msg *dbus.Message) {
 		msg.Body = []any{struct{}{}}
 	}
 	for fd := range all {
-		unix.Close(int(fd))
+		d.Bin.Close(foreign.Descriptor(fd))
 	}
 }
 
@@ -82,9 +83,11 @@ func collect(v reflect.Value, into map[dbus.UnixFD]bool) {
 func (d *Door) stray(n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	before := d.strays
 	d.strays += n
-	if before < strayLimit && d.strays >= strayLimit {
+	// A process with something open that can't be closed could not end: what luod has
+	// by then is better than no luod.
+	if d.strays >= strayLimit && !d.exhausted && !d.Bin.Hangs() {
+		d.exhausted = true
 		d.Log.Warn("clients have left so many file descriptors here that luod should be restarted", "count", d.strays)
 		if d.Exhausted != nil {
 			d.Exhausted()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/foreign"
 	"github.com/liveupdate/luod/luod/internal/vault"
 	"github.com/liveupdate/luod/luod/wire"
 )
@@ -49,6 +50,8 @@ type Server struct {
 	Log      *slog.Logger
 	// Unit finds the unit behind a pidfd, which it borrows.
 	Unit func(pidfd int) (string, error)
+	// Bin takes what nobody wants.
+	Bin *foreign.Bin
 
 	request, idle time.Duration
 
@@ -57,7 +60,7 @@ type Server struct {
 }
 
 // Listen makes the socket at path, mode 0600, in place of a dead one.
-func Listen(path string, registry Registry, log *slog.Logger) (*Server, error) {
+func Listen(path string, registry Registry, bin *foreign.Bin, log *slog.Logger) (*Server, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
@@ -67,7 +70,7 @@ func Listen(path string, registry Registry, log *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
-	return &Server{Registry: registry, Log: log, Unit: callers.Unit, request: requestTimeout, idle: idleTimeout, listener: l}, nil
+	return &Server{Registry: registry, Log: log, Unit: callers.Unit, Bin: bin, request: requestTimeout, idle: idleTimeout, listener: l}, nil
 }
 
 // Serve answers until Close.
@@ -118,14 +121,15 @@ func (s *Server) converse(conn *net.UnixConn) {
 		return
 	}
 	for {
-		m, files, err := wire.Receive(fd)
+		m, given, err := wire.ReceiveForeign(fd)
 		if err != nil {
+			s.Bin.Close(given...)
 			if err != io.EOF && !errors.Is(err, unix.EAGAIN) {
 				s.Log.Warn("a helper said something strange", "unit", unit, "error", err)
 			}
 			return
 		}
-		if err := s.answer(fd, unit, m, files); err != nil {
+		if err := s.answer(fd, unit, m, given); err != nil {
 			s.Log.Warn("a helper went away", "unit", unit, "error", err)
 			return
 		}
@@ -143,49 +147,55 @@ func (s *Server) caller(fd int) (string, error) {
 	return s.Unit(pidfd)
 }
 
-// answer owns files. The time for it begins with the request: what the helper did
-// before it doesn't count.
-func (s *Server) answer(fd int, unit string, m wire.Message, files []*os.File) error {
+// answer owns what was given. The time for it begins with the request: what the helper
+// did before it doesn't count.
+func (s *Server) answer(fd int, unit string, m wire.Message, given []foreign.Descriptor) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.request)
 	defer cancel()
 	switch m.Request {
+	case wire.Adopt:
+		return s.take(fd, m.Names, given, func(files []*os.File) error { return s.Registry.Adopt(ctx, unit, m.Unit, m.Names, files) })
+	case wire.Preserve:
+		return s.take(fd, m.Names, given, func(files []*os.File) error { return s.Registry.Preserve(ctx, unit, m.Names, files) })
+	}
+	s.Bin.Close(given...)
+	switch m.Request {
 	case wire.Retrieve:
-		wire.Close(files)
 		return s.retrieve(ctx, fd, unit)
 	case wire.Hold:
-		wire.Close(files)
 		fetch, err := s.Registry.Sessions(ctx, unit)
 		if err != nil {
 			return s.refuse(fd, err)
 		}
 		return s.give(fd, unit, fetch)
 	case wire.Fetched:
-		wire.Close(files)
-		if err := s.Registry.Fetched(ctx, unit, m.Names); err != nil {
-			return s.refuse(fd, err)
-		}
-		return wire.Send(fd, wire.Message{}, nil)
-	case wire.Adopt:
-		if err := s.Registry.Adopt(ctx, unit, m.Unit, m.Names, files); err != nil {
-			wire.Close(files)
-			return s.refuse(fd, err)
-		}
-		return wire.Send(fd, wire.Message{}, nil)
+		return s.acknowledge(fd, s.Registry.Fetched(ctx, unit, m.Names))
 	case wire.Forgo:
-		wire.Close(files)
-		if err := s.Registry.Forgo(ctx, unit, m.Unit, m.Names, m.Reasons); err != nil {
-			return s.refuse(fd, err)
-		}
-		return wire.Send(fd, wire.Message{}, nil)
-	case wire.Preserve:
-		if err := s.Registry.Preserve(ctx, unit, m.Names, files); err != nil {
-			wire.Close(files)
-			return s.refuse(fd, err)
-		}
-		return wire.Send(fd, wire.Message{}, nil)
+		return s.acknowledge(fd, s.Registry.Forgo(ctx, unit, m.Unit, m.Names, m.Reasons))
 	}
-	wire.Close(files)
 	return s.refuse(fd, fmt.Errorf("unknown request %q", m.Request))
+}
+
+// take has what was given taken over by registry, which owns it on success.
+func (s *Server) take(fd int, names []string, given []foreign.Descriptor, registry func(files []*os.File) error) error {
+	files, err := vault.Take(names, given)
+	if err != nil {
+		s.Bin.Close(given...)
+		return s.refuse(fd, err)
+	}
+	err = registry(files)
+	if err != nil {
+		wire.Close(files)
+	}
+	return s.acknowledge(fd, err)
+}
+
+// acknowledge says yes, or why not.
+func (s *Server) acknowledge(fd int, err error) error {
+	if err != nil {
+		return s.refuse(fd, err)
+	}
+	return wire.Send(fd, wire.Message{}, nil)
 }
 
 func (s *Server) retrieve(ctx context.Context, fd int, unit string) error {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/foreign"
 	"github.com/liveupdate/luod/luod/internal/vault"
 	"github.com/liveupdate/luod/luod/wire"
 )
@@ -29,6 +30,10 @@ type registry struct {
 	fetched int
 	// slow is how long Fetched takes, unless its context ends before.
 	slow time.Duration
+
+	// path and bin are the server's.
+	path string
+	bin  *foreign.Bin
 }
 
 func (r *registry) Preserve(_ context.Context, _ string, names []string, files []*os.File) error {
@@ -97,7 +102,9 @@ func serve(t *testing.T, r *registry, unitError error) string {
 func serveWithin(t *testing.T, r *registry, unitError error, request, idle time.Duration) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
-	s, err := Listen(path, r, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	r.path, r.bin = path, &foreign.Bin{Log: log}
+	s, err := Listen(path, r, r.bin, log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,11 +41,7 @@ func (v *Vault) check(unit string, names []string, files []*os.File, limits Limi
 		newNames[name] = true
 		f, err := Look(files[i])
 		if err != nil {
-			var refusal *Refusal
-			if errors.As(err, &refusal) {
-				return nil, refuse(refusal.Reason, "file descriptor %d of the call (%q) can't be preserved: %s", i, name, refusal.Text)
-			}
-			return nil, fmt.Errorf("file descriptor %q: %w", name, err)
+			return nil, inCall(i, name, err)
 		}
 		if other, twice := newInodes[f.inode]; twice {
 			return nil, refuse(FileInUse, "the file descriptors %q and %q are the same file: the kernel preserves a file once", other, name)
@@ -72,6 +68,15 @@ func (v *Vault) check(unit string, names []string, files []*os.File, limits Limi
 		return nil, refuse(TooMany, "%s would have %d bytes preserved: at most %d are allowed (%s= of luod.conf)", unit, bytes, limits.Bytes, bytesMax)
 	}
 	return facts, nil
+}
+
+// inCall says of which descriptor of a call err is.
+func inCall(i int, name string, err error) error {
+	var refusal *Refusal
+	if errors.As(err, &refusal) {
+		return refuse(refusal.Reason, "file descriptor %d of the call (%q) can't be preserved: %s", i, name, refusal.Text)
+	}
+	return fmt.Errorf("file descriptor %q: %w", name, err)
 }
 
 // pathMax is PATH_MAX of linux/limits.h.

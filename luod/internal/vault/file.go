@@ -1,13 +1,15 @@
 package vault
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/luod/internal/foreign"
 )
 
 // File is one descriptor held for a unit. The Vault owns F; everybody else
@@ -52,10 +54,15 @@ func Flags(f *os.File) (int, error) {
 
 // Look borrows f and reads its facts. The error is a *Refusal when f is of a
 // type that no kernel handler preserves: mm/memfd_luo.c takes files of shmem
-// with no links, which is a memfd without MFD_HUGETLB.
+// with no links, which is a memfd without MFD_HUGETLB. Nothing that it does waits for a
+// file system.
 func Look(f *os.File) (Facts, error) {
 	defer runtime.KeepAlive(f)
 	fd := int(f.Fd())
+	seals, err := sealsOf(foreign.Descriptor(fd))
+	if err != nil {
+		return Facts{}, err
+	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return Facts{}, fmt.Errorf("look at file descriptor %d: %w", fd, err)
@@ -66,20 +73,34 @@ func Look(f *os.File) (Facts, error) {
 			return Facts{}, fmt.Errorf("look at the file system of file descriptor %d: %w", fd, err)
 		}
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || fs.Type != unix.TMPFS_MAGIC || st.Nlink != 0 {
-		return Facts{}, refuse(UnsupportedFile, "it is %s, and this kernel preserves only memfds without MFD_HUGETLB", kind(fd, &st, &fs))
-	}
-	seals, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
-	if err == unix.EBADF { // fstat(2) took it, so it is one (open(2): O_PATH)
-		return Facts{}, refuse(UnsupportedFile, "it was opened with O_PATH, which gives no access to the contents")
-	}
-	if err != nil {
-		return Facts{}, refuse(UnsupportedFile, "it is a file in memory without seals (fcntl F_GET_SEALS: %v), and this kernel preserves only memfds", err)
+	switch {
+	case fs.Type == unix.HUGETLBFS_MAGIC:
+		return Facts{}, unsupported("it is a memfd of huge pages (MFD_HUGETLB)")
+	case st.Mode&unix.S_IFMT != unix.S_IFREG || fs.Type != unix.TMPFS_MAGIC || st.Nlink != 0:
+		link, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+		return Facts{}, unsupported(fmt.Sprintf("it is a file on a file system (%s)", link))
 	}
 	return Facts{
 		Size: st.Size, Seals: seals, Mode: st.Mode, UID: st.Uid, GID: st.Gid,
 		Allocated: st.Blocks * 512, inode: inode{dev: st.Dev, ino: st.Ino}, // stat(2): of 512 bytes each
 	}, nil
+}
+
+// sealsOf refuses what is not in memory.
+func sealsOf(d foreign.Descriptor) (int, error) {
+	seals, err := d.Seals()
+	var not *foreign.NotInMemory
+	switch {
+	case !errors.As(err, &not):
+		return seals, err
+	case not.PathOnly:
+		return 0, refuse(UnsupportedFile, "%v", not)
+	}
+	return 0, unsupported(not.What)
+}
+
+func unsupported(what string) *Refusal {
+	return refuse(UnsupportedFile, "%s, and this kernel preserves only memfds without MFD_HUGETLB", what)
 }
 
 // memfdDevice is st_dev of every memfd without MFD_HUGETLB: they are files of one
@@ -95,27 +116,3 @@ var memfdDevice = sync.OnceValues(func() (device uint64, known bool) {
 	err = unix.Fstat(fd, &st)
 	return st.Dev, err == nil
 })
-
-// kind names a file's type as a person would.
-func kind(fd int, st *unix.Stat_t, fs *unix.Statfs_t) string {
-	link, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFSOCK:
-		return "a socket"
-	case unix.S_IFIFO:
-		return "a pipe"
-	case unix.S_IFDIR:
-		return "a directory"
-	case unix.S_IFCHR, unix.S_IFBLK:
-		return "a device (" + link + ")"
-	case unix.S_IFLNK:
-		return "a symbolic link"
-	}
-	if name, ok := strings.CutPrefix(link, "anon_inode:"); ok {
-		return "an " + strings.Trim(name, "[]")
-	}
-	if fs.Type == unix.HUGETLBFS_MAGIC {
-		return "a memfd of huge pages (MFD_HUGETLB)"
-	}
-	return fmt.Sprintf("a file on a file system (%s)", link)
-}

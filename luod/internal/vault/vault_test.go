@@ -122,7 +122,7 @@ func TestRefusalsNameTheFileAndChangeNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, _ := os.Open("/")
+	dir, _ := os.OpenFile("/", os.O_RDONLY|unix.O_DIRECTORY, 0) // else nothing but its file system knows
 	null, _ := os.Open("/dev/null")
 	same := memfd(t, 0)
 	for _, c := range []struct {
