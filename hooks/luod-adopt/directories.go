@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/hooks/internal/patience"
 	"github.com/liveupdate/luod/hooks/internal/treearchive"
 	"github.com/liveupdate/luod/luod/wire"
 )
@@ -70,8 +71,11 @@ func withRemedy(err error) error {
 }
 
 func onTmpfs(path string) error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(path, &st); err != nil {
+	st, err := patience.Within(patience.Limit, func() (st unix.Statfs_t, err error) {
+		err = unix.Statfs(path, &st)
+		return st, err
+	})
+	if err != nil {
 		return fmt.Errorf("pack %s: %w", path, err)
 	}
 	if st.Type != tmpfsMagic {

@@ -56,6 +56,9 @@ func impatient(t *testing.T, patience time.Duration) (path string, got func() []
 						n, _ := f.ReadAt(text, 0)
 						taken = append(taken, fmt.Sprintf("%s %s %s: %s", m.Request, m.Unit, m.Names[i], text[:n]))
 					}
+					for i, reason := range m.Reasons {
+						taken = append(taken, fmt.Sprintf("%s %s %s: %s", m.Request, m.Unit, m.Names[i], reason))
+					}
 					mu.Unlock()
 					wire.Close(files)
 					if wire.Send(fd, wire.Message{}, nil) != nil {

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/hooks/internal/patience"
 	"github.com/liveupdate/luod/hooks/internal/recreation"
 	"github.com/liveupdate/luod/hooks/internal/storecopy"
 	"github.com/liveupdate/luod/luod/fdstore"
@@ -91,7 +93,7 @@ func takeOver(t taking) error {
 // handOver gives luod the memfds, and descriptions of what is made anew. What can't
 // be is said first: luod then refuses, or lets it be.
 func handOver(luod *wire.Conversation, unit string, list []storecopy.Copy) error {
-	var names, without, reasons []string
+	var names, without, reasons, silent []string
 	var files, made []*os.File
 	defer func() { wire.Close(made) }()
 	for i, c := range list {
@@ -100,6 +102,10 @@ func handOver(luod *wire.Conversation, unit string, list []storecopy.Copy) error
 			continue
 		}
 		f, err := describe(c)
+		if errors.Is(err, patience.ErrSilent) {
+			list[i].F = nil // closing it would wait, too
+			silent = append(silent, fmt.Sprintf("%q (%s)", c.Name, c.Path))
+		}
 		if err != nil {
 			without = append(without, c.Name)
 			reasons = append(reasons, fmt.Sprintf("%s: %v", c.Path, err))
@@ -122,6 +128,11 @@ func handOver(luod *wire.Conversation, unit string, list []storecopy.Copy) error
 		}
 		names, files = names[n:], files[n:]
 	}
+	// Nor can this program end before they answer, which PID 1 takes for a failure: luod
+	// is to know of what.
+	if len(silent) > 0 {
+		return fmt.Errorf("copy %s: %w", strings.Join(silent, ", "), patience.ErrSilent)
+	}
 	return nil
 }
 
@@ -130,6 +141,9 @@ const maxReasons = 10
 
 // describe returns the description of an entry in a memfd, which the caller owns.
 func describe(c storecopy.Copy) (*os.File, error) {
+	if c.F == nil {
+		return nil, patience.ErrSilent
+	}
 	if c.Type == unix.S_IFSOCK && c.Others > 0 {
 		return nil, errors.New("PID 1 has this socket for something else as well, such as a .socket unit, which makes it anew itself")
 	}

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/hooks/internal/patience"
 	"github.com/liveupdate/luod/hooks/internal/recreation"
 	"github.com/liveupdate/luod/hooks/internal/storecopy"
 	"github.com/liveupdate/luod/luod/description"
@@ -42,10 +44,19 @@ func look(ctx context.Context, unit string, host recreation.Host) (*known, error
 		return nil, err
 	}
 	defer storecopy.Close(list)
-	for _, c := range list {
+	for i, c := range list {
 		if c.Memfd {
 			k.memfds[memfdName{c.Name, c.Device, c.Inode}]++
-		} else if d, err := host.Describe(c.F); err == nil {
+			continue
+		}
+		if c.F == nil {
+			continue // what doesn't answer was not made by luod-reissue
+		}
+		d, err := host.Describe(c.F)
+		if errors.Is(err, patience.ErrSilent) {
+			list[i].F = nil // closing it would wait, too
+		}
+		if err == nil {
 			k.made = append(k.made, named{c.Name, d})
 		}
 	}

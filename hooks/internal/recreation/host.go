@@ -1,13 +1,16 @@
 package recreation
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"runtime"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/hooks/internal/patience"
 	"github.com/liveupdate/luod/luod/description"
 )
 
@@ -16,10 +19,17 @@ type Host struct {
 	// Init is PID 1's directory in /proc: what is made anew is found in its mount
 	// namespace, and lives in its network namespace.
 	Init string
+	// Limit is how long a file system may take to answer; 0 is [patience.Limit].
+	Limit time.Duration
 }
 
-// Describe borrows f and describes it; the error says why it can't be made anew.
+// Describe borrows f and describes it; the error says why it can't be made anew. With
+// [patience.ErrSilent] it has f for good: to close it would wait for the same answer.
 func (h Host) Describe(f *os.File) (description.Description, error) {
+	return patience.Within(cmp.Or(h.Limit, patience.Limit), func() (description.Description, error) { return h.describe(f) })
+}
+
+func (h Host) describe(f *os.File) (description.Description, error) {
 	defer runtime.KeepAlive(f)
 	d := description.Description{Version: description.Version}
 	var st unix.Stat_t

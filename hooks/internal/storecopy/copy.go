@@ -10,9 +10,11 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/hooks/internal/patience"
 	"github.com/liveupdate/luod/luod/fdstore"
 )
 
@@ -28,45 +30,69 @@ type descriptor struct {
 	flags  uint32
 }
 
-// descriptors maps the files that a process has open to its descriptors of each,
-// by their numbers. What it closes meanwhile is left out.
-func descriptors(pid int) (map[file][]descriptor, error) {
+// opened are the files that a process has open.
+type opened struct {
+	// by has the descriptors of each, by their numbers.
+	by map[file][]descriptor
+	// silent are the inodes of those whose file systems don't answer.
+	silent map[uint64]bool
+}
+
+// descriptors looks at the files that a process has open of the inodes that are wanted;
+// what it closes meanwhile is left out. Others may be on a file system that doesn't answer,
+// and are nobody's business; each of these may take no longer than limit.
+func descriptors(pid int, wanted map[uint64]bool, limit time.Duration) (opened, error) {
 	dir := filepath.Join("/proc", strconv.Itoa(pid), "fd")
+	open := opened{map[file][]descriptor{}, map[uint64]bool{}}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("list the file descriptors of process %d: %w", pid, err)
+		return open, fmt.Errorf("list the file descriptors of process %d: %w", pid, err)
 	}
-	open := map[file][]descriptor{}
 	for _, e := range entries {
-		var st unix.Stat_t
 		n, err := strconv.Atoi(e.Name())
-		if err != nil || unix.Stat(filepath.Join(dir, e.Name()), &st) != nil {
+		if err != nil {
+			continue
+		}
+		flags, inode, told := infoOf(pid, n)
+		if told && !wanted[inode] {
+			continue
+		}
+		st, err := patience.Within(limit, func() (st unix.Stat_t, err error) {
+			err = unix.Stat(filepath.Join(dir, e.Name()), &st)
+			return st, err
+		})
+		if errors.Is(err, patience.ErrSilent) {
+			open.silent[inode] = true
+		}
+		if err != nil {
 			continue
 		}
 		f := file{st.Dev, st.Ino}
-		open[f] = append(open[f], descriptor{n, flagsOf(pid, n)})
+		open.by[f] = append(open.by[f], descriptor{n, flags})
 	}
-	for _, list := range open {
+	for _, list := range open.by {
 		slices.SortFunc(list, func(a, b descriptor) int { return a.number - b.number })
 	}
 	return open, nil
 }
 
-// flagsOf reads the flags of a process's descriptor (proc_pid_fdinfo(5)); they are 0
-// where that can't be had, and then no worse a guess than any.
-func flagsOf(pid, fd int) uint32 {
+// infoOf reads the flags of a process's descriptor, and its inode, for which no file system
+// is asked (proc_pid_fdinfo(5)). The flags are 0 where they can't be had, and then no worse
+// a guess than any. Before Linux 5.14 no inode is told.
+func infoOf(pid, fd int) (flags uint32, inode uint64, told bool) {
 	f, err := os.Open(fmt.Sprintf("/proc/%d/fdinfo/%d", pid, fd))
 	if err != nil {
-		return 0
+		return 0, 0, false
 	}
 	defer f.Close()
-	var flags uint32
-	for lines := bufio.NewScanner(f); lines.Scan(); {
+	for lines := bufio.NewScanner(f); lines.Scan() && !told; {
 		if n, _ := fmt.Sscanf(lines.Text(), "flags: %o", &flags); n == 1 {
-			return flags &^ unix.O_CLOEXEC // it is of the descriptor, and no flag of F_GETFL
+			flags &^= unix.O_CLOEXEC // it is of the descriptor, and no flag of F_GETFL
 		}
+		n, _ := fmt.Sscanf(lines.Text(), "ino: %d", &inode)
+		told = n == 1
 	}
-	return 0
+	return flags, inode, told
 }
 
 // claim takes the descriptor out of those of a file that an entry is most likely of:
@@ -79,6 +105,7 @@ func claim(list []descriptor, flags uint32) (descriptor, []descriptor) {
 // Copy is a copy of an entry's descriptor; whoever has it owns F.
 type Copy struct {
 	fdstore.Stored
+	// F is nil where the entry's file system does not answer.
 	F *os.File
 	// Others counts further descriptors that PID 1 has of the file.
 	Others int
@@ -87,7 +114,9 @@ type Copy struct {
 // Close closes the copies.
 func Close(list []Copy) {
 	for _, c := range list {
-		c.F.Close()
+		if c.F != nil {
+			c.F.Close()
+		}
 	}
 }
 
@@ -115,11 +144,15 @@ func Of(ctx context.Context, unit string, wanted func(fdstore.Stored) bool) ([]C
 		if !slices.ContainsFunc(before[unit], wanted) {
 			return nil, nil
 		}
-		open, err := descriptors(1)
+		inodes := map[uint64]bool{}
+		for _, e := range before[unit] {
+			inodes[e.Inode] = inodes[e.Inode] || wanted(e)
+		}
+		open, err := descriptors(1, inodes, patience.Limit)
 		if err != nil {
 			return nil, err
 		}
-		list, err := copyStore(pidfd, open, before[unit], wanted)
+		list, err := copyStore(pidfd, open, before[unit], wanted, patience.Limit)
 		if err != nil && !errors.Is(err, errMoved) {
 			return nil, err
 		}
@@ -141,7 +174,7 @@ func Of(ctx context.Context, unit string, wanted func(fdstore.Stored) bool) ([]C
 // in the order in which they were pushed; the caller owns the files. The error wraps
 // errMoved if an entry is no longer there. One file may be in a store several times,
 // each time through an open file description of its own.
-func copyStore(pidfd int, open map[file][]descriptor, entries []fdstore.Stored, wanted func(fdstore.Stored) bool) (list []Copy, err error) {
+func copyStore(pidfd int, open opened, entries []fdstore.Stored, wanted func(fdstore.Stored) bool, limit time.Duration) (list []Copy, err error) {
 	defer func() {
 		if err != nil {
 			Close(list)
@@ -156,7 +189,11 @@ func copyStore(pidfd int, open map[file][]descriptor, entries []fdstore.Stored, 
 		}
 		want := file{e.Device, e.Inode}
 		if _, seen := left[want]; !seen {
-			left[want] = open[want]
+			left[want] = open.by[want]
+		}
+		if len(left[want]) == 0 && open.silent[e.Inode] && !e.Memfd {
+			list = append(list, Copy{Stored: e})
+			continue
 		}
 		if len(left[want]) == 0 {
 			return list, fmt.Errorf("find %q: %w", e.Name, errMoved)
@@ -170,13 +207,26 @@ func copyStore(pidfd int, open map[file][]descriptor, entries []fdstore.Stored, 
 		if err != nil {
 			return list, fmt.Errorf("copy %q from PID 1: %w (a security module or kernel.yama.ptrace_scope=3 may forbid it)", e.Name, err)
 		}
-		f := os.NewFile(uintptr(fd), e.Name)
-		var st unix.Stat_t
-		if err := unix.Fstat(fd, &st); err != nil || (file{st.Dev, st.Ino}) != want {
-			f.Close()
-			return list, fmt.Errorf("copy %q: %w", e.Name, errMoved)
+		f, err := patience.Within(limit, func() (*os.File, error) { return fileOf(fd, e.Name, want) })
+		if errors.Is(err, patience.ErrSilent) {
+			list = append(list, Copy{Stored: e})
+			continue
 		}
-		list = append(list, Copy{Stored: e, F: f, Others: len(open[want]) - 1})
+		if err != nil {
+			return list, err
+		}
+		list = append(list, Copy{Stored: e, F: f, Others: len(open.by[want]) - 1})
 	}
 	return list, nil
+}
+
+// fileOf makes a file of fd if it is the one that is wanted, and closes it if not.
+func fileOf(fd int, name string, want file) (*os.File, error) {
+	f := os.NewFile(uintptr(fd), name)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || (file{st.Dev, st.Ino}) != want {
+		f.Close()
+		return nil, fmt.Errorf("copy %q: %w", name, errMoved)
+	}
+	return f, nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -38,6 +39,14 @@ func flags(t *testing.T, f *os.File) uint32 {
 	return uint32(n)
 }
 
+func inodes(entries ...fdstore.Stored) map[uint64]bool {
+	all := map[uint64]bool{}
+	for _, e := range entries {
+		all[e.Inode] = true
+	}
+	return all
+}
+
 func isMemfd(s fdstore.Stored) bool { return s.Memfd }
 
 // This process plays PID 1.
@@ -51,11 +60,11 @@ func TestCopies(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(pidfd)
-	open, err := descriptors(os.Getpid())
+	open, err := descriptors(os.Getpid(), inodes(one, two), time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := copyStore(pidfd, open, []fdstore.Stored{one, socket, two}, isMemfd)
+	list, err := copyStore(pidfd, open, []fdstore.Stored{one, socket, two}, isMemfd, time.Second)
 	if err != nil || len(list) != 2 || list[0].Name != "two" || list[1].Name != "one" {
 		t.Fatalf("%+v, %v", list, err)
 	}
@@ -71,10 +80,10 @@ func TestCopies(t *testing.T) {
 	other, _ := memfd(t, "other")
 	defer other.Close()
 	before, _ := os.ReadDir("/proc/self/fd")
-	if _, err := copyStore(pidfd, open, []fdstore.Stored{two, one}, isMemfd); !errors.Is(err, errMoved) {
+	if _, err := copyStore(pidfd, open, []fdstore.Stored{two, one}, isMemfd, time.Second); !errors.Is(err, errMoved) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := copyStore(pidfd, map[file][]descriptor{}, []fdstore.Stored{one}, isMemfd); !errors.Is(err, errMoved) {
+	if _, err := copyStore(pidfd, opened{}, []fdstore.Stored{one}, isMemfd, time.Second); !errors.Is(err, errMoved) {
 		t.Errorf("got %v", err)
 	}
 	if after, _ := os.ReadDir("/proc/self/fd"); len(after) != len(before) {
@@ -106,11 +115,11 @@ func TestEachEntryGetsADescriptorOfItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(pidfd)
-	open, err := descriptors(os.Getpid())
+	open, err := descriptors(os.Getpid(), inodes(first), time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := copyStore(pidfd, open, entries, isMemfd)
+	list, err := copyStore(pidfd, open, entries, isMemfd, time.Second)
 	if err != nil || len(list) != 3 {
 		t.Fatalf("%+v, %v", list, err)
 	}
@@ -122,7 +131,7 @@ func TestEachEntryGetsADescriptorOfItsOwn(t *testing.T) {
 		}
 	}
 	// There is one entry more than descriptors: the store is another by now.
-	if _, err := copyStore(pidfd, open, append(entries, first), isMemfd); !errors.Is(err, errMoved) {
+	if _, err := copyStore(pidfd, open, append(entries, first), isMemfd, time.Second); !errors.Is(err, errMoved) {
 		t.Errorf("got %v", err)
 	}
 }
