@@ -20,6 +20,7 @@ type FS struct {
 	// Dir is where it is mounted.
 	Dir string
 
+	t      *testing.T
 	device int
 	done   chan struct{}
 
@@ -27,7 +28,11 @@ type FS struct {
 	dead   bool
 	exempt []uint32
 	asked  []string
+	giveUp *time.Timer
 }
+
+// tooLong is how long a test may have it dead, which then fails rather than hangs.
+const tooLong = 20 * time.Second
 
 // Mount mounts one until the test is over, which is skipped where that can't be done.
 // Everything that waits for its answer then fails.
@@ -44,7 +49,7 @@ func Mount(t *testing.T) *FS {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &FS{Dir: dir, device: device, done: make(chan struct{})}
+	f := &FS{Dir: dir, t: t, device: device, done: make(chan struct{})}
 	if err := unix.Mount("luod-deadfs", dir, "fuse", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other", device)); err != nil {
 		unix.Close(device)
 		os.Remove(dir)
@@ -52,6 +57,11 @@ func Mount(t *testing.T) *FS {
 	}
 	go f.serve()
 	t.Cleanup(func() {
+		f.mu.Lock()
+		if f.giveUp != nil {
+			f.giveUp.Stop()
+		}
+		f.mu.Unlock()
 		// MNT_FORCE has whoever waits for an answer given up (fs/fuse/inode.c:
 		// fuse_umount_begin), and MNT_DETACH does not mind open files.
 		_ = unix.Unmount(dir, unix.MNT_FORCE|unix.MNT_DETACH)
@@ -85,10 +95,21 @@ func (f *FS) Die(exempt ...int) {
 	for _, tid := range exempt {
 		f.exempt = append(f.exempt, uint32(tid))
 	}
+	f.giveUp = time.AfterFunc(tooLong, func() {
+		f.t.Errorf("somebody waits for the dead file system, which was asked %q", f.Asked())
+		f.LetGo()
+	})
 }
 
 // LetGo has everything fail that waits for an answer, and what it is asked from now on.
-func (f *FS) LetGo() { _ = unix.Unmount(f.Dir, unix.MNT_FORCE|unix.MNT_DETACH) }
+func (f *FS) LetGo() {
+	f.mu.Lock()
+	if f.giveUp != nil {
+		f.giveUp.Stop()
+	}
+	f.mu.Unlock()
+	_ = unix.Unmount(f.Dir, unix.MNT_FORCE|unix.MNT_DETACH)
+}
 
 // Asked is what it was asked since it died, such as "FLUSH", by all but the exempt.
 func (f *FS) Asked() []string {
