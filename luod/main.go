@@ -80,7 +80,7 @@ func run(log *slog.Logger) error {
 	door := &bus.Door{
 		Bin:   bin,
 		Meter: quota.Meter{Rate: values.CallsPerSecond, Burst: values.CallsBurst},
-		Log:   log, Unit: callers.Unit, Exhausted: func() { exhausted <- struct{}{} },
+		Log:   log, Unit: callers.Unit, Vouch: vouch, Exhausted: func() { exhausted <- struct{}{} },
 		Dial: func(options ...dbus.ConnOption) (*dbus.Conn, error) { return dbus.ConnectSystemBus(options...) },
 	}
 	dir := filepath.Dir(wire.Path)

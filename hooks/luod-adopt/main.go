@@ -19,7 +19,7 @@ import (
 
 func main() {
 	if len(os.Args) < 2 || os.Args[1] == "--help" {
-		fmt.Fprintln(os.Stderr, "Usage: luod-adopt UNIT[=KIND,...]...\n       luod-adopt --directories UNIT=PATH...\n       luod-adopt --check-directories UNIT=PATH...\n\nCopies what PID 1 keeps for units, or packs directories of theirs; luod starts it, see luod(8).")
+		fmt.Fprintln(os.Stderr, "Usage: luod-adopt UNIT[=KIND,...]...\n       luod-adopt --directories UNIT=PATH...\n       luod-adopt --check-directories UNIT=PATH...\n       luod-adopt --vouch BUS PID\n\nCopies what PID 1 keeps for units, packs directories of theirs, or makes sure that it is the process PID of today that has connected to the bus, which is the process BUS; luod starts it, see luod(8).")
 		os.Exit(2)
 	}
 	do := run
@@ -29,6 +29,8 @@ func main() {
 		do, args = runDirectories, args[1:]
 	case "--check-directories":
 		do, args = checkDirectories, args[1:]
+	case "--vouch":
+		do, args = vouch, args[1:]
 	}
 	if err := do(args); err != nil {
 		fmt.Fprintln(os.Stderr, "luod-adopt:", err)

@@ -54,6 +54,9 @@ type Door struct {
 	Log      *slog.Logger
 	// Unit finds the unit behind a pidfd, which it borrows.
 	Unit func(pidfd int) (string, error)
+	// Vouch is peers.Vouch, by whoever may look at the process that is the bus. It is
+	// asked only where the bus doesn't give a pidfd of who calls.
+	Vouch func(ctx context.Context, bus, pid uint32) error
 	// Dial connects to the bus; the caller owns the connection.
 	Dial func(options ...dbus.ConnOption) (*dbus.Conn, error)
 
@@ -67,6 +70,11 @@ type Door struct {
 
 	// Meter counts the calls of each unit, or user.
 	Meter quota.Meter
+
+	// vouching is held while Vouch runs, and newCalls counts how often it does for a
+	// unit.
+	vouching sync.Mutex
+	newCalls quota.Meter
 
 	mu    sync.Mutex
 	props *prop.Properties
@@ -131,7 +139,9 @@ func (d *Door) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	methods := &methods{door: d, conn: conn, ctx: ctx, known: newKnown()}
+	methods := &methods{door: d, conn: conn, ctx: ctx, known: newKnown(func(ctx context.Context, sender string) (credentials, error) {
+		return d.identify(ctx, conn, sender)
+	})}
 	defer methods.known.close()
 	if err := conn.Export(methods, Path, Interface); err != nil {
 		return fmt.Errorf("export the methods: %w", err)

@@ -29,6 +29,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/quota"
 	"github.com/liveupdate/luod/luod/internal/vault"
 	"github.com/liveupdate/luod/luod/loading"
+	"github.com/liveupdate/luod/luod/peers"
 )
 
 // registry is what stands behind the door in these tests.
@@ -306,6 +307,7 @@ func openWith(t *testing.T, prepare func(*registry, *Door)) (*bus, *registry, *D
 	d := &Door{
 		Registry: r, Log: log, Bin: &foreign.Bin{Log: log}, Dial: b.dial, Locks: locks,
 		Meter: quota.Meter{Rate: 500, Burst: 2000},
+		Vouch: func(_ context.Context, bus, pid uint32) error { return peers.Vouch(int(bus), int(pid)) },
 		Unit: func(pidfd int) (string, error) {
 			if err := unix.PidfdSendSignal(pidfd, 0, nil, 0); err != nil {
 				return "", err

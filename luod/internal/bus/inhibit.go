@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/godbus/dbus/v5"
-	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 )
@@ -35,13 +34,16 @@ func (m *methods) Inhibit(what, who, why, mode string, msg dbus.Message, sender 
 	if err := m.door.authorize(ctx, m.conn, msg, string(sender), action); err != nil {
 		return -1, answer(err)
 	}
-	c, err := identify(ctx, m.conn, string(sender))
+	c, err := ask(ctx, m.conn, string(sender))
 	if err != nil {
 		return -1, answer(err)
 	}
-	defer unix.Close(c.pidfd)
+	c.close()
 	i := inhibitors.Inhibitor{What: what, Who: who, Why: why, Mode: inhibitors.Mode(mode), UID: c.uid, PID: c.pid}
-	i.Unit, _ = m.door.Unit(c.pidfd) // a user's session may inhibit as well
+	if p, err := m.known.identify(ctx, string(sender)); err == nil {
+		i.Unit, _ = m.door.Unit(p.pidfd) // a user's session may inhibit as well
+		p.close()
+	}
 	f, err := m.door.Locks.Add(i)
 	if err != nil {
 		return -1, answer(err)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,20 +16,25 @@ const maxKnown = 64
 // bus never gives a unique name twice, and what it says of the process behind one
 // never changes; the process's unit is another matter and is never kept.
 type known struct {
+	// ask is asked about those who aren't known.
+	ask func(ctx context.Context, sender string) (credentials, error)
+
 	mu     sync.Mutex
 	byName map[string]credentials
 	// order is that in which they became known.
 	order []string
 }
 
-func newKnown() *known { return &known{byName: map[string]credentials{}} }
+func newKnown(ask func(ctx context.Context, sender string) (credentials, error)) *known {
+	return &known{ask: ask, byName: map[string]credentials{}}
+}
 
 // identify tells who sender is. The caller closes pidfd.
-func (k *known) identify(ctx context.Context, conn *dbus.Conn, sender string) (credentials, error) {
+func (k *known) identify(ctx context.Context, sender string) (credentials, error) {
 	if c, is, err := k.find(sender); is || err != nil {
 		return c, err
 	}
-	c, err := identify(ctx, conn, sender)
+	c, err := k.ask(ctx, sender)
 	if err == nil {
 		k.keep(sender, c)
 	}

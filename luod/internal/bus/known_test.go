@@ -35,11 +35,11 @@ func TestACallerIsIdentifiedOnceAndItsUnitEachTime(t *testing.T) {
 }
 
 func TestFewCallersAreKept(t *testing.T) {
-	_, _, _, conn := open(t)
-	k := newKnown()
+	_, _, d, conn := open(t)
 	ctx := context.Background()
+	k := newKnown(func(ctx context.Context, sender string) (credentials, error) { return d.identify(ctx, conn, sender) })
 	self := conn.Names()[0]
-	c, err := identify(ctx, conn, self)
+	c, err := k.ask(ctx, self)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,10 +59,10 @@ func TestFewCallersAreKept(t *testing.T) {
 	if after := openFDs(t); after != before {
 		t.Errorf("%d file descriptors before, %d after", before, after)
 	}
-	if _, err := k.identify(ctx, conn, ":77.7"); err == nil {
+	if _, err := k.identify(ctx, ":77.7"); err == nil {
 		t.Error("a stranger was identified")
 	}
-	if got, err := k.identify(ctx, conn, self); err != nil || got.pid != c.pid {
+	if got, err := k.identify(ctx, self); err != nil || got.pid != c.pid {
 		t.Errorf("%+v, %v", got, err)
 	}
 }

@@ -85,6 +85,8 @@ func answer(err error) *dbus.Error {
 		name = errorPrefix + fault.Name
 	case errors.Is(err, callers.ErrNoUnit):
 		name = errorPrefix + "NoUnit"
+	case errors.Is(err, errUnidentified):
+		name = errorPrefix + "Unidentified"
 	case errors.Is(err, errDenied):
 		name = accessDenied
 	}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
-	"golang.org/x/sys/unix"
 )
 
 // denied is an answer, not a failure.
@@ -17,11 +16,11 @@ var errDenied = errors.New("permission denied")
 // installed, and asks polkit about everybody else
 // (org.freedesktop.PolicyKit1.Authority.CheckAuthorization).
 func (d *Door) authorize(ctx context.Context, conn *dbus.Conn, msg dbus.Message, sender, action string) error {
-	c, err := identify(ctx, conn, sender)
+	c, err := ask(ctx, conn, sender)
 	if err != nil {
 		return err
 	}
-	unix.Close(c.pidfd)
+	c.close() // which process it is doesn't matter
 	if c.uid == 0 {
 		return nil
 	}

@@ -22,6 +22,8 @@ type Program struct {
 	Environment []string
 	// Timeout is when PID 1 kills it.
 	Timeout time.Duration
+	// AnyTime says that it also runs while the machine still boots, or shuts down.
+	AnyTime bool
 	// ReadsOnly says that it only reads files, whoever owns them, and talks to luod and
 	// to PID 1: it gets the privileges for that, and no more.
 	ReadsOnly bool
@@ -64,6 +66,7 @@ func (Units) Run(ctx context.Context, p Program) error {
 			property("NotifyAccess", "main"),
 			property("Environment", p.Environment),
 			property("TimeoutStartUSec", uint64(p.Timeout.Microseconds())),
+			property("DefaultDependencies", !p.AnyTime),
 		}
 		if p.ReadsOnly {
 			properties = append(properties, confinement()...)
