@@ -50,7 +50,7 @@ func run(args []string) error {
 	var create memfds
 	flags := flag.NewFlagSet("luod-reissue", flag.ContinueOnError)
 	flags.Var(&create, "memfd", "make a memfd `NAME:SIZE` unless it came through an update (SIZE in bytes or with K, M, G)")
-	optional := flags.Bool("optional", false, "exit with 0 if luod can't be reached or could not restore what came through an update; the unit then starts without what may be waiting for it")
+	optional := flags.Bool("optional", false, "exit with 0 if luod can't be reached, can't tell which unit this is, or could not restore what came through an update; the unit then starts without what may be waiting for it")
 	timeout := flags.Duration("timeout", 30*time.Second, "give up after this long")
 	flags.Usage = func() {
 		fmt.Fprintln(flags.Output(), "Usage: luod-reissue [OPTION...]\n\nGive a unit its file descriptors back: ExecStartPre=+/usr/lib/luod/luod-reissue, with NotifyAccess=exec and\nFileDescriptorStoreMax=.")
@@ -77,7 +77,7 @@ func run(args []string) error {
 	defer luod.close()
 	unit, names, files, err := luod.retrieve(ctx)
 	defer wire.Close(files)
-	if *optional && mayBeWaiting(err) {
+	if *optional && (mayBeWaiting(err) || stranger(err)) {
 		return without(store, create, err)
 	}
 	if mayBeWaiting(err) {

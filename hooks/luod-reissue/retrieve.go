@@ -85,6 +85,11 @@ func mayBeWaiting(err error) bool {
 	return errors.As(err, new(unreachable)) || broken(err) || reason == "NotRestored" || reason == "Degraded"
 }
 
+// stranger says whether err is of a luod that can't tell whose memory this would be.
+func stranger(err error) bool {
+	return slices.Contains([]string{wire.NoUnit, wire.Unidentified}, refusal(err))
+}
+
 // broken says whether err is of a conversation whose other end is gone.
 func broken(err error) bool {
 	return slices.ContainsFunc([]error{io.EOF, unix.EPIPE, unix.ECONNRESET}, func(target error) bool { return errors.Is(err, target) })

@@ -74,7 +74,15 @@ func TestWhatLeavesOpenWhatLuodHas(t *testing.T) {
 			t.Errorf("%v: want %t", err, want)
 		}
 	}
-	if mayBeWaiting(nil) {
+	for err, want := range map[error]bool{
+		&wire.Refused{Reason: "NoUnit"}: true, fmt.Errorf("ask: %w", &wire.Refused{Reason: "Unidentified"}): true,
+		&wire.Refused{Reason: "Busy"}: false, io.EOF: false,
+	} {
+		if stranger(err) != want {
+			t.Errorf("%v: a stranger: want %t", err, want)
+		}
+	}
+	if mayBeWaiting(nil) || stranger(nil) {
 		t.Error("all is well, and something may be waiting")
 	}
 }

@@ -38,6 +38,13 @@ const (
 	Preserve = "preserve"
 )
 
+// Reasons of an answer to a process that luod can't tell the unit of: it has none, or
+// which process it is can't be found out.
+const (
+	NoUnit       = "NoUnit"
+	Unidentified = "Unidentified"
+)
+
 // Message goes either way.
 type Message struct {
 	Request string   `json:"request,omitempty"`

@@ -257,7 +257,9 @@ func newBus(t *testing.T) *bus {
 	return b
 }
 
-func (b *bus) address() string { return "unix:path=" + b.dir + "/bus" }
+func (b *bus) path() string { return b.dir + "/bus" }
+
+func (b *bus) address() string { return "unix:path=" + b.path() }
 
 func (b *bus) run() {
 	b.t.Helper()

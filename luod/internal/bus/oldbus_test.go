@@ -4,106 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/godbus/dbus/v5"
-	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 	"github.com/liveupdate/luod/luod/peers"
+	"github.com/liveupdate/luod/luod/peers/leftbehind"
 	"github.com/liveupdate/luod/luod/peers/oldkernel"
 )
 
-// processVariable makes this program a process that connects its file descriptor 3 to
-// the socket there, says so, and ends when its standard input does.
-const processVariable = "LUOD_TEST_CONNECT"
-
-func init() {
-	path, is := os.LookupEnv(processVariable)
-	if !is {
-		return
-	}
-	if path != "" {
-		if err := unix.Connect(3, &unix.SockaddrUnix{Name: path}); err != nil {
-			fmt.Println(err)
-			os.Exit(1)
-		}
-	}
-	fmt.Println("connected")
-	_, _ = io.Copy(io.Discard, os.Stdin)
-	os.Exit(0)
-}
-
-// process is one that has made a connection, the other side of which the test keeps.
-type process struct {
-	pid  int
-	cmd  *exec.Cmd
-	in   io.Closer
-	conn net.Conn
-}
-
-// begin starts one, which connects to the bus if there is one.
-func begin(t *testing.T, b *bus) *process {
+// hello makes p's connection one that the bus knows.
+func hello(t *testing.T, p *leftbehind.Process) *dbus.Conn {
 	t.Helper()
-	p := &process{cmd: exec.Command("/proc/self/exe")}
-	p.cmd.Env = []string{processVariable + "="}
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if b != nil {
-		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f := os.NewFile(uintptr(fd), "socket")
-		defer f.Close()
-		p.cmd.Env = []string{processVariable + "=" + b.dir + "/bus"}
-		p.cmd.ExtraFiles = []*os.File{f}
-	}
-	in, err := p.cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	p.pid, p.in = p.cmd.Process.Pid, in
-	t.Cleanup(p.end)
-	said := make([]byte, 100)
-	if n, err := out.Read(said); err != nil || string(said[:n]) != "connected\n" {
-		t.Fatalf("a process could not connect: %q, %v", said[:n], err)
-	}
-	if b != nil {
-		if p.conn, err = net.FileConn(p.cmd.ExtraFiles[0]); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { p.conn.Close() })
-	}
-	return p
-}
-
-// end ends it and leaves its connection open.
-func (p *process) end() {
-	p.in.Close()
-	_ = p.cmd.Wait()
-}
-
-// hello makes its connection one that the bus knows.
-func (p *process) hello(t *testing.T) *dbus.Conn {
-	t.Helper()
-	conn, err := dbus.NewConn(p.conn)
+	conn, err := dbus.NewConn(p.Conn)
 	if err == nil {
 		err = conn.Auth([]dbus.Auth{dbus.AuthExternal("0")})
 	}
@@ -115,23 +35,6 @@ func (p *process) hello(t *testing.T) *dbus.Conn {
 	}
 	t.Cleanup(func() { conn.Close() })
 	return conn
-}
-
-// recycle begins a process that is called pid, which is free.
-func recycle(t *testing.T, b *bus, pid int) *process {
-	t.Helper()
-	for range 200 {
-		if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(pid-1)), 0); err != nil {
-			t.Skipf("no PID can be chosen here: %v", err)
-		}
-		if p := begin(t, b); p.pid == pid {
-			return p
-		} else {
-			p.end()
-		}
-	}
-	t.Skipf("PID %d was never free", pid)
-	return nil
 }
 
 // units are the units of processes, by their numbers, as the cgroup of whoever has a
@@ -190,21 +93,21 @@ func TestAConnectionLeftBehindSpeaksForNobody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			u := &units{of: map[int]string{}}
 			b, r, _, _ := openWith(t, func(_ *registry, d *Door) { d.Unit = u.unit })
-			attacker := begin(t, b)
-			u.set(attacker.pid, "attacker.service")
+			attacker := leftbehind.Begin(t, b.path())
+			u.set(attacker.PID, "attacker.service")
 			var left *dbus.Conn
 			if c.early {
-				left = attacker.hello(t)
+				left = hello(t, attacker)
 			}
-			attacker.end()
-			theirs := b
+			attacker.End()
+			theirs := b.path()
 			if c.alone {
-				theirs = nil
+				theirs = ""
 			}
-			victim := recycle(t, theirs, attacker.pid)
-			u.set(victim.pid, "victim.service")
+			victim := leftbehind.Recycle(t, theirs, attacker.PID)
+			u.set(victim.PID, "victim.service")
 			if !c.early {
-				left = attacker.hello(t)
+				left = hello(t, attacker)
 			}
 			for range 3 {
 				err := call(left, "Register", none).Err
@@ -219,9 +122,9 @@ func TestAConnectionLeftBehindSpeaksForNobody(t *testing.T) {
 				return
 			}
 			// The service is served as soon as nobody else goes by its number.
-			own := victim.hello(t)
+			own := hello(t, victim)
 			left.Close()
-			attacker.conn.Close()
+			attacker.Conn.Close()
 			if !soon(func() bool { return call(own, "Register", none).Err == nil }) {
 				t.Errorf("the service itself is refused: %v", call(own, "Register", none).Err)
 			}
@@ -237,16 +140,16 @@ func TestAConnectionLeftBehindSpeaksForNobody(t *testing.T) {
 func TestAConnectionThatEndsMeanwhileSpeaksForNobody(t *testing.T) {
 	u := &units{of: map[int]string{}}
 	b, _, d, conn := openWith(t, func(_ *registry, d *Door) { d.Unit = u.unit })
-	attacker := begin(t, b)
-	left := attacker.hello(t)
+	attacker := leftbehind.Begin(t, b.path())
+	left := hello(t, attacker)
 	name := left.Names()[0]
-	attacker.end()
-	victim := recycle(t, b, attacker.pid)
-	victim.hello(t)
-	u.set(victim.pid, "victim.service")
+	attacker.End()
+	victim := leftbehind.Recycle(t, b.path(), attacker.PID)
+	hello(t, victim)
+	u.set(victim.PID, "victim.service")
 	d.Vouch = func(_ context.Context, bus, pid uint32) error {
 		left.Close()
-		attacker.conn.Close()
+		attacker.Conn.Close()
 		if !soon(func() bool { return peers.Vouch(int(bus), int(pid)) == nil }) {
 			t.Error("the service's connection does not speak for itself")
 		}

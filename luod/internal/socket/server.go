@@ -18,6 +18,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 	"github.com/liveupdate/luod/luod/internal/foreign"
 	"github.com/liveupdate/luod/luod/internal/vault"
+	"github.com/liveupdate/luod/luod/peers"
 	"github.com/liveupdate/luod/luod/wire"
 )
 
@@ -86,11 +87,17 @@ func (s *Server) Serve() {
 			time.Sleep(100 * time.Millisecond)
 			continue
 		}
+		accepted, err := peers.Now()
+		if err != nil {
+			s.Log.Error("could not accept a connection", "error", err)
+			conn.Close()
+			continue
+		}
 		slots <- struct{}{}
 		s.wait.Add(1)
 		go func() {
 			defer func() { <-slots; s.wait.Done() }()
-			s.converse(conn)
+			s.converse(conn, accepted)
 		}()
 	}
 }
@@ -101,7 +108,7 @@ func (s *Server) Close() {
 	s.wait.Wait()
 }
 
-func (s *Server) converse(conn *net.UnixConn) {
+func (s *Server) converse(conn *net.UnixConn, accepted time.Duration) {
 	// A blocking descriptor of our own, with time-outs: SOCK_SEQPACKET with
 	// control messages is simpler without the runtime's poller.
 	f, err := conn.File()
@@ -115,9 +122,13 @@ func (s *Server) converse(conn *net.UnixConn) {
 	receive, send := unix.NsecToTimeval(int64(s.idle)), unix.NsecToTimeval(int64(s.request))
 	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &receive)
 	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &send)
-	unit, err := s.caller(fd)
+	unit, err := s.caller(fd, accepted)
 	if err != nil {
-		s.refuse(fd, err)
+		// Who hears nothing before it asks finds a no, and not a conversation that is over
+		// before it has begun, which it would begin anew.
+		_, given, _ := wire.ReceiveForeign(fd)
+		s.Bin.Close(given...)
+		_ = s.refuse(fd, err)
 		return
 	}
 	for {
@@ -136,16 +147,21 @@ func (s *Server) converse(conn *net.UnixConn) {
 	}
 }
 
-// caller finds the peer's unit. SO_PEERPIDFD is of Linux 6.5, older than LUO.
-func (s *Server) caller(fd int) (string, error) {
-	pidfd, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
+// caller finds the peer's unit. A kernel that can't tell who connected is older than
+// LUO: nothing is held for anybody there, and root alone gets here.
+func (s *Server) caller(fd int, accepted time.Duration) (string, error) {
+	pidfd, err := peers.OfAccepted(fd, accepted)
 	if err != nil {
-		return "", fmt.Errorf("identify the caller: %w", err)
+		return "", unidentified{fmt.Errorf("identify the caller: %w", err)}
 	}
-	unix.CloseOnExec(pidfd)
 	defer unix.Close(pidfd)
 	return s.Unit(pidfd)
 }
+
+// unidentified is why luod can't tell whose process calls.
+type unidentified struct{ error }
+
+func (u unidentified) Unwrap() error { return u.error }
 
 // answer owns what was given. The time for it begins with the request: what the helper
 // did before it doesn't count.
@@ -232,6 +248,10 @@ func (s *Server) refuse(fd int, why error) error {
 		m.Reason = string(refusal.Reason)
 	case errors.As(why, &fault):
 		m.Reason = fault.Name
+	case errors.Is(why, callers.ErrNoUnit):
+		m.Reason = wire.NoUnit
+	case errors.As(why, new(unidentified)):
+		m.Reason = wire.Unidentified
 	}
 	return wire.Send(fd, m, nil)
 }

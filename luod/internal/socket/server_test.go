@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +20,8 @@ import (
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 	"github.com/liveupdate/luod/luod/internal/foreign"
 	"github.com/liveupdate/luod/luod/internal/vault"
+	"github.com/liveupdate/luod/luod/peers"
+	"github.com/liveupdate/luod/luod/peers/oldkernel"
 	"github.com/liveupdate/luod/luod/wire"
 )
 
@@ -249,12 +252,84 @@ func TestACallerOfNoUnitGetsNothing(t *testing.T) {
 	r.names, r.files = memfds(t, 1)
 	fd := dial(t, serve(t, r, fmt.Errorf("%w: really", callers.ErrNoUnit)))
 	defer unix.Close(fd)
-	m, files, err := wire.Receive(fd)
-	if err != nil || len(files) != 0 || !strings.Contains(m.Error, "not a process of a system service") {
-		t.Fatalf("%+v, %d files, %v", m, len(files), err)
+	m, files := ask(t, fd, wire.Message{Request: wire.Preserve, Names: r.names}, r.files)
+	if len(files) != 0 || m.Reason != wire.NoUnit || !strings.Contains(m.Error, "not a process of a system service") {
+		t.Fatalf("%+v, %d files", m, len(files))
 	}
 	if _, _, err := wire.Receive(fd); !errors.Is(err, io.EOF) {
 		t.Fatalf("it goes on: %v", err)
+	}
+}
+
+// luod-reissue starts its conversation with a question, and whoever is refused hears
+// that, and not that luod hung up.
+func TestARefusalIsHeardHoweverLateTheQuestion(t *testing.T) {
+	path := serve(t, &registry{}, callers.ErrNoUnit)
+	for range 20 {
+		fd := dial(t, path)
+		runtime.Gosched() // to the server
+		if m, _ := ask(t, fd, wire.Message{Request: wire.Retrieve}, nil); m.Reason != wire.NoUnit {
+			t.Fatalf("%+v", m)
+		}
+		unix.Close(fd)
+	}
+}
+
+// Linux 6.1 can't tell who connected: luod goes by the credentials there, or no unit
+// that is enabled would start.
+func TestCallersAreServedOnAnOldKernel(t *testing.T) {
+	if !oldkernel.Run(t) {
+		return
+	}
+	for range 3 {
+		log := slog.New(slog.NewTextHandler(io.Discard, nil))
+		r := &registry{bin: &foreign.Bin{Log: log}}
+		r.names, r.files = memfds(t, 2)
+		path := filepath.Join(t.TempDir(), "s")
+		s, err := Listen(path, r, r.bin, log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Unit = func(pidfd int) (string, error) {
+			text, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", pidfd))
+			if err != nil || !strings.Contains(string(text), fmt.Sprintf("\nPid:\t%d\n", os.Getpid())) {
+				return "", fmt.Errorf("it is %q, %v", text, err)
+			}
+			return "self.service", nil
+		}
+		go s.Serve()
+		fd := dial(t, path)
+		m, files := ask(t, fd, wire.Message{Request: wire.Retrieve}, nil)
+		if m.Error != "" || m.Unit != "self.service" || len(files) != 2 {
+			t.Errorf("%+v, %d files", m, len(files))
+		}
+		unix.Close(fd)
+		s.Close()
+	}
+}
+
+// Whom luod can't make out is told so in a way that luod-reissue --optional knows.
+func TestAProcessThatIsGoneIsUnidentified(t *testing.T) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	s := &Server{Unit: func(int) (string, error) { return "", errors.New("nobody asks") }}
+	if _, err := s.caller(fd, 0); !errors.As(err, new(unidentified)) {
+		t.Errorf("a socket that nobody connected: %v", err)
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	if err := s.refuse(pair[0], unidentified{peers.ErrGone}); err != nil {
+		t.Fatal(err)
+	}
+	if m, _, err := wire.Receive(pair[1]); err != nil || m.Reason != wire.Unidentified || m.Error != peers.ErrGone.Error() {
+		t.Errorf("%+v, %v", m, err)
 	}
 }
 
