@@ -34,6 +34,7 @@ type Registry interface {
 	Check(ctx context.Context, request coordinator.Request) (verdict.Report, error)
 	Load(ctx context.Context, request coordinator.Request) (coordinator.Loaded, verdict.Report, error)
 	Unload(ctx context.Context) error
+	UnloadOwn(ctx context.Context) (release string, err error)
 	LiveUpdate(ctx context.Context, options coordinator.Options) (uint64, error)
 	Cancel(ctx context.Context, reason string) error
 	Register(ctx context.Context, unit string, r coordinator.Registration) error
@@ -42,6 +43,8 @@ type Registry interface {
 	Fail(ctx context.Context, unit, reason string) error
 	Remind(ctx context.Context) error
 	Discard(ctx context.Context, unit string, names []string) error
+	Stakes(ctx context.Context) (coordinator.Stakes, error)
+	DiscardAll(ctx context.Context) (coordinator.Stakes, error)
 	Report(ctx context.Context, generation uint64) (string, error)
 	CreateSession(ctx context.Context, unit, name string) (*os.File, error)
 	RetrieveSession(ctx context.Context, unit, name string) (*os.File, error)

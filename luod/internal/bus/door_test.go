@@ -191,6 +191,26 @@ func (r *registry) ReleaseSession(context.Context, string, string) error {
 	return r.refuse
 }
 func (r *registry) Unload(context.Context) error { return nil }
+func (r *registry) UnloadOwn(context.Context) (string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.registered = append(r.registered, "unload own")
+	return "7.3", r.refuse
+}
+
+func (r *registry) Stakes(context.Context) (coordinator.Stakes, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.registered = append(r.registered, "stakes")
+	return coordinator.Stakes{Units: []coordinator.Stake{{Unit: "a.service", Count: 3, Bytes: 4096, Waiting: 1}}, Unread: "u", Stuck: 2}, r.refuse
+}
+
+func (r *registry) DiscardAll(context.Context) (coordinator.Stakes, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.registered = append(r.registered, "discard all")
+	return coordinator.Stakes{}, r.refuse
+}
 func (r *registry) LiveUpdate(_ context.Context, o coordinator.Options) (uint64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -596,6 +616,9 @@ func TestMain(m *testing.M) {
 		fmt.Println("Check", errorName(call(conn, "Check", "/etc/shadow", none).Err))
 		fmt.Println("ListEntries", errorName(call(conn, "ListEntries").Err))
 		fmt.Println("Discard", errorName(call(conn, "Discard", "a.service", []string{}).Err))
+		fmt.Println("DiscardAll", errorName(call(conn, "DiscardAll", none).Err))
+		fmt.Println("DiscardAll", errorName(call(conn, "DiscardAll", map[string]dbus.Variant{"dry-run": dbus.MakeVariant(true)}).Err))
+		fmt.Println("UnloadOwn", errorName(call(conn, "UnloadOwn").Err))
 		fmt.Println("Report", errorName(call(conn, "Report", uint64(0)).Err))
 		fmt.Println("Unload", errorName(call(conn, "Unload").Err))
 		fmt.Println("ListFileDescriptors", errorName(call(conn, "ListFileDescriptors").Err))
@@ -627,7 +650,7 @@ func TestAnOrdinaryUserMayOnlyDoWhatServicesDo(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	const denied = "org.freedesktop.DBus.Error.AccessDenied"
-	want := "LiveUpdate " + denied + "\nCancel " + denied + "\nInhibit " + denied + "\nLoad " + denied + "\nCheck " + denied + "\nListEntries " + denied + "\nDiscard " + denied + "\nReport " + denied + "\nUnload " + denied + "\nListFileDescriptors " + denied + "\nListNames <nil>\nRequestName " + denied + "\n"
+	want := "LiveUpdate " + denied + "\nCancel " + denied + "\nInhibit " + denied + "\nLoad " + denied + "\nCheck " + denied + "\nListEntries " + denied + "\nDiscard " + denied + "\nDiscardAll " + denied + "\nDiscardAll " + denied + "\nUnloadOwn " + denied + "\nReport " + denied + "\nUnload " + denied + "\nListFileDescriptors " + denied + "\nListNames <nil>\nRequestName " + denied + "\n"
 	if string(out) != want {
 		t.Errorf("got\n%s\nwant\n%s", out, want)
 	}

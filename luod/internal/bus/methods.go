@@ -55,11 +55,13 @@ func describe() []introspect.Method {
 		{Name: "ListNames", Args: []introspect.Arg{out("names", "a(ss)")}},
 		{Name: "ListFileDescriptors", Args: []introspect.Arg{out("fds", "a(sstus)")}},
 		{Name: "Discard", Args: []introspect.Arg{in("unit", "s"), in("names", "as")}},
+		{Name: "DiscardAll", Args: []introspect.Arg{in("options", "a{sv}"), out("units", "a(sttt)"), out("unread", "s"), out("stuck", "t")}},
 		{Name: "Report", Args: []introspect.Arg{in("generation", "t"), out("report", "s")}},
 		{Name: "ListEntries", Args: []introspect.Arg{out("entries", "aa{sv}")}},
 		{Name: "Check", Args: []introspect.Arg{in("entry", "s"), in("options", "a{sv}"), out("results", "a(ssss)"), out("target", "a{sv}")}},
 		{Name: "Load", Args: []introspect.Arg{in("entry", "s"), in("options", "a{sv}"), out("results", "a(ssss)"), out("target", "a{sv}")}},
 		{Name: "Unload"},
+		{Name: "UnloadOwn", Args: []introspect.Arg{out("release", "s")}},
 		{Name: "LiveUpdate", Args: []introspect.Arg{in("options", "a{sv}"), out("generation", "t")}},
 	}
 }
@@ -257,6 +259,30 @@ func (m *methods) Discard(unit string, names []string, msg dbus.Message, sender 
 	return answer(err)
 }
 
+// DiscardAll gives up all that there is, or with dry-run only says what that would be,
+// to an admin.
+func (m *methods) DiscardAll(given map[string]dbus.Variant, msg dbus.Message, sender dbus.Sender) ([]coordinator.Stake, string, uint64, *dbus.Error) {
+	ctx, cancel := m.call()
+	defer cancel()
+	var dryRun bool
+	err := options(given, map[string]any{"dry-run": &dryRun})
+	if err == nil {
+		err = m.door.authorize(ctx, m.conn, msg, string(sender), actionDiscard)
+	}
+	s := coordinator.Stakes{}
+	switch {
+	case err != nil:
+	case dryRun:
+		s, err = m.door.Registry.Stakes(ctx)
+	default:
+		s, err = m.door.Registry.DiscardAll(ctx)
+	}
+	if s.Units == nil {
+		s.Units = []coordinator.Stake{}
+	}
+	return s.Units, s.Unread, s.Stuck, answer(err)
+}
+
 // Report returns what became of everything in an update, in JSON, to an admin.
 func (m *methods) Report(generation uint64, msg dbus.Message, sender dbus.Sender) (string, *dbus.Error) {
 	ctx, cancel := m.call()
@@ -277,6 +303,17 @@ func (m *methods) Unload(msg dbus.Message, sender dbus.Sender) *dbus.Error {
 		err = m.door.Registry.Unload(ctx)
 	}
 	return answer(err)
+}
+
+// UnloadOwn unloads it if luod has loaded it.
+func (m *methods) UnloadOwn(msg dbus.Message, sender dbus.Sender) (string, *dbus.Error) {
+	ctx, cancel := m.call()
+	defer cancel()
+	if err := m.door.authorize(ctx, m.conn, msg, string(sender), actionLoad); err != nil {
+		return "", answer(err)
+	}
+	release, err := m.door.Registry.UnloadOwn(ctx)
+	return release, answer(err)
 }
 
 // LiveUpdate performs the update and returns when the shutdown has begun.

@@ -32,6 +32,31 @@ func (c *Coordinator) Unload(ctx context.Context) error {
 	return err
 }
 
+// UnloadOwn unloads the kernel that luod has loaded, and returns its release, or an
+// empty one if there is none. One that somebody else has loaded since stays.
+func (c *Coordinator) UnloadOwn(ctx context.Context) (string, error) {
+	return do(ctx, c, func() (string, error) {
+		if err := c.free("unload the kernel"); err != nil {
+			return "", err
+		}
+		var foreign *Fault
+		switch err := c.stillLoaded(); {
+		case errors.As(err, &foreign) && foreign.Name == "ForeignKernel":
+			return "", c.save() // it has struck ours from the record
+		case err != nil:
+			return "", err
+		case c.rec.Loaded == nil:
+			return "", nil
+		}
+		release := c.rec.Loaded.Release
+		if err := c.Loader.Unload(); err != nil {
+			return "", &Fault{Name: "LoadFailed", Err: err}
+		}
+		c.rec.Loaded = nil
+		return release, c.save()
+	})
+}
+
 // Options of a live update.
 type Options struct {
 	// Verify takes the SHA-256 of every file that is sealed against writing

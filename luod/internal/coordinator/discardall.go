@@ -1,0 +1,167 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/liveupdate/luod/luod/internal/vault"
+)
+
+// Stake is what luod has of one unit.
+type Stake struct {
+	Unit string `json:"unit"`
+	// Count is how many file descriptors and sessions it is, and Bytes their size as far
+	// as luod knows it.
+	Count uint64 `json:"count"`
+	Bytes uint64 `json:"bytes"`
+	// Waiting are those of Count that came through an update and that the unit has not fetched.
+	Waiting uint64 `json:"waiting"`
+}
+
+// Stakes is what would be lost if luod were gone: luod is a second fd store, so what a
+// unit has itself counts as well, since its next start would find nothing.
+type Stakes struct {
+	// Units are in the order of their names.
+	Units []Stake `json:"units"`
+	// Unread is empty, or says what came through an update and nobody knows whose it is.
+	Unread string `json:"unread"`
+	// Stuck are sessions that must stay open, since nobody knows what is in them.
+	Stuck uint64 `json:"stuck"`
+}
+
+// Stakes says what would be lost. It is a Fault (Busy) while an update is under way.
+func (c *Coordinator) Stakes(ctx context.Context) (Stakes, error) {
+	return do(ctx, c, func() (Stakes, error) {
+		if err := c.still("see whether anything would be lost"); err != nil {
+			return Stakes{}, err
+		}
+		return c.stakes(), nil
+	})
+}
+
+// DiscardAll gives up all that there is, whosever it is, with the sessions for the next
+// update and what could not be restored, and returns what it was. It is for whoever
+// takes luod away. On an error the rest was given up nevertheless; what is still in the
+// kernel because another process has the device open can't be.
+//
+// Killed meanwhile: what was not given up yet is there after the next start.
+func (c *Coordinator) DiscardAll(ctx context.Context) (Stakes, error) {
+	return do(ctx, c, func() (Stakes, error) {
+		if err := c.still("discard everything"); err != nil {
+			return Stakes{}, err
+		}
+		before := c.stakes()
+		var failed []error
+		all := func(string) bool { return true }
+		for _, s := range before.Units {
+			if c.onlyOutgoing(s.Unit) {
+				continue // discard leaves those
+			}
+			if err := c.discard(s.Unit, all, all); err != nil {
+				failed = append(failed, err)
+			}
+		}
+		for i := len(c.rec.Sessions) - 1; i >= 0; i-- {
+			c.forget(i)
+		}
+		for i := range c.rec.Lost {
+			c.rec.Lost[i].Discarded = true
+		}
+		failed = append(failed, c.discardUnread())
+		c.discardStuck()
+		c.Log.Warn("discarded everything", "units", len(before.Units), "stuck", before.Stuck, "unread", before.Unread)
+		failed = append(failed, c.save())
+		return before, errors.Join(failed...)
+	})
+}
+
+// still refuses what must not happen during an update, from its first step on.
+func (c *Coordinator) still(what string) error {
+	if c.rec.Phase.underway() {
+		return fault("Busy", "%s: a live update is under way (%s); take it back with 'luoctl cancel', or wait until it is over", what, c.rec.Phase)
+	}
+	return nil
+}
+
+func (c *Coordinator) stakes() Stakes {
+	s := Stakes{Units: []Stake{}, Stuck: uint64(len(c.stuck))}
+	if c.unread != nil {
+		s.Unread = c.rec.Degraded
+	}
+	units := append(c.vault.Units(), c.waiting()...)
+	units = append(units, c.sessionUnits()...)
+	slices.Sort(units)
+	for _, unit := range slices.Compact(units) {
+		s.Units = append(s.Units, c.stake(unit))
+	}
+	return s
+}
+
+func (c *Coordinator) stake(unit string) Stake {
+	s := Stake{Unit: unit}
+	waiting := c.awaited(unit)
+	for _, f := range c.vault.Files(unit) {
+		s.Count++
+		if facts, err := vault.Look(f.F); err == nil {
+			s.Bytes += uint64(facts.Size)
+		}
+		if slices.Contains(waiting, f.Name) {
+			s.Waiting++
+		}
+		waiting = slices.DeleteFunc(waiting, func(name string) bool { return name == f.Name })
+	}
+	for _, d := range c.rec.Sessions {
+		if d.Unit == unit {
+			s.Count++
+			if d.Incoming {
+				s.Waiting++
+			}
+		}
+	}
+	// The rest came back otherwise than it went, and lies only in its session.
+	s.Count += uint64(len(waiting))
+	s.Waiting += uint64(len(waiting))
+	return s
+}
+
+// onlyOutgoing says that all that a unit has are sessions for the next update.
+func (c *Coordinator) onlyOutgoing(unit string) bool {
+	return len(c.vault.Files(unit))+len(c.awaited(unit)) == 0 &&
+		!slices.ContainsFunc(c.rec.Sessions, func(d Delegated) bool { return d.Unit == unit && d.Incoming })
+}
+
+// discardUnread gives up what could not be restored. What of it the kernel still has
+// stays there until the machine is rebooted, and so does the reason against an update.
+func (c *Coordinator) discardUnread() error {
+	if c.unread == nil || c.rec.Degraded == "" {
+		return nil
+	}
+	if c.unread.busy {
+		return fault("NotRestored", "discard what the previous kernel handed over: the kernel still has it, and %s", c.rec.Degraded)
+	}
+	for name, s := range c.unread.sessions {
+		c.letSessionGo(name, s.Close)
+	}
+	c.unread = nil
+	c.rec.Degraded = "what the previous kernel handed over could not be restored and was given up; no live update can run until the machine is rebooted"
+	return nil
+}
+
+func (c *Coordinator) discardStuck() {
+	for key, s := range c.stuck {
+		c.letSessionGo(key[:strings.LastIndex(key, "#")], s.Close)
+	}
+	c.stuck = nil
+}
+
+// letSessionGo closes a session here and in the fd store.
+func (c *Coordinator) letSessionGo(name string, closeHere func() error) {
+	if err := c.Store.Remove(name); err != nil {
+		c.Log.Warn("could not remove a session from the fd store", "session", name, "error", err)
+	}
+	if err := closeHere(); err != nil {
+		c.Log.Warn("could not close a session", "session", name, "error", err)
+	}
+}
