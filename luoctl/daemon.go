@@ -71,6 +71,12 @@ type refusal struct{ name, text string }
 
 func (r *refusal) Error() string { return r.text }
 
+// refusedByLuod says whether err is luod's own answer, and not the bus's for it.
+func refusedByLuod(err error) bool {
+	var r *refusal
+	return errors.As(err, &r) && !strings.Contains(r.name, ".")
+}
+
 // refused says whether err is luod's refusal of this name.
 func refused(err error, name string) bool {
 	var r *refusal

@@ -56,7 +56,7 @@ func enableCommand(o *options) *cobra.Command {
 			"asked for is kept, unless its option is given again; an empty value, or =false, takes it back.",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return eachUnit(cmd, o, args, root, dryRun, func(unit string, facts unitFacts, dryRun bool) (outcome, error) {
+			return eachUnit(cmd, o, args, root, dryRun, factsOf, func(unit string, facts unitFacts, dryRun bool) (outcome, error) {
 				return enableUnit(root, unit, *p, cmd.Flags().Changed, facts, dryRun)
 			})
 		},
@@ -70,27 +70,30 @@ func enableCommand(o *options) *cobra.Command {
 }
 
 func disableCommand(o *options) *cobra.Command {
-	var dryRun bool
+	var dryRun, force bool
 	var root string
 	cmd := &cobra.Command{
 		Use:   "disable UNIT...",
 		Short: "Take back what enable wrote",
-		Args:  cobra.MinimumNArgs(1),
+		Long: "Remove the drop-ins that enable wrote. What PID 1 keeps in a unit's fd store for which only the drop-in makes room, it\n" +
+			"closes when it reads its files again; that is refused without --force.",
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return eachUnit(cmd, o, args, root, dryRun, func(unit string, facts unitFacts, dryRun bool) (outcome, error) {
-				return disableUnit(root, unit, facts, dryRun)
+			return eachUnit(cmd, o, args, root, dryRun, whateverIsSoOf, func(unit string, facts unitFacts, dryRun bool) (outcome, error) {
+				return disableUnit(root, unit, facts, force, dryRun)
 			})
 		},
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be removed, and remove nothing")
+	cmd.Flags().BoolVar(&force, "force", false, "do it though PID 1 closes what it keeps in the unit's fd store")
 	cmd.Flags().StringVar(&root, "root", "/", "work on the system in this `DIR`")
 	_ = cmd.Flags().MarkHidden("root")
 	return cmd
 }
 
 // eachUnit looks at all units before it changes the first, and has PID 1 read its
-// files again after the last.
-func eachUnit(cmd *cobra.Command, o *options, units []string, root string, dryRun bool, change func(unit string, facts unitFacts, dryRun bool) (outcome, error)) error {
+// files again after the last. With look it asks PID 1, unless root is another system's.
+func eachUnit(cmd *cobra.Command, o *options, units []string, root string, dryRun bool, look func(ctx context.Context, pid1 teller, unit string) (unitFacts, error), change func(unit string, facts unitFacts, dryRun bool) (outcome, error)) error {
 	names := make([]string, len(units))
 	for i, unit := range units {
 		names[i] = unitName(unit)
@@ -112,7 +115,7 @@ func eachUnit(cmd *cobra.Command, o *options, units []string, root string, dryRu
 		}
 		defer conn.Close()
 		for i, name := range names {
-			if facts[i], err = factsOf(ctx, conn, name); err != nil {
+			if facts[i], err = look(ctx, conn, name); err != nil {
 				return err
 			}
 		}
@@ -297,7 +300,7 @@ func replaceFile(path, content string) error {
 // disableUnit removes what enableUnit wrote.
 //
 // Killed in between: the drop-in is still there, so that another run does the rest.
-func disableUnit(root, unit string, facts unitFacts, dryRun bool) (outcome, error) {
+func disableUnit(root, unit string, facts unitFacts, force, dryRun bool) (outcome, error) {
 	r := outcome{Unit: unit, Path: dropInPath(unit), DryRun: dryRun, Running: facts.Running}
 	path := filepath.Join(root, r.Path)
 	was, err := present(path)
@@ -305,6 +308,13 @@ func disableUnit(root, unit string, facts unitFacts, dryRun bool) (outcome, erro
 		return r, err
 	}
 	r.Changed = was != ""
+	if r.Changed && facts.Stored > facts.StoreMax {
+		lost := fmt.Sprintf("PID 1 keeps %s in the fd store of %s, has room for %d without %s, and closes the rest as soon as it reads its files again", count(uint64(facts.Stored), "file descriptor"), unit, facts.StoreMax, r.Path)
+		if !force {
+			return r, fmt.Errorf("disable %s: %s; set FileDescriptorStoreMax= in another drop-in, or do it with --force", unit, lost)
+		}
+		r.Warnings = append(r.Warnings, lost)
+	}
 	if dryRun || !r.Changed {
 		return r, nil
 	}

@@ -115,7 +115,7 @@ func (h *host) disable() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	if r, err := disableUnit(h.root, hostUnit, facts, false); err != nil || !r.Changed {
+	if r, err := disableUnit(h.root, hostUnit, facts, false, false); err != nil || !r.Changed {
 		h.t.Fatalf("%+v, %v", r, err)
 	}
 }

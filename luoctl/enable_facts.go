@@ -26,6 +26,8 @@ type unitFacts struct {
 	// is ordered after. The drop-in adds only what canBeEarly and overtakes leave out.
 	Type         string
 	Needs, After []string
+	// Stored is how many entries its fd store has now.
+	Stored uint32
 	// NoPreserve says that this PID 1 has no FileDescriptorStorePreserve=.
 	NoPreserve bool
 	// Stale says that PID 1 has not read the unit's files since they were changed.
@@ -37,15 +39,30 @@ type teller interface {
 	GetAllPropertiesContext(ctx context.Context, unit string) (map[string]any, error)
 }
 
+// factsOf is for a unit that there is.
 func factsOf(ctx context.Context, pid1 teller, unit string) (unitFacts, error) {
+	facts, state, err := askPID1(ctx, pid1, unit)
+	if err == nil && state != "loaded" {
+		err = fmt.Errorf("there is no unit %s to be enabled: it is %s", unit, state)
+	}
+	return facts, err
+}
+
+// whateverIsSoOf is for one that may be gone, and its drop-in not.
+func whateverIsSoOf(ctx context.Context, pid1 teller, unit string) (unitFacts, error) {
+	facts, _, err := askPID1(ctx, pid1, unit)
+	return facts, err
+}
+
+// askPID1 also returns the unit's LoadState.
+func askPID1(ctx context.Context, pid1 teller, unit string) (unitFacts, string, error) {
 	var facts unitFacts
 	props, err := pid1.GetAllPropertiesContext(ctx, unit)
 	if err != nil {
-		return facts, fmt.Errorf("ask PID 1 about %s: %w", unit, err)
+		return facts, "", fmt.Errorf("ask PID 1 about %s: %w", unit, err)
 	}
-	if state, _ := props["LoadState"].(string); state != "loaded" {
-		return facts, fmt.Errorf("there is no unit %s to be enabled: it is %s", unit, state)
-	}
+	loaded, _ := props["LoadState"].(string)
+	facts.Stored, _ = props["NFileDescriptorStore"].(uint32)
 	facts.Type, _ = props["Type"].(string)
 	for _, name := range []string{"Requires", "Requisite", "BindsTo"} {
 		units, _ := props[name].([]string)
@@ -63,9 +80,9 @@ func factsOf(ctx context.Context, pid1 teller, unit string) (unitFacts, error) {
 		paths = slices.Insert(slices.Clone(paths), 0, fragment)
 	}
 	if err := facts.readOwn(paths); err != nil {
-		return facts, fmt.Errorf("read the unit files of %s: %w", unit, err)
+		return facts, loaded, fmt.Errorf("read the unit files of %s: %w", unit, err)
 	}
-	return facts, nil
+	return facts, loaded, nil
 }
 
 // readOwn reads a unit's files in PID 1's order. Of drop-ins with one name PID 1 reads

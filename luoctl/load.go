@@ -124,14 +124,27 @@ func (d *daemon) kernel(ctx context.Context, method string, args []string, f ker
 }
 
 func unloadCommand(o *options) *cobra.Command {
-	return &cobra.Command{
+	var own bool
+	cmd := &cobra.Command{
 		Use:   "unload",
 		Short: "Unload the loaded kernel",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			return ask(cmd, o, time.Minute, func(ctx context.Context, d *daemon) error {
-				return d.call(ctx, "Unload").Err
+				if !own {
+					return d.call(ctx, "Unload").Err
+				}
+				var release string
+				if err := d.call(ctx, "UnloadOwn").Store(&release); err != nil {
+					return err
+				}
+				if release != "" {
+					fmt.Fprintf(cmd.OutOrStdout(), "Unloaded %s.\n", release)
+				}
+				return nil
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&own, "own", false, "only if it is luod that has loaded it")
+	return cmd
 }
