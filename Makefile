@@ -52,15 +52,17 @@ install: build
 	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/man/man5 packaging/man/luod.conf.5
 	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/man/man1 packaging/man/luoctl.1
 
-# The package is built in a copy, so that debian/ needs not lie at the top.
+# The package is built in a copy, so that debian/ needs not lie at the top. DIST is
+# where it goes.
+DIST ?= dist
 deb:
-	rm -rf dist/build && mkdir -p dist/build/luod
-	git ls-files -z --cached --others --exclude-standard | tar --null -T - --ignore-failed-read -cf - 2>/dev/null | tar -xf - -C dist/build/luod
-	cp -r packaging/debian dist/build/luod/debian
-	cd dist/build/luod && dpkg-buildpackage -us -uc -d --build=full >../log 2>&1 || { tail -n 40 ../log; exit 1; }
-	mv dist/build/luod_* dist/
-	rm -rf dist/build
-	@ls dist/luod_*.deb
+	rm -rf $(DIST)/build && mkdir -p $(DIST)/build/luod
+	git ls-files -z --cached --others --exclude-standard | tar --null -T - --ignore-failed-read -cf - 2>/dev/null | tar -xf - -C $(DIST)/build/luod
+	cp -r packaging/debian $(DIST)/build/luod/debian
+	cd $(DIST)/build/luod && dpkg-buildpackage -us -uc -d --build=full >../log 2>&1 || { tail -n 40 ../log; exit 1; }
+	mv $(DIST)/build/luod_* $(DIST)/
+	rm -rf $(DIST)/build
+	@ls $(DIST)/luod_*.deb
 
 demo:
 	$(GO) run ./vmtest/cmd/demo
