@@ -61,9 +61,19 @@ func (l *Luod) says(code int, command string, why ...string) string {
 	return said
 }
 
+// eachPackaged is each, and also on systemd 252, whose stop of luod drops what it holds.
+func eachPackaged(t *testing.T, test func(t *testing.T, suite lab.Suite)) {
+	t.Run(string(lab.Bookworm), func(t *testing.T) {
+		need(t, lab.Bookworm)
+		t.Parallel()
+		test(t, lab.Bookworm)
+	})
+	each(t, test)
+}
+
 // TestAnUpgradeAndADowngradeLoseNothing has another luod take over what is held, with the scripts of both.
 func TestAnUpgradeAndADowngradeLoseNothing(t *testing.T) {
-	each(t, func(t *testing.T, suite lab.Suite) {
+	eachPackaged(t, func(t *testing.T, suite lab.Suite) {
 		l := packaged(t, suite, oldDeb)
 		l.remembers("")
 		dots := ""
@@ -81,7 +91,7 @@ func TestAnUpgradeAndADowngradeLoseNothing(t *testing.T) {
 
 // TestARemovalTakesNoMemoryWithoutAWord has the package removed while memory is held, and then when it isn't.
 func TestARemovalTakesNoMemoryWithoutAWord(t *testing.T) {
-	each(t, func(t *testing.T, suite lab.Suite) {
+	eachPackaged(t, func(t *testing.T, suite lab.Suite) {
 		l := packaged(t, suite, newDeb)
 		l.remembers("")
 		l.Do("luoctl enable enabled --preserve=dbus; systemctl start enabled; luoctl load /boot/vmlinuz; luoctl systemctl-verb enable")
@@ -138,7 +148,8 @@ func (l *Luod) gone(command, what string) {
 	}
 }
 
-// TestARemovalWithoutALuodToAsk has PID 1 keep the memory of a luod that does not start.
+// TestARemovalWithoutALuodToAsk has PID 1 keep the memory of a luod that does not start. Before systemd 254 there is
+// nothing then.
 func TestARemovalWithoutALuodToAsk(t *testing.T) {
 	each(t, func(t *testing.T, suite lab.Suite) {
 		for name, c := range map[string]struct{ break_, out string }{
@@ -160,6 +171,15 @@ func TestARemovalWithoutALuodToAsk(t *testing.T) {
 				l.gone(`systemctl show -P NFileDescriptorStore luod.service | grep -v '^0$'`, "PID 1 keeps its fd store")
 			})
 		}
+		t.Run("a unit's own store", func(t *testing.T) {
+			l := packaged(t, suite, newDeb)
+			// Only the drop-in makes room for it, and luod no longer holds it.
+			l.Do(`luoctl enable enabled --preserve=fdstore --memfd=table:4096; systemctl start enabled; luoctl discard --all --force
+[ "$(systemctl show -P NFileDescriptorStore enabled)" = 1 ]`)
+			l.says(1, "luoctl disable enabled", "--force")
+			l.says(1, "dpkg -r luod", "luoctl disable --force enabled.service'")
+			l.Do(`[ "$(systemctl show -P NFileDescriptorStore enabled)" = 1 ]; luoctl disable --force enabled.service; dpkg -r luod`)
+		})
 		t.Run("masked, and nothing held", func(t *testing.T) {
 			l := packaged(t, suite, newDeb)
 			l.Do("systemctl stop luod; systemctl mask luod")
