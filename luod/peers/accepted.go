@@ -116,5 +116,5 @@ func effectiveIn(status string) (uint32, error) {
 			}
 		}
 	}
-	return 0, errors.New("it has no Uid:")
+	return 0, errors.New("it has no line Uid")
 }

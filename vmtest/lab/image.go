@@ -32,6 +32,9 @@ type Spec struct {
 
 	// Dracut adds Debian's dracut, and what [DracutFiles] makes with it for the two Kernels.
 	Dracut bool
+
+	// OwnKernel adds the kernel that the suite itself comes with, which is [Image.Own], and its initial RAM disk.
+	OwnKernel bool
 }
 
 // kind is how the names of its images begin.
@@ -41,6 +44,8 @@ func (s Spec) kind() string {
 		return "entries-" + string(s.Suite)
 	case s.Dracut:
 		return "dracut-" + string(s.Suite)
+	case s.OwnKernel:
+		return "own-" + string(s.Suite)
 	}
 	return string(s.Suite)
 }
@@ -51,6 +56,8 @@ func (s Spec) packages() []string {
 		return slices.Concat(s.Packages, bootPackages)
 	case s.Dracut:
 		return slices.Concat(s.Packages, dracutPackages)
+	case s.OwnKernel:
+		return slices.Concat(s.Packages, ownPackages)
 	}
 	return s.Packages
 }
@@ -84,6 +91,8 @@ type Image struct {
 	Path  string
 	// Initrds are copies of those in its /boot that a machine can start with, by the kernel's release.
 	Initrds map[string]string
+	// Own is the suite's own kernel, if it was asked for.
+	Own Kernel
 }
 
 // BuildImage returns the image for spec, building it and what it is made from if the cache has none.
@@ -95,11 +104,14 @@ func BuildImage(ctx context.Context, progress io.Writer, spec Spec) (Image, erro
 	if spec.Dracut && (spec.BootEntries || len(spec.Kernels) != 2) {
 		return Image{}, fmt.Errorf("build an image with dracut: it takes 2 kernels, not %d, and no boot entries", len(spec.Kernels))
 	}
-	own, err := agentFiles(ctx)
+	if spec.OwnKernel && (spec.BootEntries || spec.Dracut) {
+		return Image{}, errors.New("build an image with the suite's own kernel: it has neither boot entries nor dracut")
+	}
+	agent, err := agentFiles(ctx)
 	if err != nil {
 		return Image{}, err
 	}
-	spec.Files = append(own, spec.Files...)
+	spec.Files = append(agent, spec.Files...)
 	spec.Enable = append([]string{agentService}, spec.Enable...)
 	name, err := imageName(spec)
 	if err != nil {
@@ -125,6 +137,13 @@ func BuildImage(ctx context.Context, progress io.Writer, spec Spec) (Image, erro
 		for _, k := range spec.Kernels {
 			made.Initrds[k.Release] = filepath.Join(boot, k.initrd())
 		}
+	}
+	if spec.OwnKernel {
+		kernel, initrd, err := ownKernel(ctx, progress, spec)
+		if err != nil {
+			return Image{}, err
+		}
+		made.Own, made.Initrds = kernel, map[string]string{kernel.Release: initrd}
 	}
 	now := time.Now()
 	if err := os.Chtimes(dir, now, now); err != nil { // the age that collect goes by is that of the last use

@@ -133,6 +133,15 @@ func (p *Parts) StartWithDracut(ctx context.Context, suite lab.Suite, config mac
 	return p.start(ctx, spec, config)
 }
 
+// StartOnOwnKernel is Start on the kernel that the suite itself comes with, which need not have heard of live updates, with
+// these units enabled.
+func (p *Parts) StartOnOwnKernel(ctx context.Context, suite lab.Suite, config machine.Config, files []lab.File, enable ...string) (*Rig, error) {
+	spec := p.spec(suite)
+	spec.OwnKernel, spec.Enable = true, enable
+	spec.Files = append(slices.Clip(spec.Files), files...)
+	return p.start(ctx, spec, config)
+}
+
 // StartWith is Start with more of Debian's packages.
 func (p *Parts) StartWith(ctx context.Context, suite lab.Suite, config machine.Config, packages ...string) (*Rig, error) {
 	spec := p.spec(suite)
@@ -163,6 +172,9 @@ func (p *Parts) start(ctx context.Context, spec lab.Spec, config machine.Config)
 	image, err := lab.BuildImage(ctx, os.Stderr, spec)
 	if err != nil {
 		return nil, err
+	}
+	if spec.OwnKernel {
+		config.Kernel = image.Own
 	}
 	config.Image, config.Initrd = image, image.Initrds[config.Kernel.Release]
 	m, err := machine.Start(ctx, config)

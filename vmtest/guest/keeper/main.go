@@ -98,7 +98,9 @@ func run(unit, spec, out string, part participation) error {
 		for i, name := range names {
 			list[i] = held[name]
 		}
-		if err := luod.Preserve(ctx, names, list); err != nil {
+		if err := luod.Preserve(ctx, names, list); client.NotSupported(err) {
+			log.Print("going on without live updates: ", err)
+		} else if err != nil {
 			return err
 		}
 	}
