@@ -54,7 +54,7 @@ func printList(w io.Writer, list []held) error {
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "UNIT\tNAME\tSIZE\tSEALS\tSTATE")
-	var bytes uint64
+	var bytes, restored uint64
 	units := map[string]bool{}
 	for _, h := range list {
 		much := size(h.Size)
@@ -66,12 +66,19 @@ func printList(w io.Writer, list []held) error {
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", h.Unit, wire.PlainName(h.Name), much, seals(h.Seals), h.State)
 		bytes += h.Size
+		if h.State == "waiting" || h.State == "fetched" {
+			restored += h.Size
+		}
 		units[h.Unit] = true
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n%s of %s, %s.\n", count(uint64(len(list)), "file descriptor"), count(uint64(len(units)), "unit"), size(bytes))
+	if _, err := fmt.Fprintf(w, "\n%s of %s, %s.\n", count(uint64(len(list)), "file descriptor"), count(uint64(len(units)), "unit"), size(bytes)); err != nil || restored == 0 {
+		return err
+	}
+	// The kernel charges the pages to the task that retrieves the file (mm/memfd_luo.c).
+	_, err := fmt.Fprintf(w, "%s of that came through an update, and is charged to luod.service until it is freed.\n", size(restored))
 	return err
 }
 

@@ -17,10 +17,10 @@ const manager = "busctl call org.luod.LiveUpdate1 /org/luod/LiveUpdate1 org.luod
 var attacks = []struct{ name, from, script, answer string }{
 	{"see what others have", "service", manager + "ListFileDescriptors", "Access denied"},
 	{"see one's own, which is nothing", "service", manager + "ListNames", "a(ss) 0"},
-	{"take another's", "service", manager + "Retrieve as 1 page", "page"},
-	{"take another's by its unit's name", "service", manager + "Retrieve as 1 keeper@1.service:page", "keeper@1.service:page"},
+	{"take another's", "service", manager + "Retrieve as 1 page", `mallory.service has no file descriptor "page" preserved`},
+	{"take another's by its unit's name", "service", manager + "Retrieve as 1 keeper@1.service:page", `mallory.service has no file descriptor "keeper@1.service:page" preserved`},
 	{"take all", "service", manager + "Retrieve as 0", "a(sh) 0"},
-	{"give up another's", "service", manager + "Release as 1 page", "page"},
+	{"give up another's", "service", manager + "Release as 1 page", `mallory.service has no file descriptor "page" preserved`},
 	{"hand over without a unit", "session", manager + "Preserve 'a(sh)a{sv}' 0 0", "not a process of a system service"},
 	{"take without a unit", "session", manager + "Retrieve as 0", "not a process of a system service"},
 	{"register without a unit", "session", manager + "Register 'a{sv}' 0", "not a process of a system service"},
@@ -61,6 +61,8 @@ var attacks = []struct{ name, from, script, answer string }{
 
 func TestAttacks(t *testing.T) {
 	r := start(t, lab.Trixie, false, 0)
+	// A limit that a few shells can reach.
+	r.Sh(t, `mkdir -p /etc/luod/luod.conf.d; printf '[Quota]\nCallsPerSecond=5\nCallsBurst=30\n' > /etc/luod/luod.conf.d/50-calls.conf; systemctl restart luod.service`)
 	r.Sh(t, "mkdir -p /etc/keeper; echo 'KEEPER_ARGS=\"--register --session --timeout=5s\"' > /etc/keeper/1; echo KEEPER_FILES="+everyKind+" >> /etc/keeper/1; systemctl enable -q --now keeper@1.service")
 	before := must(r.Reports(t.Context(), 1))(t)
 	luod := r.Sh(t, "systemctl show -P MainPID luod.service")
@@ -75,16 +77,21 @@ func TestAttacks(t *testing.T) {
 		}
 	}
 	// A signal that luod didn't send moves nobody.
-	r.Sh(t, "systemd-run -q -G --wait --uid=65534 busctl emit /org/luod/LiveUpdate1/unit/keeper_401_2eservice org.luod.LiveUpdate1.Unit PrepareForLiveUpdate tt 1 0; sleep 0.5; ! [ -e /run/keeper/told ]")
+	unmoved := "sleep 0.5; if [ -e /run/keeper/told ]; then cat /run/keeper/told; exit 1; fi"
+	r.Sh(t, "systemd-run -q -G --wait --uid=65534 busctl emit /org/luod/LiveUpdate1/unit/keeper_401_2eservice org.luod.LiveUpdate1.Unit PrepareForLiveUpdate tt 1 0; "+unmoved)
 	r.Sh(t, `pid=$(systemctl show -P MainPID keeper@1.service)
 to=$(busctl list --unique --no-legend | awk -v pid=$pid '$2 == pid { print $1; exit }'); [ -n "$to" ]
 for signal in "PrepareForLiveUpdate tt 1 0" "Cancelled ts 1 no"; do
   systemd-run -q -G --wait --uid=65534 busctl emit --destination=$to /org/luod/LiveUpdate1/unit/keeper_401_2eservice org.luod.LiveUpdate1.Unit $signal
 done
-sleep 0.5; ! [ -e /run/keeper/told ]`)
+`+unmoved)
 	// Who calls all the time is slowed down, and the others are served.
-	r.Sh(t, `for i in 1 2 3 4; do systemd-run -q --uid=65534 --unit=flood$i sh -c 'while :; do busctl call org.luod.LiveUpdate1 /org/luod/LiveUpdate1 org.luod.LiveUpdate1.Manager ListNames; done >/dev/null 2>&1'; done`)
-	r.Sh(t, "timeout 20 luoctl status >/dev/null; systemctl stop 'flood*'")
+	r.Sh(t, `systemd-run -q --uid=65534 --unit=flood sh -c 'for i in 1 2 3 4; do while :; do busctl call org.luod.LiveUpdate1 /org/luod/LiveUpdate1 org.luod.LiveUpdate1.Manager ListNames 2>&1; done & done; wait'
+for i in $(seq 300); do if journalctl -b --no-pager -u flood | grep -q 'flood.service calls luod too often'; then break; fi; sleep 0.1; done
+journalctl -b --no-pager -u flood | grep -q 'flood.service calls luod too often'
+timeout 20 luoctl status >/dev/null
+[ "$(timeout 20 systemd-run -q -G --unit=neighbour --wait --pipe --uid=65534 `+manager+`ListNames)" = "a(ss) 0" ]
+systemctl is-active -q flood; systemctl stop flood`)
 	// Nothing of all that has changed anything.
 	if now := r.Sh(t, "systemctl show -P MainPID luod.service"); now != luod {
 		t.Errorf("luod was process %s and is %s", luod, now)
@@ -92,6 +99,12 @@ sleep 0.5; ! [ -e /run/keeper/told ]`)
 	if s := must(r.Status(t.Context()))(t); s.Phase != "idle" || s.LastError != "" || s.LoadedKernel != "" {
 		t.Errorf("%+v", s)
 	}
+	// And a signal of luod's own would have been seen.
+	check(t, r.Load(t.Context(), r.Parts.Newer))
+	r.Sh(t, `echo veto it is noon > /run/keeper/keeper@1.service.mode
+if luoctl live-update > /tmp/vetoed 2>&1; then exit 1; fi
+grep -q 'it is noon' /tmp/vetoed; grep -qx 'keeper@1.service prepare' /run/keeper/told
+rm /run/keeper/keeper@1.service.mode`)
 	check(t, r.Update(t.Context(), r.Parts.Newer))
 	same(t, before, must(r.Reports(t.Context(), 1))(t))
 	r.Sh(t, "luoctl discard keeper@1.service own 2>&1 | grep -q 'nothing of that name'") // it is for the next update

@@ -18,14 +18,13 @@ func TestADeadFileIsSaidToBeSo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := os.NewFile(uintptr(fd), "dead")
-	defer f.Close()
+	f := os.NewFile(uintptr(fd), "dead") // which Describe keeps at last
 	defer dead.LetGo()
-	host := Host{Init: "/proc/self", Limit: 20 * time.Millisecond}
-	if _, err := host.Describe(f); err == nil || errors.Is(err, patience.ErrSilent) {
+	if _, err := here.Describe(f); err == nil || errors.Is(err, patience.ErrSilent) {
 		t.Fatalf("while it answers: %v", err)
 	}
 	dead.Die()
+	host := Host{Init: "/proc/self", Limit: 20 * time.Millisecond}
 	if _, err := host.Describe(f); !errors.Is(err, patience.ErrSilent) {
 		t.Fatalf("got %v", err)
 	}
