@@ -82,9 +82,9 @@ test-fuzz:
 
 test-unit:
 	$(GO) test -short ./...
-	CGO_ENABLED=1 $(GO) test -short -race ./luo/... ./kexec/... ./luod/... ./client/... ./hooks/... ./luoctl/...
+	CGO_ENABLED=1 $(GO) test -short -race ./luo/... ./kexec/... ./luod/... ./client/... ./hooks/... ./luoctl/... ./internal/...
 	GOARCH=arm64 $(GO) build -o /dev/null ./luod
-	GOARCH=arm64 $(GO) vet ./luo/... ./kexec/... ./client/... ./luod/... ./luoctl/... ./hooks/...
+	GOARCH=arm64 $(GO) vet ./luo/... ./kexec/... ./client/... ./luod/... ./luoctl/... ./hooks/... ./internal/...
 
 # Real systemd without a virtual machine: needs root, and of the lab only its Debian trees.
 test-systemd:
@@ -112,7 +112,7 @@ lint:
 
 FUZZTIME ?= 5m
 fuzz:
-	@set -e; for t in ./hooks/internal/treearchive:FuzzUnpack ./luod/internal/settings:FuzzRead ./luod/declaration:FuzzParse ./luod/description:FuzzDecode ./luoctl:FuzzParseWhen ./luod/internal/manifest:FuzzDecode ./luod/internal/callers:FuzzUnitOfCgroup ./kexec:FuzzCommandLine \
+	@set -e; for t in ./hooks/internal/treearchive:FuzzUnpack ./luod/internal/settings:FuzzRead ./internal/unitsection:FuzzParse ./internal/recipe:FuzzDecode ./luoctl:FuzzParseWhen ./luod/internal/manifest:FuzzDecode ./luod/internal/callers:FuzzUnitOfCgroup ./kexec:FuzzCommandLine \
 		./kexec/image:FuzzRead ./kexec/image:FuzzScan ./kexec/initrd:FuzzRead ./kexec/compression:FuzzReader ./kexec/pe:FuzzSections \
 		./kexec/uki:FuzzRead ./kexec/bootentry:FuzzType1 ./kexec/bootentry:FuzzUKI ./kexec/preflight:FuzzSigners; do \
 		echo "$$t"; $(GO) test -run '^$$' -fuzz "^$${t#*:}\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x "$${t%:*}"; done

@@ -14,7 +14,7 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/dbus"
 	"github.com/spf13/cobra"
 
-	"github.com/liveupdate/luod/luod/declaration"
+	"github.com/liveupdate/luod/internal/unitsection"
 )
 
 const (
@@ -97,7 +97,7 @@ func eachUnit(cmd *cobra.Command, o *options, units []string, root string, dryRu
 	names := make([]string, len(units))
 	for i, unit := range units {
 		names[i] = unitName(unit)
-		if !declaration.ValidUnit(names[i]) {
+		if !unitsection.ValidUnit(names[i]) {
 			return fmt.Errorf("%q is no name of a service", unit)
 		}
 	}

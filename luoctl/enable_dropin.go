@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/liveupdate/luod/luod/declaration"
+	"github.com/liveupdate/luod/internal/unitsection"
 )
 
 // dropIn writes what p says in systemd's syntax.
@@ -73,7 +73,7 @@ func (p participation) dropIn(unit string, facts unitFacts) (string, error) {
 		}
 	}
 	text := b.String()
-	_, warnings, err := declaration.Parse(unit, []declaration.File{{Path: "the drop-in", Data: []byte(text)}})
+	_, warnings, err := unitsection.Parse(unit, []unitsection.File{{Path: "the drop-in", Data: []byte(text)}})
 	if err == nil && len(warnings) > 0 {
 		err = warnings[0]
 	}
@@ -102,7 +102,7 @@ func earlierChoices(text string) (p participation, foreign []string) {
 		case a.section == "Unit":
 			known = slices.Contains(early, a)
 			p.early = p.early || a.key == "DefaultDependencies" && known
-		case a.section == declaration.Section:
+		case a.section == unitsection.Name:
 			known = p.declare(a.key, a.value)
 		case a.section == "Service":
 			known = p.serve(a.key, a.value)

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/liveupdate/luod/luod/declaration"
+	"github.com/liveupdate/luod/internal/unitsection"
 )
 
 // unitFacts are what is so of a unit without the drop-in that enable writes. They must
@@ -89,7 +89,7 @@ func askPID1(ctx context.Context, pid1 teller, unit string) (unitFacts, string, 
 // only the first, so each that is called as ours is left out: ours replaces it.
 func (f *unitFacts) readOwn(paths []string) error {
 	paths = slices.DeleteFunc(slices.Clone(paths), func(p string) bool { return filepath.Base(p) == dropInName })
-	files, err := declaration.Read(paths)
+	files, err := unitsection.Read(paths)
 	if err != nil {
 		return err
 	}

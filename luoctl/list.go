@@ -10,13 +10,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/liveupdate/luod/luod/wire"
+	"github.com/liveupdate/luod/internal/entryname"
 )
 
 // held is one descriptor.
 type held struct {
 	Unit string `json:"unit"`
-	// Name is luod's, see package wire.
+	// Name is luod's, see package entryname.
 	Name string `json:"name"`
 	// Size is in bytes, Seals are F_SEAL_* bits of fcntl(2).
 	Size  uint64 `json:"size"`
@@ -59,12 +59,12 @@ func printList(w io.Writer, list []held) error {
 	for _, h := range list {
 		much := size(h.Size)
 		switch {
-		case wire.Recreated(h.Name):
+		case entryname.Recreated(h.Name):
 			much = "re-created"
-		case wire.Same(h.Name):
+		case entryname.Same(h.Name):
 			much = "shared"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", h.Unit, wire.PlainName(h.Name), much, seals(h.Seals), h.State)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", h.Unit, entryname.PlainName(h.Name), much, seals(h.Seals), h.State)
 		bytes += h.Size
 		if h.State == "waiting" || h.State == "fetched" {
 			restored += h.Size

@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/liveupdate/luod/luod/wire"
+	"github.com/liveupdate/luod/internal/entryname"
 )
 
 // report is what became of everything in one update.
@@ -116,7 +116,7 @@ func printReport(w io.Writer, r report) error {
 			much = "session"
 		case f.Shared:
 			much = "shared"
-		case wire.Recreated(f.Name):
+		case entryname.Recreated(f.Name):
 			much = "-"
 		}
 		outcome := f.Outcome
@@ -130,7 +130,7 @@ func printReport(w io.Writer, r report) error {
 		if m, is := fetched[f.Unit]; is && len(r.TimeLine) > 0 && (f.Outcome == "preserved" || f.Outcome == "re-created") {
 			when = fmt.Sprintf("%+.3f s", since(r.TimeLine, m))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", f.Unit, wire.PlainName(f.Name), much, outcome+because(f.Reason), sum, when)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", f.Unit, entryname.PlainName(f.Name), much, outcome+because(f.Reason), sum, when)
 	}
 	if err := t.Flush(); err != nil {
 		return err

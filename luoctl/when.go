@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/liveupdate/luod/luod/declaration"
+	"github.com/liveupdate/luod/internal/timespan"
 )
 
 // parseWhen reads a time as systemctl --when= takes it (systemd.time(7)): relative
@@ -19,7 +19,7 @@ func parseWhen(text string, now time.Time) (time.Time, error) {
 	switch {
 	case strings.HasPrefix(text, "+"):
 		var span time.Duration
-		if span, err = declaration.ParseTimeSpan(text[1:]); err != nil {
+		if span, err = timespan.Parse(text[1:]); err != nil {
 			return at, err
 		}
 		return now.Add(span), nil

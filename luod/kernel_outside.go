@@ -10,12 +10,12 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/liveupdate/luod/internal/loading"
 	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luo/luofake/outside"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
-	"github.com/liveupdate/luod/luod/loading"
 )
 
 // A luod with the tag luofake is never packaged: its kernel is a test's, which runs outside of luod's system

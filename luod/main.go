@@ -13,18 +13,18 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
-	"github.com/liveupdate/luod/luod/fdstore"
-	"github.com/liveupdate/luod/luod/hooksdir"
+	"github.com/liveupdate/luod/internal/foreign"
+	"github.com/liveupdate/luod/internal/helperprotocol"
+	"github.com/liveupdate/luod/internal/hooksdir"
+	"github.com/liveupdate/luod/internal/sdnotify"
 	"github.com/liveupdate/luod/luod/internal/bus"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
-	"github.com/liveupdate/luod/luod/internal/foreign"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/quota"
 	"github.com/liveupdate/luod/luod/internal/settings"
 	"github.com/liveupdate/luod/luod/internal/socket"
-	"github.com/liveupdate/luod/luod/wire"
 )
 
 // version is set by the linker.
@@ -56,12 +56,12 @@ func main() {
 
 func run(log *slog.Logger) error {
 	// First of all, before anything can fail: what PID 1 kept for us.
-	entries, err := fdstore.Listen()
+	entries, err := sdnotify.Listen()
 	if err != nil {
 		return err
 	}
-	store, err := fdstore.New()
-	if errors.Is(err, fdstore.ErrNoManager) {
+	store, err := sdnotify.New()
+	if errors.Is(err, sdnotify.ErrNoManager) {
 		return fmt.Errorf("%w: luod keeps everything in systemd's fd store and runs only as luod.service; start it with 'systemctl start luod.service'", err)
 	}
 	if err != nil {
@@ -83,7 +83,7 @@ func run(log *slog.Logger) error {
 		Log:   log, Unit: callers.Unit, Vouch: vouch, Exhausted: func() { exhausted <- struct{}{} },
 		Dial: func(options ...dbus.ConnOption) (*dbus.Conn, error) { return dbus.ConnectSystemBus(options...) },
 	}
-	dir := filepath.Dir(wire.Path)
+	dir := filepath.Dir(helperprotocol.Path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make the runtime directory: %w", err)
 	}
@@ -111,7 +111,7 @@ func run(log *slog.Logger) error {
 		return err
 	}
 	defer c.Close()
-	server, err := socket.Listen(wire.Path, c, bin, log)
+	server, err := socket.Listen(helperprotocol.Path, c, bin, log)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,8 @@ import (
 
 	"github.com/liveupdate/luod/hooks/internal/patience"
 	"github.com/liveupdate/luod/hooks/internal/treearchive"
-	"github.com/liveupdate/luod/luod/wire"
+	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/helperprotocol"
 )
 
 // tmpfsMagic is TMPFS_MAGIC of linux/magic.h.
@@ -20,7 +21,7 @@ const tmpfsMagic = 0x01021994
 // runDirectories packs each directory into a memfd and hands it over. How long it
 // takes to pack is bounded only by what PID 1 lets the whole take (StopTimeoutSec= of
 // luod.conf(5)).
-func runDirectories(args []string) error { return handOverDirectories(args, pack, wire.Dial) }
+func runDirectories(args []string) error { return handOverDirectories(args, pack, helperprotocol.Dial) }
 
 // handOverDirectories packs each directory before it begins a conversation about it,
 // since luod waits for nobody who is silent.
@@ -34,8 +35,8 @@ func handOverDirectories(args []string, pack func(path string) (*os.File, error)
 		if err != nil {
 			return err
 		}
-		err = dial.converse(func(luod *wire.Conversation) error {
-			return luod.Tell(wire.Message{Request: wire.Adopt, Unit: unit, Names: []string{wire.DirectoryName(path)}}, []*os.File{f})
+		err = dial.converse(func(luod *helperprotocol.Conversation) error {
+			return luod.Tell(helperprotocol.Message{Request: helperprotocol.Adopt, Unit: unit, Names: []string{entryname.DirectoryName(path)}}, []*os.File{f})
 		})
 		f.Close()
 		if err != nil {

@@ -14,7 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/wire"
+	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/helperprotocol"
 )
 
 // impatient is a luod that hangs up on who is silent for so long. It returns the path
@@ -46,7 +47,7 @@ func impatient(t *testing.T, patience time.Duration) (path string, got func() []
 				limit := unix.NsecToTimeval(int64(patience))
 				_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit)
 				for {
-					m, files, err := wire.Receive(fd)
+					m, files, err := helperprotocol.Receive(fd)
 					if err != nil {
 						return
 					}
@@ -60,8 +61,8 @@ func impatient(t *testing.T, patience time.Duration) (path string, got func() []
 						taken = append(taken, fmt.Sprintf("%s %s %s: %s", m.Request, m.Unit, m.Names[i], reason))
 					}
 					mu.Unlock()
-					wire.Close(files)
-					if wire.Send(fd, wire.Message{}, nil) != nil {
+					helperprotocol.Close(files)
+					if helperprotocol.Send(fd, helperprotocol.Message{}, nil) != nil {
 						return
 					}
 				}
@@ -100,7 +101,7 @@ func TestADirectoryMayTakeLongToPack(t *testing.T) {
 				args = append(args, strings.TrimSuffix("x.service="+p, "="))
 			}
 			for _, p := range c.want {
-				want = append(want, "adopt x.service "+wire.DirectoryName(p)+": "+p)
+				want = append(want, "adopt x.service "+entryname.DirectoryName(p)+": "+p)
 			}
 			pack := func(path string) (*os.File, error) {
 				if path == "/bad" {
@@ -115,7 +116,9 @@ func TestADirectoryMayTakeLongToPack(t *testing.T) {
 				_, err = f.WriteString(path)
 				return f, err
 			}
-			err := handOverDirectories(args, pack, func(ctx context.Context) (*wire.Conversation, error) { return wire.DialAt(ctx, path) })
+			err := handOverDirectories(args, pack, func(ctx context.Context) (*helperprotocol.Conversation, error) {
+				return helperprotocol.DialAt(ctx, path)
+			})
 			if (err == nil) != (c.fails == "") || err != nil && !strings.Contains(err.Error(), c.fails) {
 				t.Errorf("got %v", err)
 			}

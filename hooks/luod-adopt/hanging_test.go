@@ -12,8 +12,8 @@ import (
 
 	"github.com/liveupdate/luod/hooks/internal/patience"
 	"github.com/liveupdate/luod/hooks/internal/storecopy"
-	"github.com/liveupdate/luod/luod/fdstore"
-	"github.com/liveupdate/luod/luod/wire"
+	"github.com/liveupdate/luod/internal/helperprotocol"
+	"github.com/liveupdate/luod/internal/storeview"
 )
 
 // luod is told which entry it is before anything else, and that the program failed.
@@ -29,11 +29,13 @@ func TestAnEntryOfADeadFileSystemIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	list := []storecopy.Copy{
-		{Stored: fdstore.Stored{Name: "good", Memfd: true}, F: memfd},
-		{Stored: fdstore.Stored{Name: "dead", Path: "/mnt/a", Type: unix.S_IFREG}},
+		{Stored: storeview.Stored{Name: "good", Memfd: true}, F: memfd},
+		{Stored: storeview.Stored{Name: "dead", Path: "/mnt/a", Type: unix.S_IFREG}},
 	}
-	dial := dialer(func(ctx context.Context) (*wire.Conversation, error) { return wire.DialAt(ctx, path) })
-	err = dial.converse(func(luod *wire.Conversation) error { return handOver(luod, "a.service", list) })
+	dial := dialer(func(ctx context.Context) (*helperprotocol.Conversation, error) {
+		return helperprotocol.DialAt(ctx, path)
+	})
+	err = dial.converse(func(luod *helperprotocol.Conversation) error { return handOver(luod, "a.service", list) })
 	if !errors.Is(err, patience.ErrSilent) || err.Error() != `copy "dead" (/mnt/a): `+patience.ErrSilent.Error() {
 		t.Errorf("got %v", err)
 	}

@@ -13,8 +13,9 @@ import (
 	"github.com/liveupdate/luod/hooks/internal/patience"
 	"github.com/liveupdate/luod/hooks/internal/recreation"
 	"github.com/liveupdate/luod/hooks/internal/storecopy"
-	"github.com/liveupdate/luod/luod/fdstore"
-	"github.com/liveupdate/luod/luod/wire"
+	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/helperprotocol"
+	"github.com/liveupdate/luod/internal/sdnotify"
 )
 
 func main() {
@@ -42,18 +43,18 @@ func main() {
 func say(err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	_ = fdstore.Say(ctx, err.Error())
+	_ = sdnotify.Say(ctx, err.Error())
 }
 
 // dialer begins a conversation with luod.
-type dialer func(context.Context) (*wire.Conversation, error)
+type dialer func(context.Context) (*helperprotocol.Conversation, error)
 
 // converseTimeout bounds a conversation, from dialing on: luod answers each request
 // within a minute, and may be busy with something else.
 const converseTimeout = 2 * time.Minute
 
 // converse has a conversation with luod for what.
-func (dial dialer) converse(what func(*wire.Conversation) error) error {
+func (dial dialer) converse(what func(*helperprotocol.Conversation) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), converseTimeout)
 	defer cancel()
 	luod, err := dial(ctx)
@@ -89,15 +90,15 @@ func takeOver(t taking) error {
 		return err
 	}
 	defer storecopy.Close(list)
-	return dialer(wire.Dial).converse(func(luod *wire.Conversation) error { return handOver(luod, t.unit, list) })
+	return dialer(helperprotocol.Dial).converse(func(luod *helperprotocol.Conversation) error { return handOver(luod, t.unit, list) })
 }
 
 // handOver gives luod the memfds, and descriptions of what is made anew. What can't
 // be is said first: luod then refuses, or lets it be.
-func handOver(luod *wire.Conversation, unit string, list []storecopy.Copy) error {
+func handOver(luod *helperprotocol.Conversation, unit string, list []storecopy.Copy) error {
 	var names, without, reasons, silent []string
 	var files, made []*os.File
-	defer func() { wire.Close(made) }()
+	defer func() { helperprotocol.Close(made) }()
 	for i, c := range list {
 		if c.Memfd {
 			names, files = append(names, c.Name), append(files, c.F)
@@ -114,18 +115,18 @@ func handOver(luod *wire.Conversation, unit string, list []storecopy.Copy) error
 			continue
 		}
 		made = append(made, f)
-		names, files = append(names, wire.RecreateName(i, c.Name)), append(files, f)
+		names, files = append(names, entryname.RecreateName(i, c.Name)), append(files, f)
 	}
 	for len(without) > 0 {
 		n := min(len(without), maxReasons)
-		if err := luod.Tell(wire.Message{Request: wire.Forgo, Unit: unit, Names: without[:n], Reasons: reasons[:n]}, nil); err != nil {
+		if err := luod.Tell(helperprotocol.Message{Request: helperprotocol.Forgo, Unit: unit, Names: without[:n], Reasons: reasons[:n]}, nil); err != nil {
 			return err
 		}
 		without, reasons = without[n:], reasons[n:]
 	}
 	for len(names) > 0 {
-		n := min(len(names), wire.MaxFiles)
-		if err := luod.Tell(wire.Message{Request: wire.Adopt, Unit: unit, Names: names[:n]}, files[:n]); err != nil {
+		n := min(len(names), helperprotocol.MaxFiles)
+		if err := luod.Tell(helperprotocol.Message{Request: helperprotocol.Adopt, Unit: unit, Names: names[:n]}, files[:n]); err != nil {
 			return err
 		}
 		names, files = names[n:], files[n:]

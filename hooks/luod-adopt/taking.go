@@ -5,11 +5,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/internal/storeview"
 )
 
 // memfds is the kind that a kernel carries; the others are those of
-// [fdstore.Stored.Recreatable].
+// [storeview.Stored.Recreatable].
 const memfds = "memfds"
 
 // taking is what is taken over of a unit's store.
@@ -26,7 +26,7 @@ func parseTaking(arg string) (taking, error) {
 		t.kinds = strings.Split(kinds, ",")
 	}
 	for _, kind := range t.kinds {
-		if !slices.Contains([]string{memfds, fdstore.Files, fdstore.Sockets}, kind) {
+		if !slices.Contains([]string{memfds, storeview.Files, storeview.Sockets}, kind) {
 			return t, fmt.Errorf("%q is none of memfds, files and sockets", kind)
 		}
 	}
@@ -34,7 +34,7 @@ func parseTaking(arg string) (taking, error) {
 }
 
 // wants says whether s is taken over.
-func (t taking) wants(s fdstore.Stored) bool {
+func (t taking) wants(s storeview.Stored) bool {
 	kind := memfds
 	if !s.Memfd {
 		var err error

@@ -5,16 +5,16 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/internal/storeview"
 )
 
 func TestWhatIsTakenOver(t *testing.T) {
-	memfd := fdstore.Stored{Memfd: true, Type: unix.S_IFREG, Path: "/memfd:x (deleted)"}
-	log := fdstore.Stored{Type: unix.S_IFREG, Path: "/var/log/x"}
-	gone := fdstore.Stored{Type: unix.S_IFREG, Path: "/var/log/x (deleted)"}
-	socket := fdstore.Stored{Type: unix.S_IFSOCK, Path: "socket:[7]"}
-	pipe := fdstore.Stored{Type: unix.S_IFIFO, Path: "pipe:[7]"}
-	all := []fdstore.Stored{memfd, log, gone, socket, pipe}
+	memfd := storeview.Stored{Memfd: true, Type: unix.S_IFREG, Path: "/memfd:x (deleted)"}
+	log := storeview.Stored{Type: unix.S_IFREG, Path: "/var/log/x"}
+	gone := storeview.Stored{Type: unix.S_IFREG, Path: "/var/log/x (deleted)"}
+	socket := storeview.Stored{Type: unix.S_IFSOCK, Path: "socket:[7]"}
+	pipe := storeview.Stored{Type: unix.S_IFIFO, Path: "pipe:[7]"}
+	all := []storeview.Stored{memfd, log, gone, socket, pipe}
 	for arg, want := range map[string][]bool{
 		"a.service":                      {true, false, false, false, false},
 		"a.service=memfds":               {true, false, false, false, false},

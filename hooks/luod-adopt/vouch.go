@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/liveupdate/luod/luod/peers"
+	"github.com/liveupdate/luod/internal/peers"
 )
 
 // vouch looks at the connections of a bus that doesn't tell luod enough of them.

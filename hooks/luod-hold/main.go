@@ -9,8 +9,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/liveupdate/luod/luod/fdstore"
-	"github.com/liveupdate/luod/luod/wire"
+	"github.com/liveupdate/luod/internal/helperprotocol"
+	"github.com/liveupdate/luod/internal/sdnotify"
 )
 
 // timeout bounds the asking; luod answers in milliseconds.
@@ -33,9 +33,9 @@ func main() {
 	if err := run(end); err != nil {
 		fmt.Fprintln(os.Stderr, "luod-hold:", err)
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		_ = fdstore.Say(ctx, err.Error())
+		_ = sdnotify.Say(ctx, err.Error())
 		cancel()
-		if errors.As(err, new(*wire.Refused)) {
+		if errors.As(err, new(*helperprotocol.Refused)) {
 			os.Exit(refused)
 		}
 		os.Exit(1)
@@ -66,29 +66,29 @@ func run(end <-chan os.Signal) error {
 			return h.err
 		}
 		<-end
-		wire.Close(h.files)
+		helperprotocol.Close(h.files)
 		return nil
 	}
 }
 
 // hold gets all sessions, and tells PID 1 when they are here.
 func hold(ctx context.Context) ([]*os.File, error) {
-	manager, err := fdstore.New()
+	manager, err := sdnotify.New()
 	if err != nil {
 		return nil, err
 	}
-	luod, err := wire.Dial(ctx)
+	luod, err := helperprotocol.Dial(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer luod.Close()
 	_, files, err := luod.Sessions()
 	if err != nil {
-		wire.Close(files)
+		helperprotocol.Close(files)
 		return nil, fmt.Errorf("get the sessions: %w", err)
 	}
 	if err := manager.Notify(fmt.Sprintf("READY=1\nSTATUS=Holding %d sessions", len(files))); err != nil {
-		wire.Close(files)
+		helperprotocol.Close(files)
 		return nil, err
 	}
 	return files, nil

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/liveupdate/luod/luod/hooksdir"
+	"github.com/liveupdate/luod/internal/hooksdir"
 )
 
 // script writes an executable.

@@ -16,8 +16,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/liveupdate/luod/luod/fdstore"
-	"github.com/liveupdate/luod/luod/hooksdir"
+	"github.com/liveupdate/luod/internal/hooksdir"
+	"github.com/liveupdate/luod/internal/sdnotify"
 )
 
 const prepare = "prepare"
@@ -141,5 +141,5 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
 func say(text string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	return fdstore.Say(ctx, text)
+	return sdnotify.Say(ctx, text)
 }

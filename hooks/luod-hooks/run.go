@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/hooksdir"
+	"github.com/liveupdate/luod/internal/hooksdir"
 )
 
 // killDelay is between SIGTERM and SIGKILL, and how long a process that a hook

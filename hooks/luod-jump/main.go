@@ -12,7 +12,7 @@ import (
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/internal/sdnotify"
 )
 
 const (
@@ -48,7 +48,7 @@ func main() {
 func say(err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	_ = fdstore.Say(ctx, err.Error())
+	_ = sdnotify.Say(ctx, err.Error())
 }
 
 func recoverFrozen(k kernel, path string) error {

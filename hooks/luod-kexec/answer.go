@@ -10,12 +10,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/internal/loading"
 	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/kexec/bootentry"
 	"github.com/liveupdate/luod/kexec/preflight"
 	"github.com/liveupdate/luod/kexec/uki"
 	"github.com/liveupdate/luod/kexec/verdict"
-	"github.com/liveupdate/luod/luod/loading"
 )
 
 // machine is where answers come from.

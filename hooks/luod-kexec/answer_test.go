@@ -10,13 +10,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/liveupdate/luod/internal/loading"
 	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/kexec/bootentry"
 	"github.com/liveupdate/luod/kexec/image/imagetest"
 	"github.com/liveupdate/luod/kexec/pe/petest"
 	"github.com/liveupdate/luod/kexec/preflight"
 	"github.com/liveupdate/luod/kexec/verdict"
-	"github.com/liveupdate/luod/luod/loading"
 )
 
 // world is a machine with a type 1 entry and a unified kernel image.

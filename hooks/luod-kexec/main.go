@@ -7,7 +7,7 @@ import (
 	"os"
 	"runtime/debug"
 
-	"github.com/liveupdate/luod/luod/loading"
+	"github.com/liveupdate/luod/internal/loading"
 )
 
 // memoryLimit makes the collector work harder above so many bytes; unpacking a

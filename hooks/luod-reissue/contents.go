@@ -9,7 +9,7 @@ import (
 	godbus "github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/internal/storeview"
 )
 
 // contents is what PID 1 has in a unit's fd store.
@@ -43,7 +43,7 @@ func lookInto(ctx context.Context, unit string) (contents, error) {
 		c.entries = map[memfdName]int{}
 		return c, nil // PID 1 answers that there is no store (FileDescriptorStoreDisabled)
 	}
-	view, err := fdstore.View(ctx)
+	view, err := storeview.View(ctx)
 	if err != nil {
 		return c, fmt.Errorf("see whether PID 1 has everything: %w", err)
 	}

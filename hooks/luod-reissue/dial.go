@@ -7,7 +7,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/dbus"
 
-	"github.com/liveupdate/luod/luod/wire"
+	"github.com/liveupdate/luod/internal/helperprotocol"
 )
 
 // luodUnit is luod's own.
@@ -15,9 +15,9 @@ const luodUnit = "luod.service"
 
 // dial waits for luod, which may be restarting. A unit that does without doesn't wait
 // for one that nobody starts.
-func dial(ctx context.Context, optional bool) (*wire.Conversation, error) {
+func dial(ctx context.Context, optional bool) (*helperprotocol.Conversation, error) {
 	if optional {
-		c, err := wire.Try(ctx)
+		c, err := helperprotocol.Try(ctx)
 		if err == nil {
 			return c, nil
 		}
@@ -25,7 +25,7 @@ func dial(ctx context.Context, optional bool) (*wire.Conversation, error) {
 			return nil, fmt.Errorf("%s does not run and is not about to: %w", luodUnit, err)
 		}
 	}
-	return wire.Dial(ctx)
+	return helperprotocol.Dial(ctx)
 }
 
 // state is what PID 1 says of luod.service.

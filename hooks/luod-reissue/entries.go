@@ -8,11 +8,12 @@ import (
 
 	"github.com/liveupdate/luod/hooks/internal/recreation"
 	"github.com/liveupdate/luod/hooks/internal/treearchive"
-	"github.com/liveupdate/luod/luod/description"
-	"github.com/liveupdate/luod/luod/wire"
+	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/helperprotocol"
+	"github.com/liveupdate/luod/internal/recipe"
 )
 
-// pusher is the unit's store; *fdstore.Manager is one.
+// pusher is the unit's store; *sdnotify.Manager is one.
 type pusher interface {
 	Push(name string, files ...*os.File) error
 	Barrier(ctx context.Context) error
@@ -20,7 +21,7 @@ type pusher interface {
 
 // maker makes things anew; recreation.Host does.
 type maker interface {
-	Make(d description.Description) (*os.File, error)
+	Make(d recipe.Recipe) (*os.File, error)
 }
 
 // entry is what goes into the store under its name.
@@ -57,7 +58,7 @@ type delivery struct {
 // PID 1 drops the second, and what was made anew is found in present.
 func (d delivery) putBack(ctx context.Context) error {
 	entries, others, made, err := d.entries()
-	defer wire.Close(made)
+	defer helperprotocol.Close(made)
 	if err != nil {
 		return err
 	}
@@ -114,19 +115,19 @@ func (d delivery) entries() (needed, others []entry, made []*os.File, err error)
 	var there *known
 	for i, f := range d.files {
 		name := d.names[i]
-		if path, is := wire.Directory(name); is {
+		if path, is := entryname.Directory(name); is {
 			if err := unpack(f, path); err != nil {
 				return nil, nil, made, err
 			}
 			continue
 		}
-		e := entry{wire.PlainName(name), f}
-		if !wire.Adopted(name) && !d.needed(name) {
+		e := entry{entryname.PlainName(name), f}
+		if !entryname.Adopted(name) && !d.needed(name) {
 			others = append(others, e)
 			continue
 		}
-		if wire.Recreated(name) || wire.Same(name) {
-			what, err := description.Read(f)
+		if entryname.Recreated(name) || entryname.Same(name) {
+			what, err := recipe.Read(f)
 			if err != nil {
 				return nil, nil, made, fmt.Errorf("put %q back: %w", e.name, err)
 			}
@@ -150,8 +151,8 @@ func (d delivery) entries() (needed, others []entry, made []*os.File, err error)
 
 // makeAnew makes what d describes. A description of one kind under a name of the
 // other is nobody's doing.
-func makeAnew(host maker, name string, d description.Description, names []string, files []*os.File) (*os.File, error) {
-	if wire.Same(name) != (d.Same != nil) {
+func makeAnew(host maker, name string, d recipe.Recipe, names []string, files []*os.File) (*os.File, error) {
+	if entryname.Same(name) != (d.Same != nil) {
 		return nil, fmt.Errorf("the entry %s is described as %s", name, d)
 	}
 	if d.Same == nil {

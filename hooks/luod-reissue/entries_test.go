@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/description"
+	"github.com/liveupdate/luod/internal/recipe"
 )
 
 // unitStore plays the unit's store, and makes things anew as memfds.
@@ -82,7 +82,7 @@ func (s *unitStore) Push(name string, files ...*os.File) error {
 	return nil
 }
 
-func (s *unitStore) Make(d description.Description) (*os.File, error) {
+func (s *unitStore) Make(d recipe.Recipe) (*os.File, error) {
 	s.made++
 	if s.fail != nil && s.made > 1 {
 		return nil, s.fail
@@ -103,7 +103,7 @@ func filled(t *testing.T, text string) *os.File {
 	return f
 }
 
-func described(t *testing.T, d description.Description) *os.File {
+func described(t *testing.T, d recipe.Recipe) *os.File {
 	t.Helper()
 	f, err := d.Memfd()
 	if err != nil {
@@ -112,12 +112,12 @@ func described(t *testing.T, d description.Description) *os.File {
 	return f
 }
 
-func abstract(name string) description.Description {
-	return description.Description{Socket: &description.Socket{Family: unix.AF_UNIX, Type: unix.SOCK_STREAM, Abstract: []byte(name), Backlog: 1}}
+func abstract(name string) recipe.Recipe {
+	return recipe.Recipe{Socket: &recipe.Socket{Family: unix.AF_UNIX, Type: unix.SOCK_STREAM, Abstract: []byte(name), Backlog: 1}}
 }
 
-func sharing(of string, flags int, offset int64) description.Description {
-	return description.Description{Same: &description.Same{Of: of, Flags: flags, Offset: offset}}
+func sharing(of string, flags int, offset int64) recipe.Recipe {
+	return recipe.Recipe{Same: &recipe.Same{Of: of, Flags: flags, Offset: offset}}
 }
 
 func countFDs(t *testing.T) int {

@@ -10,9 +10,9 @@ import (
 	"github.com/liveupdate/luod/hooks/internal/patience"
 	"github.com/liveupdate/luod/hooks/internal/recreation"
 	"github.com/liveupdate/luod/hooks/internal/storecopy"
-	"github.com/liveupdate/luod/luod/description"
-	"github.com/liveupdate/luod/luod/fdstore"
-	"github.com/liveupdate/luod/luod/wire"
+	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/recipe"
+	"github.com/liveupdate/luod/internal/storeview"
 )
 
 // known is what the unit's store has already.
@@ -25,7 +25,7 @@ type known struct {
 
 type named struct {
 	name string
-	d    description.Description
+	d    recipe.Recipe
 }
 
 type memfdName struct {
@@ -36,7 +36,7 @@ type memfdName struct {
 // look finds out what the store of a unit has.
 func look(ctx context.Context, unit string, host recreation.Host) (*known, error) {
 	k := &known{memfds: map[memfdName]int{}}
-	list, err := storecopy.Of(ctx, unit, func(s fdstore.Stored) bool {
+	list, err := storecopy.Of(ctx, unit, func(s storeview.Stored) bool {
 		_, err := s.Recreatable()
 		return s.Memfd || err == nil
 	})
@@ -65,8 +65,8 @@ func look(ctx context.Context, unit string, host recreation.Host) (*known, error
 
 // has says whether the store has what d describes, luod's name for which is name;
 // each entry counts once.
-func (k *known) has(name string, d description.Description, names []string, files []*os.File) bool {
-	plain := wire.PlainName(name)
+func (k *known) has(name string, d recipe.Recipe, names []string, files []*os.File) bool {
+	plain := entryname.PlainName(name)
 	if d.Same == nil {
 		for i, m := range k.made {
 			if m.name == plain && m.d.Alike(d) {
@@ -85,7 +85,7 @@ func (k *known) has(name string, d description.Description, names []string, file
 			return false
 		}
 		n := 1
-		if wire.PlainName(other) == plain {
+		if entryname.PlainName(other) == plain {
 			n = 2 // one of them is the entry that the memfd itself is pushed as
 		}
 		return k.take(memfdName{plain, st.Dev, st.Ino}, n)

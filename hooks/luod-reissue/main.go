@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/hooks/internal/recreation"
-	"github.com/liveupdate/luod/luod/fdstore"
-	"github.com/liveupdate/luod/luod/wire"
+	"github.com/liveupdate/luod/internal/helperprotocol"
+	"github.com/liveupdate/luod/internal/sdnotify"
 )
 
 func main() {
@@ -66,17 +66,17 @@ func run(args []string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), *timeout)
 	defer cancel()
-	store, err := fdstore.New()
-	if errors.Is(err, fdstore.ErrNoManager) {
+	store, err := sdnotify.New()
+	if errors.Is(err, sdnotify.ErrNoManager) {
 		return fmt.Errorf("%w: this runs as ExecStartPre= of a unit with NotifyAccess=exec (or all) and FileDescriptorStoreMax=", err)
 	}
 	if err != nil {
 		return err
 	}
-	luod := caller{dial: func(ctx context.Context) (*wire.Conversation, error) { return dial(ctx, *optional) }}
+	luod := caller{dial: func(ctx context.Context) (*helperprotocol.Conversation, error) { return dial(ctx, *optional) }}
 	defer luod.close()
 	unit, names, files, err := luod.retrieve(ctx)
-	defer wire.Close(files)
+	defer helperprotocol.Close(files)
 	if *optional && (mayBeWaiting(err) || stranger(err)) {
 		return without(store, create, err)
 	}
@@ -98,8 +98,8 @@ func run(args []string) error {
 	if err := d.putBack(ctx); err != nil {
 		return err
 	}
-	for chunk := range slices.Chunk(names, wire.MaxFiles) {
-		if err := luod.ask(ctx, func(luod *wire.Conversation) error { return luod.Fetched(chunk) }); err != nil {
+	for chunk := range slices.Chunk(names, helperprotocol.MaxFiles) {
+		if err := luod.ask(ctx, func(luod *helperprotocol.Conversation) error { return luod.Fetched(chunk) }); err != nil {
 			return err
 		}
 	}
@@ -112,7 +112,7 @@ func run(args []string) error {
 const storeTimeout = 10 * time.Second
 
 // without makes the memfds of a unit that does without luod, for the reason why.
-func without(store *fdstore.Manager, create memfds, why error) error {
+func without(store *sdnotify.Manager, create memfds, why error) error {
 	fmt.Fprintln(os.Stderr, "luod-reissue: going on without luod:", why)
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
@@ -124,16 +124,16 @@ func without(store *fdstore.Manager, create memfds, why error) error {
 // makeAll makes the missing memfds, hands them to luod if there is one, and
 // stores them; look tells whether PID 1 has them then, unless it is nil. A host without
 // LUO is no reason not to start the unit.
-func makeAll(ctx context.Context, store *fdstore.Manager, luod *caller, create memfds, look func() (contents, error)) error {
+func makeAll(ctx context.Context, store *sdnotify.Manager, luod *caller, create memfds, look func() (contents, error)) error {
 	if len(create) == 0 {
 		return nil
 	}
-	if len(create) > wire.MaxFiles {
-		return fmt.Errorf("make %d memfds: at most %d are made; a service that needs more hands them over itself", len(create), wire.MaxFiles)
+	if len(create) > helperprotocol.MaxFiles {
+		return fmt.Errorf("make %d memfds: at most %d are made; a service that needs more hands them over itself", len(create), helperprotocol.MaxFiles)
 	}
 	var names []string
 	var files []*os.File
-	defer func() { wire.Close(files) }()
+	defer func() { helperprotocol.Close(files) }()
 	for _, m := range create {
 		fd, err := unix.MemfdCreate(m.name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 		if err != nil {
@@ -146,8 +146,8 @@ func makeAll(ctx context.Context, store *fdstore.Manager, luod *caller, create m
 		}
 	}
 	if luod != nil {
-		var refused *wire.Refused
-		if err := luod.ask(ctx, func(luod *wire.Conversation) error { return luod.Preserve(names, files) }); errors.As(err, &refused) && refused.Reason == "NotSupported" {
+		var refused *helperprotocol.Refused
+		if err := luod.ask(ctx, func(luod *helperprotocol.Conversation) error { return luod.Preserve(names, files) }); errors.As(err, &refused) && refused.Reason == "NotSupported" {
 			fmt.Fprintln(os.Stderr, "luod-reissue: the unit's memory will not live through a reboot:", err)
 		} else if err != nil {
 			return fmt.Errorf("hand %s to luod: %w", strings.Join(names, ", "), err)

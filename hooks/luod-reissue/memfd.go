@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/internal/sdnotify"
 )
 
 // parseMemfd reads NAME:SIZE, where SIZE is a number of bytes, or of KiB, MiB or
@@ -16,7 +16,7 @@ func parseMemfd(text string) (memfd, error) {
 	if !ok {
 		return memfd{}, fmt.Errorf("%q is not NAME:SIZE", text)
 	}
-	if err := fdstore.CheckName(name); err != nil {
+	if err := sdnotify.CheckName(name); err != nil {
 		return memfd{}, err
 	}
 	shift := 0

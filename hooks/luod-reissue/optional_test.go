@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/wire"
+	"github.com/liveupdate/luod/internal/helperprotocol"
 )
 
 // refusing says which reason luod has for its no, in a process that has a /run of its own.
@@ -54,7 +54,7 @@ func refuseAlways(t *testing.T, reason string) {
 	}
 	l, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err == nil {
-		err = unix.Bind(l, &unix.SockaddrUnix{Name: wire.Path})
+		err = unix.Bind(l, &unix.SockaddrUnix{Name: helperprotocol.Path})
 	}
 	if err == nil {
 		err = unix.Listen(l, 10)
@@ -68,8 +68,8 @@ func refuseAlways(t *testing.T, reason string) {
 			if err != nil {
 				return
 			}
-			if _, _, err := wire.Receive(fd); err == nil {
-				_ = wire.Send(fd, wire.Message{Error: "because", Reason: reason}, nil)
+			if _, _, err := helperprotocol.Receive(fd); err == nil {
+				_ = helperprotocol.Send(fd, helperprotocol.Message{Error: "because", Reason: reason}, nil)
 			}
 			unix.Close(fd)
 		}

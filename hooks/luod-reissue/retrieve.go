@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/wire"
+	"github.com/liveupdate/luod/internal/helperprotocol"
 )
 
 // askAgain is how soon luod is asked once more.
@@ -19,16 +19,16 @@ const askAgain = 250 * time.Millisecond
 
 // caller asks luod, and asks again if it is restarted meanwhile.
 type caller struct {
-	dial func(ctx context.Context) (*wire.Conversation, error)
+	dial func(ctx context.Context) (*helperprotocol.Conversation, error)
 	// now is the conversation that is open, or nil.
-	now *wire.Conversation
+	now *helperprotocol.Conversation
 }
 
 // ask has luod do what, perhaps twice: Preserve is then refused for names that luod
 // has, and the next start gets them. While luod can't say yet
 // what came through an update (NotRestored), and after a conversation that broke, it
 // begins another, until ctx ends.
-func (c *caller) ask(ctx context.Context, what func(*wire.Conversation) error) error {
+func (c *caller) ask(ctx context.Context, what func(*helperprotocol.Conversation) error) error {
 	for waiting := false; ; {
 		if c.now == nil {
 			var err error
@@ -64,8 +64,8 @@ func (c *caller) close() {
 // retrieve gets what the unit has at luod; the files are the caller's, even with an
 // error.
 func (c *caller) retrieve(ctx context.Context) (unit string, names []string, files []*os.File, err error) {
-	err = c.ask(ctx, func(luod *wire.Conversation) (err error) {
-		wire.Close(files)
+	err = c.ask(ctx, func(luod *helperprotocol.Conversation) (err error) {
+		helperprotocol.Close(files)
 		names, files, err = luod.Retrieve()
 		unit = luod.Unit
 		return err
@@ -87,7 +87,7 @@ func mayBeWaiting(err error) bool {
 
 // stranger says whether err is of a luod that can't tell whose memory this would be.
 func stranger(err error) bool {
-	return slices.Contains([]string{wire.NoUnit, wire.Unidentified}, refusal(err))
+	return slices.Contains([]string{helperprotocol.NoUnit, helperprotocol.Unidentified}, refusal(err))
 }
 
 // broken says whether err is of a conversation whose other end is gone.
@@ -97,7 +97,7 @@ func broken(err error) bool {
 
 // refusal is the reason of luod's no, empty if err is something else.
 func refusal(err error) string {
-	if r := (*wire.Refused)(nil); errors.As(err, &r) {
+	if r := (*helperprotocol.Refused)(nil); errors.As(err, &r) {
 		return r.Reason
 	}
 	return ""

@@ -11,12 +11,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/wire"
+	"github.com/liveupdate/luod/internal/helperprotocol"
 )
 
 func TestLuodIsAskedUntilItKnows(t *testing.T) {
-	soon := &wire.Refused{Reason: "NotRestored", Text: "t"}
-	never := &wire.Refused{Reason: "Degraded", Text: "t"}
+	soon := &helperprotocol.Refused{Reason: "NotRestored", Text: "t"}
+	never := &helperprotocol.Refused{Reason: "Degraded", Text: "t"}
 	gone := fmt.Errorf("wait for luod's answer: %w", io.EOF)
 	for name, c := range map[string]struct {
 		answers      []error
@@ -36,12 +36,12 @@ func TestLuodIsAskedUntilItKnows(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 4*askAgain+time.Millisecond)
 				defer cancel()
 				asked, dials := 0, 0
-				luod := caller{dial: func(context.Context) (*wire.Conversation, error) {
+				luod := caller{dial: func(context.Context) (*helperprotocol.Conversation, error) {
 					dials++
-					return new(wire.Conversation), nil
+					return new(helperprotocol.Conversation), nil
 				}}
 				defer luod.close()
-				err := luod.ask(ctx, func(*wire.Conversation) error {
+				err := luod.ask(ctx, func(*helperprotocol.Conversation) error {
 					asked++
 					if asked > len(c.answers) {
 						return soon
@@ -60,23 +60,23 @@ func TestLuodIsAskedUntilItKnows(t *testing.T) {
 }
 
 func TestWhatLeavesOpenWhatLuodHas(t *testing.T) {
-	luod := caller{dial: func(context.Context) (*wire.Conversation, error) { return nil, unix.ECONNREFUSED }}
-	err := luod.ask(t.Context(), func(*wire.Conversation) error { panic("nobody was reached") })
+	luod := caller{dial: func(context.Context) (*helperprotocol.Conversation, error) { return nil, unix.ECONNREFUSED }}
+	err := luod.ask(t.Context(), func(*helperprotocol.Conversation) error { panic("nobody was reached") })
 	if !errors.Is(err, unix.ECONNREFUSED) || !mayBeWaiting(err) {
 		t.Errorf("unreachable: %v", err)
 	}
 	for err, want := range map[error]bool{
-		io.EOF:                               true,
-		&wire.Refused{Reason: "NotRestored"}: true, &wire.Refused{Reason: "Degraded"}: true,
-		&wire.Refused{Reason: "NoUnit"}: false, unix.EIO: false,
+		io.EOF: true,
+		&helperprotocol.Refused{Reason: "NotRestored"}: true, &helperprotocol.Refused{Reason: "Degraded"}: true,
+		&helperprotocol.Refused{Reason: "NoUnit"}: false, unix.EIO: false,
 	} {
 		if mayBeWaiting(err) != want {
 			t.Errorf("%v: want %t", err, want)
 		}
 	}
 	for err, want := range map[error]bool{
-		&wire.Refused{Reason: "NoUnit"}: true, fmt.Errorf("ask: %w", &wire.Refused{Reason: "Unidentified"}): true,
-		&wire.Refused{Reason: "Busy"}: false, io.EOF: false,
+		&helperprotocol.Refused{Reason: "NoUnit"}: true, fmt.Errorf("ask: %w", &helperprotocol.Refused{Reason: "Unidentified"}): true,
+		&helperprotocol.Refused{Reason: "Busy"}: false, io.EOF: false,
 	} {
 		if stranger(err) != want {
 			t.Errorf("%v: a stranger: want %t", err, want)
@@ -89,13 +89,13 @@ func TestWhatLeavesOpenWhatLuodHas(t *testing.T) {
 
 func TestAConversationGoesOn(t *testing.T) {
 	dials := 0
-	luod := caller{dial: func(context.Context) (*wire.Conversation, error) {
+	luod := caller{dial: func(context.Context) (*helperprotocol.Conversation, error) {
 		dials++
-		return new(wire.Conversation), nil
+		return new(helperprotocol.Conversation), nil
 	}}
 	defer luod.close()
 	for range 3 {
-		if err := luod.ask(t.Context(), func(*wire.Conversation) error { return nil }); err != nil {
+		if err := luod.ask(t.Context(), func(*helperprotocol.Conversation) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}

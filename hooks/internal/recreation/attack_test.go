@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/hooks/internal/beneath"
-	"github.com/liveupdate/luod/luod/description"
+	"github.com/liveupdate/luod/internal/recipe"
 )
 
 // other is a user that nobody is.
@@ -34,8 +34,8 @@ func hers(t *testing.T) (dir, victim string) {
 	return dir, victim
 }
 
-func listener(path string, uid uint32) description.Description {
-	return description.Description{Version: description.Version, Socket: &description.Socket{Family: unix.AF_UNIX, Type: unix.SOCK_STREAM, Path: path, Mode: 0o660, UID: uid, GID: uid, Backlog: 5}}
+func listener(path string, uid uint32) recipe.Recipe {
+	return recipe.Recipe{Version: recipe.Version, Socket: &recipe.Socket{Family: unix.AF_UNIX, Type: unix.SOCK_STREAM, Path: path, Mode: 0o660, UID: uid, GID: uid, Backlog: 5}}
 }
 
 // What a socket's owner puts in the way leads root nowhere.

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/hooks/internal/beneath"
-	"github.com/liveupdate/luod/luod/description"
+	"github.com/liveupdate/luod/internal/recipe"
 )
 
 // errRoots is why root's socket is not made anew below somebody else's directory.
@@ -20,7 +20,7 @@ var errRoots = errors.New("it belongs to root, and others than root can put anot
 // before anybody can connect to it. bind(2) follows links on the way: where others
 // than root may have put some, it is done as the user who owns the socket, whom they
 // lead nowhere that he can't go himself.
-func (h Host) bindUnix(fd int, s *description.Socket) error {
+func (h Host) bindUnix(fd int, s *recipe.Socket) error {
 	if s.Path == "" {
 		if err := unix.Bind(fd, &unix.SockaddrUnix{Name: "@" + string(s.Abstract)}); err != nil {
 			return fmt.Errorf("bind it: %w", err)
@@ -51,7 +51,7 @@ func (h Host) bindUnix(fd int, s *description.Socket) error {
 }
 
 // bindable says why bindUnix would not bind s there as its owner.
-func bindable(place *beneath.Place, s *description.Socket) error {
+func bindable(place *beneath.Place, s *recipe.Socket) error {
 	if s.UID == 0 {
 		return errRoots
 	}
@@ -90,7 +90,7 @@ func as(uid, gid uint32, what func() error) error {
 }
 
 // bindIn binds fd to s's path, the directory of which is place.
-func bindIn(place *beneath.Place, name string, fd int, s *description.Socket) error {
+func bindIn(place *beneath.Place, name string, fd int, s *recipe.Socket) error {
 	if err := removeStale(place.Dir, name, s); err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func bindIn(place *beneath.Place, name string, fd int, s *description.Socket) er
 
 // dress gives the file of the socket fd its owner and mode, and nothing else that
 // somebody has put there meanwhile.
-func dress(dir *os.File, name string, fd int, s *description.Socket) error {
+func dress(dir *os.File, name string, fd int, s *recipe.Socket) error {
 	f, err := beneath.OpenIn(dir, name, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
@@ -133,7 +133,7 @@ func dress(dir *os.File, name string, fd int, s *description.Socket) error {
 
 // removeStale removes the file of a socket that nobody has any more, such as the
 // one of before the reboot, and no other.
-func removeStale(dir *os.File, name string, s *description.Socket) error {
+func removeStale(dir *os.File, name string, s *recipe.Socket) error {
 	f, err := beneath.OpenIn(dir, name, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, unix.ENOENT) {
 		return nil

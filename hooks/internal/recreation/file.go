@@ -13,11 +13,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/description"
+	"github.com/liveupdate/luod/internal/recipe"
 )
 
 // describeFile describes a regular file.
-func (h Host) describeFile(f *os.File, st unix.Stat_t) (*description.File, error) {
+func (h Host) describeFile(f *os.File, st unix.Stat_t) (*recipe.File, error) {
 	fd := int(f.Fd())
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	if err != nil {
@@ -39,7 +39,7 @@ func (h Host) describeFile(f *os.File, st unix.Stat_t) (*description.File, error
 	if err != nil {
 		return nil, fmt.Errorf("find its path: %w", err)
 	}
-	d := &description.File{Path: path, Inode: st.Ino, Size: st.Size, Flags: flags & description.FileFlags}
+	d := &recipe.File{Path: path, Inode: st.Ino, Size: st.Size, Flags: flags & recipe.FileFlags}
 	if d.Offset, err = unix.Seek(fd, 0, unix.SEEK_CUR); err != nil {
 		return nil, fmt.Errorf("read its position: %w", err)
 	}
@@ -54,7 +54,7 @@ func (h Host) describeFile(f *os.File, st unix.Stat_t) (*description.File, error
 }
 
 // openFile opens the file that d describes, and no other.
-func (h Host) openFile(d *description.File) (*os.File, error) {
+func (h Host) openFile(d *recipe.File) (*os.File, error) {
 	fd, err := h.find(d)
 	if err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func (h Host) openFile(d *description.File) (*os.File, error) {
 
 // find opens d's path with O_PATH, which has no effect on whatever is there, and
 // makes sure that it is the file. The caller closes the descriptor.
-func (h Host) find(d *description.File) (_ int, err error) {
+func (h Host) find(d *recipe.File) (_ int, err error) {
 	// The path has no symbolic links: the kernel made it. Where one is now, or a
 	// file system that is mounted over it, the file is another.
 	fd, err := unix.Open(filepath.Join(h.Init, "root")+d.Path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)

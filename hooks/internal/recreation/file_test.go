@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/description"
+	"github.com/liveupdate/luod/internal/recipe"
 )
 
 // here stands in for PID 1.
@@ -191,15 +191,15 @@ func TestWhatTookAFilesPlaceIsNotOpened(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, spoil := range map[string]func(d *description.File){
-		"handle": func(d *description.File) { d.Handle[0] ^= 1 },
-		"type":   func(d *description.File) { d.HandleType++ },
-		"UUID":   func(d *description.File) { d.UUID = "ff" },
+	for name, spoil := range map[string]func(d *recipe.File){
+		"handle": func(d *recipe.File) { d.Handle[0] ^= 1 },
+		"type":   func(d *recipe.File) { d.HandleType++ },
+		"UUID":   func(d *recipe.File) { d.UUID = "ff" },
 	} {
 		other := *d.File
 		other.Handle = append([]byte{}, d.File.Handle...)
 		spoil(&other)
-		if _, err := here.Make(description.Description{File: &other}); err == nil || !strings.Contains(err.Error(), "another file") {
+		if _, err := here.Make(recipe.Recipe{File: &other}); err == nil || !strings.Contains(err.Error(), "another file") {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
@@ -326,7 +326,7 @@ func TestMemfdsAreOpenedOnceMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, flags := range []int{unix.O_RDONLY, unix.O_RDWR, unix.O_WRONLY | unix.O_APPEND, unix.O_RDWR | unix.O_NONBLOCK} {
-		again, err := Reopen(f, &description.Same{Of: "x", Flags: flags, Offset: 4})
+		again, err := Reopen(f, &recipe.Same{Of: "x", Flags: flags, Offset: 4})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/hooks/internal/patience"
-	"github.com/liveupdate/luod/luod/description"
+	"github.com/liveupdate/luod/internal/recipe"
 )
 
 // Host is where things are described and made.
@@ -25,13 +25,13 @@ type Host struct {
 
 // Describe borrows f and describes it; the error says why it can't be made anew. With
 // [patience.ErrSilent] it has f for good: to close it would wait for the same answer.
-func (h Host) Describe(f *os.File) (description.Description, error) {
-	return patience.Within(cmp.Or(h.Limit, patience.Limit), func() (description.Description, error) { return h.describe(f) })
+func (h Host) Describe(f *os.File) (recipe.Recipe, error) {
+	return patience.Within(cmp.Or(h.Limit, patience.Limit), func() (recipe.Recipe, error) { return h.describe(f) })
 }
 
-func (h Host) describe(f *os.File) (description.Description, error) {
+func (h Host) describe(f *os.File) (recipe.Recipe, error) {
 	defer runtime.KeepAlive(f)
-	d := description.Description{Version: description.Version}
+	d := recipe.Recipe{Version: recipe.Version}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return d, fmt.Errorf("look at it: %w", err)
@@ -52,7 +52,7 @@ func (h Host) describe(f *os.File) (description.Description, error) {
 }
 
 // Make makes anew what d describes. The caller owns the file.
-func (h Host) Make(d description.Description) (f *os.File, err error) {
+func (h Host) Make(d recipe.Recipe) (f *os.File, err error) {
 	switch {
 	case d.File != nil:
 		f, err = h.openFile(d.File)
@@ -68,7 +68,7 @@ func (h Host) Make(d description.Description) (f *os.File, err error) {
 }
 
 // Reopen borrows memfd and opens it once more, as s says.
-func Reopen(memfd *os.File, s *description.Same) (*os.File, error) {
+func Reopen(memfd *os.File, s *recipe.Same) (*os.File, error) {
 	defer runtime.KeepAlive(memfd)
 	f, err := openAgain(int(memfd.Fd()), s.Flags, s.Offset)
 	if err != nil {

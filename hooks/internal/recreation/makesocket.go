@@ -12,12 +12,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/description"
+	"github.com/liveupdate/luod/internal/recipe"
 )
 
 // makeSocket makes a socket as s says, and has it listen at last, when nothing is
 // missing any more.
-func (h Host) makeSocket(s *description.Socket) (_ *os.File, err error) {
+func (h Host) makeSocket(s *recipe.Socket) (_ *os.File, err error) {
 	// The threads of this process may be in the network namespace of the unit.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -39,7 +39,7 @@ func (h Host) makeSocket(s *description.Socket) (_ *os.File, err error) {
 			unix.Close(fd)
 		}
 	}()
-	for _, o := range description.Options {
+	for _, o := range recipe.Options {
 		value, is := s.Options[o.Name]
 		if !is {
 			continue
@@ -98,7 +98,7 @@ func (h Host) enterNetwork() (back func(), err error) {
 
 // bindInternet binds also to an address that is not there yet, as the socket would
 // have outlived the address before; IP_FREEBIND is what it was afterwards.
-func bindInternet(fd int, s *description.Socket) error {
+func bindInternet(fd int, s *recipe.Socket) error {
 	a, err := netip.ParseAddr(s.Address)
 	if err != nil {
 		return err

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/description"
+	"github.com/liveupdate/luod/internal/recipe"
 )
 
 func pointer(length *uint32) uintptr { return uintptr(unsafe.Pointer(length)) }
@@ -42,7 +42,7 @@ func cString(b []byte) string {
 
 // backlog is what listen(2) was given, as far as the kernel tells, and else the
 // most there is: it is capped by net.core.somaxconn again.
-func backlog(fd int, s *description.Socket) int {
+func backlog(fd int, s *recipe.Socket) int {
 	n := 0
 	if s.Family == unix.AF_UNIX {
 		if d, err := askDiag(fd); err == nil {

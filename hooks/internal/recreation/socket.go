@@ -11,16 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/hooks/internal/beneath"
-	"github.com/liveupdate/luod/luod/description"
+	"github.com/liveupdate/luod/internal/recipe"
 )
 
 // siocgskns is SIOCGSKNS of linux/sockios.h: it opens a socket's network namespace.
 const siocgskns = 0x894C
 
 // describeSocket describes a socket that listens or is bound.
-func (h Host) describeSocket(f *os.File) (*description.Socket, error) {
+func (h Host) describeSocket(f *os.File) (*recipe.Socket, error) {
 	fd := int(f.Fd())
-	s := &description.Socket{}
+	s := &recipe.Socket{}
 	for _, o := range []struct {
 		option int
 		value  *int
@@ -74,7 +74,7 @@ func (h Host) describeSocket(f *os.File) (*description.Socket, error) {
 
 // plain refuses what a socket can have that can't be read from it whole, or makes
 // it more than its address.
-func plain(fd int, s *description.Socket) error {
+func plain(fd int, s *recipe.Socket) error {
 	// SO_GET_FILTER is SO_ATTACH_FILTER, and tells the length of a classic filter
 	// (socket(7)); it fails for one of eBPF.
 	length := uint32(0)
@@ -110,7 +110,7 @@ func (h Host) sameNetwork(fd int) error {
 	return nil
 }
 
-func internetAddress(fd int, s *description.Socket) error {
+func internetAddress(fd int, s *recipe.Socket) error {
 	address, err := unix.Getsockname(fd)
 	if err != nil {
 		return fmt.Errorf("find its address: %w", err)
@@ -140,7 +140,7 @@ func internetAddress(fd int, s *description.Socket) error {
 
 // unixAddress reads the address itself: package unix ends an abstract name at the
 // first NUL.
-func (h Host) unixAddress(fd int, s *description.Socket) error {
+func (h Host) unixAddress(fd int, s *recipe.Socket) error {
 	name, err := sunPath(fd)
 	switch {
 	case err != nil:
@@ -173,13 +173,13 @@ func (h Host) unixAddress(fd int, s *description.Socket) error {
 }
 
 // readOptions notes what a new socket of this kind has otherwise.
-func readOptions(fd int, s *description.Socket) error {
+func readOptions(fd int, s *recipe.Socket) error {
 	fresh, err := unix.Socket(s.Family, s.Type|unix.SOCK_CLOEXEC, s.Protocol)
 	if err != nil {
 		return fmt.Errorf("make a socket to compare with: %w", err)
 	}
 	defer unix.Close(fresh)
-	for _, o := range description.Options {
+	for _, o := range recipe.Options {
 		if !o.For(s) || !o.Own(fd) {
 			continue
 		}

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/description"
+	"github.com/liveupdate/luod/internal/recipe"
 )
 
 // bound makes a socket, bound to address, and listening unless it is for datagrams.
@@ -49,7 +49,7 @@ func option(level, number, value int) func(fd int) error {
 }
 
 // described skips the test where the kernel doesn't tell of network namespaces.
-func described(t *testing.T, f *os.File) description.Description {
+func described(t *testing.T, f *os.File) recipe.Recipe {
 	t.Helper()
 	before := openFDs(t)
 	d, err := here.Describe(f)
@@ -131,7 +131,7 @@ func TestSocketsAreMadeAsTheyWere(t *testing.T) {
 }
 
 // converse says something to the socket and hears it there.
-func converse(t *testing.T, f *os.File, s *description.Socket) {
+func converse(t *testing.T, f *os.File, s *recipe.Socket) {
 	t.Helper()
 	network := map[int]string{unix.SOCK_STREAM: "tcp", unix.SOCK_DGRAM: "udp"}[s.Type]
 	address := net.JoinHostPort(s.Address, fmt.Sprint(s.Port))
@@ -269,7 +269,7 @@ func TestSocketsThatAreNotDescribed(t *testing.T) {
 func TestWhatIsAtASocketsPath(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "s")
-	d := description.Description{Socket: &description.Socket{Family: unix.AF_UNIX, Type: unix.SOCK_STREAM, Path: path, Mode: 0o600, UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Backlog: 5}}
+	d := recipe.Recipe{Socket: &recipe.Socket{Family: unix.AF_UNIX, Type: unix.SOCK_STREAM, Path: path, Mode: 0o600, UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Backlog: 5}}
 	for name, c := range map[string]struct {
 		put func() (io.Closer, error)
 		why string
@@ -300,7 +300,7 @@ func TestWhatIsAtASocketsPath(t *testing.T) {
 
 // An address that is not there yet is bound to as before.
 func TestAnAddressThatIsNotThereYet(t *testing.T) {
-	d := description.Description{Socket: &description.Socket{Family: unix.AF_INET, Type: unix.SOCK_STREAM, Protocol: unix.IPPROTO_TCP, Address: "192.0.2.1", Port: 8123, Backlog: 5}}
+	d := recipe.Recipe{Socket: &recipe.Socket{Family: unix.AF_INET, Type: unix.SOCK_STREAM, Protocol: unix.IPPROTO_TCP, Address: "192.0.2.1", Port: 8123, Backlog: 5}}
 	f, err := here.Make(d)
 	if err != nil {
 		t.Fatal(err)

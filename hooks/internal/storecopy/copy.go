@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/hooks/internal/patience"
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/internal/storeview"
 )
 
 // file is what tells one file from another.
@@ -104,7 +104,7 @@ func claim(list []descriptor, flags uint32) (descriptor, []descriptor) {
 
 // Copy is a copy of an entry's descriptor; whoever has it owns F.
 type Copy struct {
-	fdstore.Stored
+	storeview.Stored
 	// F is nil where the entry's file system does not answer.
 	F *os.File
 	// Others counts further descriptors that PID 1 has of the file.
@@ -125,13 +125,13 @@ const attempts = 5
 
 // Of copies those entries of a unit's store that are wanted, as it is at one moment,
 // in the order in which they were pushed. The caller owns the copies.
-func Of(ctx context.Context, unit string, wanted func(fdstore.Stored) bool) ([]Copy, error) {
+func Of(ctx context.Context, unit string, wanted func(storeview.Stored) bool) ([]Copy, error) {
 	pidfd, err := unix.PidfdOpen(1, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open PID 1: %w", err)
 	}
 	defer unix.Close(pidfd)
-	view, err := fdstore.View(ctx)
+	view, err := storeview.View(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +174,7 @@ func Of(ctx context.Context, unit string, wanted func(fdstore.Stored) bool) ([]C
 // in the order in which they were pushed; the caller owns the files. The error wraps
 // errMoved if an entry is no longer there. One file may be in a store several times,
 // each time through an open file description of its own.
-func copyStore(pidfd int, open opened, entries []fdstore.Stored, wanted func(fdstore.Stored) bool, limit time.Duration) (list []Copy, err error) {
+func copyStore(pidfd int, open opened, entries []storeview.Stored, wanted func(storeview.Stored) bool, limit time.Duration) (list []Copy, err error) {
 	defer func() {
 		if err != nil {
 			Close(list)

@@ -10,10 +10,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/internal/storeview"
 )
 
-func memfd(t *testing.T, text string) (*os.File, fdstore.Stored) {
+func memfd(t *testing.T, text string) (*os.File, storeview.Stored) {
 	t.Helper()
 	fd, err := unix.MemfdCreate(text, unix.MFD_CLOEXEC)
 	if err != nil {
@@ -27,7 +27,7 @@ func memfd(t *testing.T, text string) (*os.File, fdstore.Stored) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		t.Fatal(err)
 	}
-	return f, fdstore.Stored{Name: text, Device: st.Dev, Inode: st.Ino, Memfd: true, Flags: flags(t, f)}
+	return f, storeview.Stored{Name: text, Device: st.Dev, Inode: st.Ino, Memfd: true, Flags: flags(t, f)}
 }
 
 func flags(t *testing.T, f *os.File) uint32 {
@@ -39,7 +39,7 @@ func flags(t *testing.T, f *os.File) uint32 {
 	return uint32(n)
 }
 
-func inodes(entries ...fdstore.Stored) map[uint64]bool {
+func inodes(entries ...storeview.Stored) map[uint64]bool {
 	all := map[uint64]bool{}
 	for _, e := range entries {
 		all[e.Inode] = true
@@ -47,14 +47,14 @@ func inodes(entries ...fdstore.Stored) map[uint64]bool {
 	return all
 }
 
-func isMemfd(s fdstore.Stored) bool { return s.Memfd }
+func isMemfd(s storeview.Stored) bool { return s.Memfd }
 
 // This process plays PID 1.
 func TestCopies(t *testing.T) {
 	a, one := memfd(t, "one")
 	b, two := memfd(t, "two")
 	defer a.Close()
-	socket := fdstore.Stored{Name: "socket", Path: "socket:[1]"}
+	socket := storeview.Stored{Name: "socket", Path: "socket:[1]"}
 	pidfd, err := unix.PidfdOpen(os.Getpid(), 0)
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func TestCopies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := copyStore(pidfd, open, []fdstore.Stored{one, socket, two}, isMemfd, time.Second)
+	list, err := copyStore(pidfd, open, []storeview.Stored{one, socket, two}, isMemfd, time.Second)
 	if err != nil || len(list) != 2 || list[0].Name != "two" || list[1].Name != "one" {
 		t.Fatalf("%+v, %v", list, err)
 	}
@@ -80,10 +80,10 @@ func TestCopies(t *testing.T) {
 	other, _ := memfd(t, "other")
 	defer other.Close()
 	before, _ := os.ReadDir("/proc/self/fd")
-	if _, err := copyStore(pidfd, open, []fdstore.Stored{two, one}, isMemfd, time.Second); !errors.Is(err, errMoved) {
+	if _, err := copyStore(pidfd, open, []storeview.Stored{two, one}, isMemfd, time.Second); !errors.Is(err, errMoved) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := copyStore(pidfd, opened{}, []fdstore.Stored{one}, isMemfd, time.Second); !errors.Is(err, errMoved) {
+	if _, err := copyStore(pidfd, opened{}, []storeview.Stored{one}, isMemfd, time.Second); !errors.Is(err, errMoved) {
 		t.Errorf("got %v", err)
 	}
 	if after, _ := os.ReadDir("/proc/self/fd"); len(after) != len(before) {
@@ -96,7 +96,7 @@ func TestCopies(t *testing.T) {
 func TestEachEntryGetsADescriptorOfItsOwn(t *testing.T) {
 	a, first := memfd(t, "shared")
 	defer a.Close()
-	entries := []fdstore.Stored{first}
+	entries := []storeview.Stored{first}
 	for i, mode := range []int{os.O_RDONLY, os.O_RDWR} {
 		again, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", a.Fd()), mode, 0)
 		if err != nil {
@@ -108,7 +108,7 @@ func TestEachEntryGetsADescriptorOfItsOwn(t *testing.T) {
 		}
 		s := first
 		s.Name, s.Flags = fmt.Sprint(i), flags(t, again)
-		entries = append([]fdstore.Stored{s}, entries...)
+		entries = append([]storeview.Stored{s}, entries...)
 	}
 	pidfd, err := unix.PidfdOpen(os.Getpid(), 0)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/liveupdate/luod/hooks/internal/patience"
 	"github.com/liveupdate/luod/internal/deadfs"
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/internal/storeview"
 )
 
 // What other units have in their stores is PID 1's too.
@@ -40,7 +40,7 @@ func TestADeadEntryIsTold(t *testing.T) {
 				t.Fatal(err)
 			}
 			mine, good := memfd(t, "good")
-			entries := []fdstore.Stored{good, {Name: "dead", Device: st.Dev, Inode: st.Ino, Type: unix.S_IFREG, Path: dead.Dir}}
+			entries := []storeview.Stored{good, {Name: "dead", Device: st.Dev, Inode: st.Ino, Type: unix.S_IFREG, Path: dead.Dir}}
 			pidfd, err := unix.PidfdOpen(os.Getpid(), 0)
 			if err != nil {
 				t.Fatal(err)
@@ -55,7 +55,7 @@ func TestADeadEntryIsTold(t *testing.T) {
 			if !early {
 				dead.Die()
 			}
-			list, err := copyStore(pidfd, open, entries, func(fdstore.Stored) bool { return true }, 20*time.Millisecond)
+			list, err := copyStore(pidfd, open, entries, func(storeview.Stored) bool { return true }, 20*time.Millisecond)
 			if err != nil || len(list) != 2 || list[0].Name != "dead" || list[0].F != nil || list[1].F == nil {
 				t.Errorf("%s, dead before it was looked at %v: got %+v, %v", what, early, list, err)
 			}

@@ -20,16 +20,16 @@ import (
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/internal/foreign"
+	"github.com/liveupdate/luod/internal/loading"
+	"github.com/liveupdate/luod/internal/peers"
 	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
-	"github.com/liveupdate/luod/luod/internal/foreign"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/quota"
 	"github.com/liveupdate/luod/luod/internal/vault"
-	"github.com/liveupdate/luod/luod/loading"
-	"github.com/liveupdate/luod/luod/peers"
 )
 
 // registry is what stands behind the door in these tests.

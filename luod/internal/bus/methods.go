@@ -10,13 +10,14 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/godbus/dbus/v5/introspect"
 
+	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/foreign"
+	"github.com/liveupdate/luod/internal/helperprotocol"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
-	"github.com/liveupdate/luod/luod/internal/foreign"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/quota"
 	"github.com/liveupdate/luod/luod/internal/vault"
-	"github.com/liveupdate/luod/luod/wire"
 )
 
 // timeout bounds a call. LiveUpdate has its own.
@@ -142,7 +143,7 @@ func (m *methods) Preserve(fds []named, given map[string]dbus.Variant, sender db
 		return answer(err)
 	}
 	if err := m.door.Registry.Preserve(ctx, unit, names, files); err != nil {
-		wire.Close(files)
+		helperprotocol.Close(files)
 		return answer(err)
 	}
 	return nil
@@ -183,7 +184,7 @@ func (m *methods) Retrieve(names []string, msg dbus.Message, sender dbus.Sender)
 	}
 	// They are on their way, and the vault keeps them in any case. What belongs into the
 	// unit's fd store is fetched when it is there.
-	names = slices.DeleteFunc(fetch.Names, wire.Adopted)
+	names = slices.DeleteFunc(fetch.Names, entryname.Adopted)
 	if err := m.door.Registry.Fetched(ctx, unit, names); err != nil {
 		m.door.Log.Warn("could not note what a unit fetched", "unit", unit, "error", err)
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/internal/peers"
 	"github.com/liveupdate/luod/luod/internal/callers"
-	"github.com/liveupdate/luod/luod/peers"
 )
 
 // errUnidentified is wrapped by the error of a call of which luod can't make sure whose

@@ -13,11 +13,11 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"github.com/liveupdate/luod/internal/peers"
+	"github.com/liveupdate/luod/internal/peers/leftbehind"
+	"github.com/liveupdate/luod/internal/peers/oldkernel"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
-	"github.com/liveupdate/luod/luod/peers"
-	"github.com/liveupdate/luod/luod/peers/leftbehind"
-	"github.com/liveupdate/luod/luod/peers/oldkernel"
 )
 
 // hello makes p's connection one that the bus knows.

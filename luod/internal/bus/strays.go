@@ -5,7 +5,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
-	"github.com/liveupdate/luod/luod/internal/foreign"
+	"github.com/liveupdate/luod/internal/foreign"
 )
 
 // Any client may attach descriptors to any message, and the library leaves them

@@ -7,11 +7,11 @@ import (
 	"slices"
 	"time"
 
-	"github.com/liveupdate/luod/luod/declaration"
+	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/unitsection"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/vault"
-	"github.com/liveupdate/luod/luod/wire"
 )
 
 // adoptProgram copies the files out of PID 1.
@@ -101,7 +101,7 @@ func (c *Coordinator) hold(a *adoption, running map[string]pid1.Running) error {
 	for _, unit := range slices.Sorted(maps.Keys(a.files)) {
 		b := vault.Batch{Unit: unit}
 		for _, f := range a.files[unit] {
-			if _, packed := wire.Directory(f.Name); !packed {
+			if _, packed := entryname.Directory(f.Name); !packed {
 				b.Names, b.Files = append(b.Names, f.Name), append(b.Files, f.F)
 			}
 		}
@@ -147,8 +147,8 @@ func (a *adoption) names(c *Coordinator, unit string) []string {
 		names = append(names, f.Name)
 	}
 	names = slices.DeleteFunc(names, func(name string) bool {
-		_, packed := wire.Directory(name)
-		return packed || !wire.Adopted(name)
+		_, packed := entryname.Directory(name)
+		return packed || !entryname.Adopted(name)
 	})
 	slices.Sort(names)
 	return slices.Compact(names)
@@ -163,7 +163,7 @@ func (c *Coordinator) adoptLate(u *update) error {
 	if len(u.adoption.late) == 0 {
 		return nil
 	}
-	late := map[string]*declaration.Declaration{}
+	late := map[string]*unitsection.Section{}
 	for _, unit := range u.adoption.late {
 		late[unit] = u.declared[unit]
 	}
@@ -196,7 +196,7 @@ func (c *Coordinator) adoptLate(u *update) error {
 func (c *Coordinator) supersede(a *adoption, unit string) error {
 	came := map[string]int{}
 	for _, f := range a.files[unit] {
-		came[wire.PlainName(f.Name)]++
+		came[entryname.PlainName(f.Name)]++
 	}
 	stands := map[string]bool{}
 	for _, name := range a.seen[unit] {
@@ -204,14 +204,14 @@ func (c *Coordinator) supersede(a *adoption, unit string) error {
 	}
 	var replaced []string
 	for _, f := range c.vault.Files(unit) {
-		_, packed := wire.Directory(f.Name)
-		if !wire.Adopted(f.Name) || packed || stands[f.Name] || a.matched[f] {
+		_, packed := entryname.Directory(f.Name)
+		if !entryname.Adopted(f.Name) || packed || stands[f.Name] || a.matched[f] {
 			continue
 		}
 		if !slices.Contains(c.rec.Copied[unit].Names, f.Name) {
 			continue // it waits for the unit since an earlier start, and comes along
 		}
-		plain := wire.PlainName(f.Name)
+		plain := entryname.PlainName(f.Name)
 		if came[plain] == 0 {
 			return fault("StoreChanged", "%q was in the fd store of %s, and was gone when the unit had stopped: either the unit removed it, or PID 1 has forgotten its store (systemd 254 to 260 do so with units that nothing refers to); luod holds it, and a start of the unit gets it", plain, unit)
 		}

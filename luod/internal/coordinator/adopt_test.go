@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/internal/storeview"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 )
 
@@ -48,13 +48,13 @@ func (w *world) keeps(unit string, n int) {
 }
 
 // stored is how PID 1 tells of f.
-func stored(t *testing.T, name string, f *os.File) fdstore.Stored {
+func stored(t *testing.T, name string, f *os.File) storeview.Stored {
 	t.Helper()
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		t.Fatal(err)
 	}
-	return fdstore.Stored{Name: name, Device: st.Dev, Inode: st.Ino, Memfd: true, Type: unix.S_IFREG, Flags: unix.O_RDWR}
+	return storeview.Stored{Name: name, Device: st.Dev, Inode: st.Ino, Memfd: true, Type: unix.S_IFREG, Flags: unix.O_RDWR}
 }
 
 func TestFdStoresComeAlong(t *testing.T) {
@@ -131,7 +131,7 @@ func TestWhatKeepsAFdStoreFromComingAlong(t *testing.T) {
 	}{
 		"a socket": {"Preserve=fdstore\n", func(w *world) {
 			s := w.stores[a]
-			s.Entries = append(s.Entries, fdstore.Stored{Name: "listen", Path: "socket:[7]"})
+			s.Entries = append(s.Entries, storeview.Stored{Name: "listen", Path: "socket:[7]"})
 			w.stores[a] = s
 		}, `"listen" (socket:[7])`},
 		"the program fails": {"Preserve=fdstore\n", func(w *world) {
@@ -172,7 +172,7 @@ func TestAnOptionalSocketIsLeftBehind(t *testing.T) {
 	w.declare(a, "Preserve=fdstore\nOnFailure=ignore\n")
 	w.keeps(a, 2)
 	s := w.stores[a]
-	s.Entries = append(s.Entries, fdstore.Stored{Name: "listen", Path: "socket:[7]"})
+	s.Entries = append(s.Entries, storeview.Stored{Name: "listen", Path: "socket:[7]"})
 	w.stores[a] = s
 	// It is asked too, and is ready: the rest of what it has comes along.
 	w.register(a, Registration{Optional: true})
@@ -274,7 +274,7 @@ func TestWhatAUnitStoresWhileItStopsComesAlong(t *testing.T) {
 	}
 	for name, spoil := range map[string]func(w *world){
 		"it stores a socket at the end": func(w *world) {
-			s := pid1.Store{Kept: true, Entries: []fdstore.Stored{{Name: "listen", Path: "socket:[7]"}}}
+			s := pid1.Store{Kept: true, Entries: []storeview.Stored{{Name: "listen", Path: "socket:[7]"}}}
 			w.stopped = func() { w.stores = map[string]pid1.Store{a: s} }
 		},
 		"it does not stop": func(w *world) { w.stopErr = errors.New("it hangs") },

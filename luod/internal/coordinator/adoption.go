@@ -9,11 +9,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/description"
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/recipe"
+	"github.com/liveupdate/luod/internal/sdnotify"
+	"github.com/liveupdate/luod/internal/storeview"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/vault"
-	"github.com/liveupdate/luod/luod/wire"
 )
 
 // adopting refuses whoever is not the program that copies what unit has.
@@ -95,17 +96,17 @@ func (in *intake) take(name string, f *os.File) error {
 	if _, err := vault.Look(f); err != nil {
 		return err
 	}
-	path, packed := wire.Directory(name)
+	path, packed := entryname.Directory(name)
 	switch {
 	case packed && !slices.Contains(in.a.directories[in.unit], path):
 		return fault("NotPreparing", "it is no directory that comes along")
 	case packed:
 		in.add(name, f)
 		return nil
-	case wire.Recreated(name):
-		return in.takeDescription(wire.PlainName(name), f)
+	case entryname.Recreated(name):
+		return in.takeDescription(entryname.PlainName(name), f)
 	}
-	if err := fdstore.CheckName(name); err != nil {
+	if err := sdnotify.CheckName(name); err != nil {
 		return fault("BadRequest", "%w", err)
 	}
 	return in.takeMemfd(name, f)
@@ -116,28 +117,28 @@ func (in *intake) take(name string, f *os.File) error {
 // that the unit has only just made; or luod was killed after it had taken the store
 // over for directories.
 func (in *intake) takeDescription(plain string, f *os.File) error {
-	if err := fdstore.CheckName(plain); err != nil {
+	if err := sdnotify.CheckName(plain); err != nil {
 		return fault("BadRequest", "%w", err)
 	}
-	d, err := description.Read(f)
+	d, err := recipe.Read(f)
 	if err != nil {
 		return fault("BadRequest", "%w", err)
 	}
-	kind := fdstore.Files
+	kind := storeview.Files
 	switch {
 	case d.Same != nil:
 		return fault("BadRequest", "only luod itself describes what shares a memfd")
 	case d.Socket != nil:
-		kind = fdstore.Sockets
+		kind = storeview.Sockets
 	}
 	if declared := in.c.update.declared[in.unit]; declared == nil || !slices.Contains(declared.Recreate, kind) {
 		return fault("NotPreparing", "%s has no Recreate=%s", in.unit, kind)
 	}
-	if in.matches(wire.Recreated, plain, d) {
+	if in.matches(entryname.Recreated, plain, d) {
 		in.skip(f)
 		return nil
 	}
-	in.add(in.free(wire.RecreateName, plain), f)
+	in.add(in.free(entryname.RecreateName, plain), f)
 	return nil
 }
 
@@ -158,7 +159,7 @@ func (in *intake) takeMemfd(plain string, f *os.File) error {
 		if holder.Unit != in.unit {
 			return fault("FileInUse", "%s has the same memfd preserved, and the kernel preserves it once", holder.Unit)
 		}
-		if !wire.Adopted(holder.Name) && !stands(holder, plain, f) {
+		if !entryname.Adopted(holder.Name) && !stands(holder, plain, f) {
 			return in.share(plain, holder.Name, f)
 		}
 		in.seen[id] = holder.Name
@@ -170,7 +171,7 @@ func (in *intake) takeMemfd(plain string, f *os.File) error {
 			return fault("FileInUse", "the fd store of %s has the same memfd, and the kernel preserves it once", unit)
 		}
 	}
-	name := in.free(wire.StoreName, plain)
+	name := in.free(entryname.StoreName, plain)
 	in.seen[id] = name
 	in.add(name, f)
 	return nil
@@ -184,7 +185,7 @@ func stands(holder *vault.File, plain string, f *os.File) bool {
 		return false
 	}
 	is, err := vault.Flags(f)
-	return err == nil && of&description.SameFlags == is&description.SameFlags
+	return err == nil && of&recipe.SameFlags == is&recipe.SameFlags
 }
 
 // share describes f in place of taking it.
@@ -197,8 +198,8 @@ func (in *intake) share(plain, of string, f *os.File) error {
 	if err != nil {
 		return fmt.Errorf("read its position: %w", err)
 	}
-	d := description.Description{Same: &description.Same{Of: of, Flags: flags & description.SameFlags, Offset: offset}}
-	if in.matches(wire.Same, plain, d) {
+	d := recipe.Recipe{Same: &recipe.Same{Of: of, Flags: flags & recipe.SameFlags, Offset: offset}}
+	if in.matches(entryname.Same, plain, d) {
 		in.skip(f)
 		return nil
 	}
@@ -207,17 +208,17 @@ func (in *intake) share(plain, of string, f *os.File) error {
 		return err
 	}
 	in.made, in.done = append(in.made, memfd), append(in.done, f)
-	in.add(in.free(wire.SameName, plain), memfd)
+	in.add(in.free(entryname.SameName, plain), memfd)
 	return nil
 }
 
 // matches looks for a description of the like of d in the vault; each stands for one.
-func (in *intake) matches(kind func(name string) bool, plain string, d description.Description) bool {
+func (in *intake) matches(kind func(name string) bool, plain string, d recipe.Recipe) bool {
 	for _, held := range in.c.vault.Files(in.unit) {
-		if !kind(held.Name) || wire.PlainName(held.Name) != plain || in.matched[held] {
+		if !kind(held.Name) || entryname.PlainName(held.Name) != plain || in.matched[held] {
 			continue
 		}
-		if other, err := description.Read(held.F); err == nil && other.Alike(d) {
+		if other, err := recipe.Read(held.F); err == nil && other.Alike(d) {
 			if in.matched == nil {
 				in.matched = map[*vault.File]bool{}
 			}

@@ -7,7 +7,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/liveupdate/luod/luod/declaration"
+	"github.com/liveupdate/luod/internal/unitsection"
 )
 
 // called is what a unit of the manifest is called now.
@@ -33,13 +33,13 @@ func (c *Coordinator) claim(ctx context.Context, unit string) error {
 	if err != nil {
 		return fault("NoManager", "find out what %s was called before: %w", unit, err)
 	}
-	files, err := declaration.Read(known.Files)
+	files, err := unitsection.Read(known.Files)
 	if err != nil {
 		return fmt.Errorf("find out what %s was called before: %w", unit, err)
 	}
-	d, _, err := declaration.Parse(unit, files)
+	d, _, err := unitsection.Parse(unit, files)
 	// Other mistakes refuse an update, and no start.
-	if err != nil && slices.ContainsFunc(files, func(f declaration.File) bool { return bytes.Contains(f.Data, []byte("Aliases")) }) {
+	if err != nil && slices.ContainsFunc(files, func(f unitsection.File) bool { return bytes.Contains(f.Data, []byte("Aliases")) }) {
 		return fault("BadDeclaration", "find out what %s was called before: %w", unit, err)
 	}
 	names := known.Names

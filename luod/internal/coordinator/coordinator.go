@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/liveupdate/luod/internal/loading"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/manifest"
@@ -17,7 +18,6 @@ import (
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/settings"
 	"github.com/liveupdate/luod/luod/internal/vault"
-	"github.com/liveupdate/luod/luod/loading"
 )
 
 // Store is luod's own fd store.

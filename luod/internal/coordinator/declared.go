@@ -5,32 +5,32 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/liveupdate/luod/luod/declaration"
+	"github.com/liveupdate/luod/internal/unitsection"
 )
 
 // declared reads what the services that run say in their unit files. It works
 // outside of the coordinator's goroutine.
-func (c *Coordinator) declared(ctx context.Context) (map[string]*declaration.Declaration, error) {
-	services, err := c.Units.Services(ctx, declaration.Section)
+func (c *Coordinator) declared(ctx context.Context) (map[string]*unitsection.Section, error) {
+	services, err := c.Units.Services(ctx, unitsection.Name)
 	if err != nil {
 		return nil, fault("NoManager", "find the services that declare their part in live updates: %w", err)
 	}
-	all := map[string]*declaration.Declaration{}
+	all := map[string]*unitsection.Section{}
 	var wrong []error
 	for _, s := range services {
-		files, err := declaration.Read(s.Files)
+		files, err := unitsection.Read(s.Files)
 		if err != nil {
 			wrong = append(wrong, fmt.Errorf("read the unit files of %s: %w", s.Name, err))
 			continue
 		}
-		d, warnings, err := declaration.Parse(s.Name, files)
+		d, warnings, err := unitsection.Parse(s.Name, files)
 		for _, w := range warnings {
 			c.Log.Warn("a unit file is not understood fully", "unit", s.Name, "warning", w)
 		}
 		if err != nil {
 			wrong = append(wrong, err)
 		} else if d != nil {
-			if most, set := declaration.StoreMax(files); set {
+			if most, set := unitsection.StoreMax(files); set {
 				d.StoreMax = &most
 			}
 			all[s.Name] = d

@@ -8,8 +8,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/internal/sdnotify"
 	"github.com/liveupdate/luod/luo"
-	"github.com/liveupdate/luod/luod/fdstore"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/packer"
 	"github.com/liveupdate/luod/luod/internal/restorer"
@@ -55,7 +55,7 @@ func (c *Coordinator) CreateSession(ctx context.Context, unit, name string) (*os
 		if err := c.steady("make a session"); err != nil {
 			return nil, err
 		}
-		if err := fdstore.CheckName(name); err != nil {
+		if err := sdnotify.CheckName(name); err != nil {
 			return nil, fault("BadName", "make a session for %s: %w", unit, err)
 		}
 		if c.find(unit, name, true) >= 0 {

@@ -9,8 +9,8 @@ import (
 	"os"
 	"slices"
 
+	"github.com/liveupdate/luod/internal/entryname"
 	"github.com/liveupdate/luod/luod/internal/pid1"
-	"github.com/liveupdate/luod/luod/wire"
 )
 
 // stopFirst stops the units whose directories come along (Directories=), and those
@@ -152,7 +152,7 @@ func (c *Coordinator) packDirectories(u *update, concerned map[string][]string) 
 		u.adoption.caller = ""
 		for unit, paths := range concerned {
 			for _, path := range paths {
-				if !slices.Contains(u.adoptedNames(unit), wire.DirectoryName(path)) {
+				if !slices.Contains(u.adoptedNames(unit), entryname.DirectoryName(path)) {
 					return fault("AdoptFailed", "pack the directory %s of %s: it did not come", path, unit)
 				}
 			}

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/liveupdate/luod/luod/wire"
+	"github.com/liveupdate/luod/internal/entryname"
 )
 
 const runX = "/run/x"
@@ -30,13 +30,13 @@ func (w *world) packs(unit string) {
 		}
 		for _, path := range []string{"/etc", "/run/y"} {
 			f := memfd(w.t, "evil")
-			err := w.c.Adopt(ctx, caller, unit, []string{wire.DirectoryName(path)}, []*os.File{f})
+			err := w.c.Adopt(ctx, caller, unit, []string{entryname.DirectoryName(path)}, []*os.File{f})
 			w.expectFault(err, "NotPreparing")
 			f.Close()
 		}
 		w.stores = nil // PID 1 lets go of it
 		f := memfd(w.t, "tree")
-		err := w.c.Adopt(ctx, caller, unit, []string{wire.DirectoryName(runX)}, []*os.File{f})
+		err := w.c.Adopt(ctx, caller, unit, []string{entryname.DirectoryName(runX)}, []*os.File{f})
 		if err != nil {
 			f.Close()
 		}
@@ -58,13 +58,13 @@ func (w *world) names(unit string) []string {
 	}
 	var names []string
 	for _, h := range own {
-		if wire.OfNoUse(h.Name) {
+		if entryname.OfNoUse(h.Name) {
 			w.t.Errorf("%s is shown %q", unit, h.Name)
 		}
 		names = append(names, h.Name)
 	}
 	for _, h := range all {
-		if h.Unit == unit && wire.OfNoUse(h.Name) {
+		if h.Unit == unit && entryname.OfNoUse(h.Name) {
 			names = append(names, h.Name)
 		}
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"slices"
 
-	"github.com/liveupdate/luod/luod/wire"
+	"github.com/liveupdate/luod/internal/entryname"
 )
 
 // Discard gives up what a unit has here, or of it what has these names, which may be
@@ -18,7 +18,7 @@ import (
 func (c *Coordinator) Discard(ctx context.Context, unit string, names []string) error {
 	_, err := do(ctx, c, func() (any, error) {
 		meant := func(name string) bool {
-			return len(names) == 0 || slices.Contains(names, name) || slices.Contains(names, wire.PlainName(name))
+			return len(names) == 0 || slices.Contains(names, name) || slices.Contains(names, entryname.PlainName(name))
 		}
 		unread := c.unread != nil && len(names) == 0
 		if unread && !slices.Contains(c.rec.GivenUp, unit) {

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/liveupdate/luod/internal/entryname"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/pid1/fakepid1"
-	"github.com/liveupdate/luod/luod/wire"
 )
 
 // What luod has for a unit that started without it, it keeps also when an update is taken
@@ -138,7 +138,7 @@ func TestWhatIsUsedUpStaysGoneWhoeverAsks(t *testing.T) {
 		t.Fatal(err)
 	}
 	fetch.Close()
-	if err := w.c.Fetched(ctx, ordinary, slices.DeleteFunc(fetch.Names, wire.Adopted)); err != nil {
+	if err := w.c.Fetched(ctx, ordinary, slices.DeleteFunc(fetch.Names, entryname.Adopted)); err != nil {
 		t.Fatal(err)
 	}
 	if err := process.Remove("goes"); err != nil {

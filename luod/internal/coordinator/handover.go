@@ -10,9 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/sdnotify"
 	"github.com/liveupdate/luod/luod/internal/vault"
-	"github.com/liveupdate/luod/luod/wire"
 )
 
 // Preserve takes files over for unit under names, all or none. On success the
@@ -30,7 +30,7 @@ func (c *Coordinator) Preserve(ctx context.Context, unit string, names []string,
 			return nil, err
 		}
 		for _, name := range names {
-			if err := fdstore.CheckName(name); err != nil {
+			if err := sdnotify.CheckName(name); err != nil {
 				return nil, &vault.Refusal{Reason: vault.InvalidName, Text: err.Error()}
 			}
 		}
@@ -125,11 +125,11 @@ type Fetch struct {
 // Degraded.
 func (c *Coordinator) Retrieve(ctx context.Context, unit string, names []string) (Fetch, error) {
 	for _, name := range names {
-		if wire.OfNoUse(name) {
+		if entryname.OfNoUse(name) {
 			return Fetch{}, &vault.Refusal{Reason: vault.NoSuchName, Text: fmt.Sprintf("%q is put back by luod-reissue, and given to nobody else", name)}
 		}
 	}
-	return c.retrieve(ctx, unit, names, func(name string) bool { return !wire.OfNoUse(name) })
+	return c.retrieve(ctx, unit, names, func(name string) bool { return !entryname.OfNoUse(name) })
 }
 
 // retrieve is Retrieve of the files whose names are given.
@@ -196,7 +196,7 @@ func (c *Coordinator) Fetched(ctx context.Context, unit string, names []string) 
 			return nil, err // or it would wait for the unit for ever
 		}
 		// What a service asks for itself over D-Bus says nothing of its store.
-		if slices.ContainsFunc(names, wire.Adopted) {
+		if slices.ContainsFunc(names, entryname.Adopted) {
 			c.noteBack(unit, there)
 			c.settled(unit)
 		}
@@ -211,7 +211,7 @@ func (c *Coordinator) Fetched(ctx context.Context, unit string, names []string) 
 
 // noteBack notes which of a unit's entries PID 1 had for the start that is under way.
 func (c *Coordinator) noteBack(unit string, names []string) {
-	back := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !wire.Adopted(name) })
+	back := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !entryname.Adopted(name) })
 	if len(back) == 0 {
 		return
 	}
@@ -225,7 +225,7 @@ func (c *Coordinator) noteBack(unit string, names []string) {
 func plainly(names []string) string {
 	texts := make([]string, len(names))
 	for i, name := range names {
-		texts[i] = fmt.Sprintf("%q", wire.PlainName(name))
+		texts[i] = fmt.Sprintf("%q", entryname.PlainName(name))
 	}
 	return strings.Join(texts, ", ")
 }
@@ -315,7 +315,7 @@ func (c *Coordinator) Own(ctx context.Context, unit string) ([]Held, error) {
 			c.turnAway(unit)
 			return nil, err
 		}
-		return slices.DeleteFunc(c.held(unit), func(h Held) bool { return wire.OfNoUse(h.Name) }), nil
+		return slices.DeleteFunc(c.held(unit), func(h Held) bool { return entryname.OfNoUse(h.Name) }), nil
 	})
 }
 
@@ -346,7 +346,7 @@ func (c *Coordinator) held(unit string) []Held {
 	var list []Held
 	for _, f := range c.vault.Files(unit) {
 		h := Held{Unit: unit, Name: f.Name, State: "held"}
-		if wire.Recreated(f.Name) || wire.Same(f.Name) {
+		if entryname.Recreated(f.Name) || entryname.Same(f.Name) {
 			// What luod has is a description, whose size and seals are nobody's.
 		} else if facts, err := vault.Look(f.F); err == nil {
 			h.Size, h.Seals = uint64(facts.Size), uint32(facts.Seals)

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"github.com/liveupdate/luod/internal/loading"
 	"github.com/liveupdate/luod/kexec/verdict"
-	"github.com/liveupdate/luod/luod/loading"
 )
 
 // Request is what Check and Load are asked for.

@@ -12,10 +12,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/description"
+	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/recipe"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/pid1/fakepid1"
-	"github.com/liveupdate/luod/luod/wire"
 )
 
 // managed is a PID 1 that is no kinder than systemd, with services that have an fd store
@@ -65,7 +65,7 @@ func (m *managed) adopt(ctx context.Context, p pid1.Program) error {
 		for _, arg := range p.Argv[2:] {
 			unit, path, _ := strings.Cut(arg, "=")
 			f := memfd(m.w.t, "tree of "+unit)
-			if err := m.w.luod().Adopt(ctx, p.Unit, unit, []string{wire.DirectoryName(path)}, []*os.File{f}); err != nil {
+			if err := m.w.luod().Adopt(ctx, p.Unit, unit, []string{entryname.DirectoryName(path)}, []*os.File{f}); err != nil {
 				f.Close()
 				return err
 			}
@@ -106,11 +106,11 @@ func (m *managed) putBack(p *fakepid1.Process) error {
 	defer fetch.Close()
 	for i, name := range fetch.Names {
 		f := fetch.Files[i]
-		if _, packed := wire.Directory(name); packed || !wire.Adopted(name) {
+		if _, packed := entryname.Directory(name); packed || !entryname.Adopted(name) {
 			continue
 		}
-		if wire.Same(name) {
-			d, err := description.Read(f)
+		if entryname.Same(name) {
+			d, err := recipe.Read(f)
 			if err != nil {
 				return err
 			}
@@ -119,7 +119,7 @@ func (m *managed) putBack(p *fakepid1.Process) error {
 			}
 			defer f.Close()
 		}
-		if err := p.Push(wire.PlainName(name), f); err != nil {
+		if err := p.Push(entryname.PlainName(name), f); err != nil {
 			return err
 		}
 	}
@@ -257,7 +257,7 @@ func (m *managed) settledAll() {
 	m.w.clock.advance(5 * time.Second)
 	for _, unit := range everyStore {
 		for _, name := range m.w.names(unit) {
-			if wire.Adopted(name) {
+			if entryname.Adopted(name) {
 				m.w.t.Errorf("%s has its store, and luod still holds %q", unit, name)
 			}
 		}

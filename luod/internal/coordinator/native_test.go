@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/internal/storeview"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 )
 
@@ -47,9 +47,9 @@ func TestWhatPID1CarriesIsAccountedFor(t *testing.T) {
 	w.declare(a, "Preserve=fdstore\n")
 	w.preserve(b, 1)
 	inode := uint64(0)
-	entry := func(name string) fdstore.Stored {
+	entry := func(name string) storeview.Stored {
 		inode++
-		return fdstore.Stored{Name: name, Memfd: true, Flags: unix.O_RDWR, Inode: inode}
+		return storeview.Stored{Name: name, Memfd: true, Flags: unix.O_RDWR, Inode: inode}
 	}
 	held := memfd(t, "held")
 	defer held.Close()
@@ -61,9 +61,9 @@ func TestWhatPID1CarriesIsAccountedFor(t *testing.T) {
 	if err := w.c.Preserve(ctx, a, []string{"held"}, []*os.File{copied}); err != nil {
 		t.Fatal(err)
 	}
-	w.stores = map[string]pid1.Store{a: {Native: true, Entries: []fdstore.Stored{entry("x"), entry("x"), entry("y"), inStore, entry("z")}}}
+	w.stores = map[string]pid1.Store{a: {Native: true, Entries: []storeview.Stored{entry("x"), entry("x"), entry("y"), inStore, entry("z")}}}
 	w.update()
-	next := map[string]pid1.Store{a: {Native: true, Entries: []fdstore.Stored{entry("z"), entry("x"), entry("new")}}}
+	next := map[string]pid1.Store{a: {Native: true, Entries: []storeview.Stored{entry("z"), entry("x"), entry("new")}}}
 	w.storesErr = errTest
 	w.reboot()
 	w.kill()
@@ -84,22 +84,22 @@ func TestWhatPID1CarriesIsAccountedFor(t *testing.T) {
 // What PID 1 carries, and would not bring back as it is, is refused before anything
 // happens, unless the unit takes it as it comes.
 func TestWhatPID1WouldSpoilIsRefused(t *testing.T) {
-	entry := func(name string, inode uint64, flags uint32) fdstore.Stored {
-		return fdstore.Stored{Name: name, Memfd: true, Flags: flags, Inode: inode}
+	entry := func(name string, inode uint64, flags uint32) storeview.Stored {
+		return storeview.Stored{Name: name, Memfd: true, Flags: flags, Inode: inode}
 	}
-	session := fdstore.Stored{Name: "s", Path: "anon_inode:[luo_session]", Inode: 7}
+	session := storeview.Stored{Name: "s", Path: "anon_inode:[luo_session]", Inode: 7}
 	noexec := entry("n", 3, unix.O_RDWR)
 	noexec.Mode = unix.S_IFREG | 0o666
 	for name, c := range map[string]struct {
-		entries []fdstore.Stored
+		entries []storeview.Stored
 		why     string
 		comes   string
 	}{
-		"one memfd twice":  {[]fdstore.Stored{entry("x", 1, unix.O_RDWR), entry("z", 2, unix.O_RDWR), entry("y", 1, unix.O_RDONLY)}, `"y" (the memfd of "x" once more`, "x z"},
-		"a read-only one":  {[]fdstore.Stored{entry("x", 1, unix.O_RDONLY), entry("z", 2, unix.O_RDWR)}, `"x" (read-only`, "x z"},
-		"a write-only one": {[]fdstore.Stored{entry("x", 1, unix.O_WRONLY)}, `"x" (write-only`, "x"},
-		"one of NOEXEC":    {[]fdstore.Stored{noexec, entry("z", 2, unix.O_RDWR)}, `"n" (not executable, as with MFD_NOEXEC_SEAL`, "n z"},
-		"all is well":      {[]fdstore.Stored{entry("x", 1, unix.O_RDWR), session, session}, "", "x s s"},
+		"one memfd twice":  {[]storeview.Stored{entry("x", 1, unix.O_RDWR), entry("z", 2, unix.O_RDWR), entry("y", 1, unix.O_RDONLY)}, `"y" (the memfd of "x" once more`, "x z"},
+		"a read-only one":  {[]storeview.Stored{entry("x", 1, unix.O_RDONLY), entry("z", 2, unix.O_RDWR)}, `"x" (read-only`, "x z"},
+		"a write-only one": {[]storeview.Stored{entry("x", 1, unix.O_WRONLY)}, `"x" (write-only`, "x"},
+		"one of NOEXEC":    {[]storeview.Stored{noexec, entry("z", 2, unix.O_RDWR)}, `"n" (not executable, as with MFD_NOEXEC_SEAL`, "n z"},
+		"all is well":      {[]storeview.Stored{entry("x", 1, unix.O_RDWR), session, session}, "", "x s s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/liveupdate/luod/luod/declaration"
+	"github.com/liveupdate/luod/internal/unitsection"
 	"github.com/liveupdate/luod/luod/internal/barrier"
 	"github.com/liveupdate/luod/luod/internal/packer"
 	"github.com/liveupdate/luod/luod/internal/pid1"
@@ -61,7 +61,7 @@ const watchInterval = 500 * time.Millisecond
 // gather finds out who takes part: the services that registered and still run,
 // and those that run and are declared. It works outside of the coordinator's
 // goroutine.
-func (c *Coordinator) gather(ctx context.Context) ([]*participant, map[string]*declaration.Declaration, error) {
+func (c *Coordinator) gather(ctx context.Context) ([]*participant, map[string]*unitsection.Section, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	declared, err := c.declared(ctx)

@@ -10,20 +10,20 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/description"
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/recipe"
+	"github.com/liveupdate/luod/internal/storeview"
 	"github.com/liveupdate/luod/luod/internal/pid1"
-	"github.com/liveupdate/luod/luod/wire"
 )
 
 var (
-	listening = description.Description{Socket: &description.Socket{Family: unix.AF_INET, Type: unix.SOCK_STREAM, Protocol: unix.IPPROTO_TCP, Address: "127.0.0.1", Port: 80, Backlog: 5}}
-	logFile   = description.Description{File: &description.File{Path: "/var/log/x", UUID: "00", HandleType: 1, Handle: []byte{1}, Inode: 7, Size: 9, Offset: 9, Flags: os.O_WRONLY}}
+	listening = recipe.Recipe{Socket: &recipe.Socket{Family: unix.AF_INET, Type: unix.SOCK_STREAM, Protocol: unix.IPPROTO_TCP, Address: "127.0.0.1", Port: 80, Backlog: 5}}
+	logFile   = recipe.Recipe{File: &recipe.File{Path: "/var/log/x", UUID: "00", HandleType: 1, Handle: []byte{1}, Inode: 7, Size: 9, Offset: 9, Flags: os.O_WRONLY}}
 )
 
 // piece is what the program hands over of one entry, or forgoes.
 type piece struct {
-	stored fdstore.Stored
+	stored storeview.Stored
 	name   string
 	open   func() (*os.File, error)
 	forgo  string
@@ -35,12 +35,12 @@ func ofMemfd(t *testing.T, name string, f *os.File) piece {
 	}}
 }
 
-func ofSocket(name string, d description.Description) piece {
-	return piece{stored: fdstore.Stored{Name: name, Inode: 7, Path: "socket:[7]", Type: unix.S_IFSOCK}, name: wire.RecreateName(0, name), open: d.Memfd}
+func ofSocket(name string, d recipe.Recipe) piece {
+	return piece{stored: storeview.Stored{Name: name, Inode: 7, Path: "socket:[7]", Type: unix.S_IFSOCK}, name: entryname.RecreateName(0, name), open: d.Memfd}
 }
 
-func ofFile(name string, d description.Description) piece {
-	return piece{stored: fdstore.Stored{Name: name, Inode: 8, Path: "/var/log/x", Type: unix.S_IFREG}, name: wire.RecreateName(0, name), open: d.Memfd}
+func ofFile(name string, d recipe.Recipe) piece {
+	return piece{stored: storeview.Stored{Name: name, Inode: 8, Path: "/var/log/x", Type: unix.S_IFREG}, name: entryname.RecreateName(0, name), open: d.Memfd}
 }
 
 // keepsPieces has PID 1 keep them for unit, and the program hand over those of the
@@ -135,7 +135,7 @@ func TestWhatNoKernelCarriesIsMadeAnew(t *testing.T) {
 	w.stores = nil
 	names := []string{"store:0:one", "recreate:1:listen", "recreate:2:log"}
 	fetch := w.gets(a, names...)
-	if d, err := description.Read(fetch.Files[1]); err != nil || !d.Alike(listening) {
+	if d, err := recipe.Read(fetch.Files[1]); err != nil || !d.Alike(listening) {
 		t.Fatalf("%+v, %v", d, err)
 	}
 	if got := w.outcomes(); got["store:0:one"] != "preserved" || got["recreate:1:listen"] != "to be re-created" {
@@ -178,12 +178,12 @@ func TestWhatNoKernelCarriesIsMadeAnew(t *testing.T) {
 }
 
 func TestWhatRecreateIsToldToLeave(t *testing.T) {
-	pipe := piece{stored: fdstore.Stored{Name: "pipe", Path: "pipe:[9]", Type: unix.S_IFIFO}}
-	gone := piece{stored: fdstore.Stored{Name: "gone", Path: "/x (deleted)", Type: unix.S_IFREG}}
+	pipe := piece{stored: storeview.Stored{Name: "pipe", Path: "pipe:[9]", Type: unix.S_IFIFO}}
+	gone := piece{stored: storeview.Stored{Name: "gone", Path: "/x (deleted)", Type: unix.S_IFREG}}
 	connected := ofSocket("peer", listening)
 	connected.forgo = "socket:[7]: it is a connected socket"
 	evil := ofFile("log", logFile)
-	evil.name = wire.RecreateName(0, "log")
+	evil.name = entryname.RecreateName(0, "log")
 	for name, c := range map[string]struct {
 		declare string
 		pieces  []piece
@@ -286,8 +286,8 @@ func TestOneMemfdSeveralTimes(t *testing.T) {
 	w.reboot()
 	fetch := w.gets(a, names...)
 	for i, offset := range map[int]int64{2: 1, 3: 2} {
-		d, err := description.Read(fetch.Files[i])
-		if err != nil || d.Same == nil || *d.Same != (description.Same{Of: "store:0:one", Flags: os.O_RDONLY, Offset: offset}) {
+		d, err := recipe.Read(fetch.Files[i])
+		if err != nil || d.Same == nil || *d.Same != (recipe.Same{Of: "store:0:one", Flags: os.O_RDONLY, Offset: offset}) {
 			t.Errorf("%+v, %v", d, err)
 		}
 	}
@@ -388,7 +388,7 @@ func TestOnlyTheProgramMayDescribe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	same, err := description.Description{Same: &description.Same{Of: "x"}}.Memfd()
+	same, err := recipe.Recipe{Same: &recipe.Same{Of: "x"}}.Memfd()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/liveupdate/luod/luod/declaration"
+	"github.com/liveupdate/luod/internal/unitsection"
 )
 
 // Registration is what a service asked for by Register.
@@ -44,7 +44,7 @@ func (c *Coordinator) Register(ctx context.Context, unit string, r Registration)
 		return fault("BadRequest", "register %s: it can't come before or after itself", unit)
 	default:
 		for _, name := range names {
-			if !declaration.ValidUnit(name) {
+			if !unitsection.ValidUnit(name) {
 				return fault("BadRequest", "register %s: %q is no name of a service", unit, strings.ToValidUTF8(name, "?"))
 			}
 		}

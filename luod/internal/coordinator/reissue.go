@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/liveupdate/luod/luod/declaration"
+	"github.com/liveupdate/luod/internal/unitsection"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 )
@@ -16,7 +16,7 @@ import (
 // the next start would fail, or begin with an empty store. Of what is optional it
 // takes the store out of stores, and says why it is left behind. It asks PID 1 and not
 // the unit's files, since those are what somebody meant.
-func (c *Coordinator) reissuable(ctx context.Context, declared map[string]*declaration.Declaration, stores map[string]pid1.Store) ([]manifest.LeftBehind, error) {
+func (c *Coordinator) reissuable(ctx context.Context, declared map[string]*unitsection.Section, stores map[string]pid1.Store) ([]manifest.LeftBehind, error) {
 	var units []string
 	for unit, d := range declared {
 		if d.Store || len(d.Directories) > 0 {

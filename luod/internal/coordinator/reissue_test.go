@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/liveupdate/luod/internal/entryname"
 	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luod/internal/pid1"
-	"github.com/liveupdate/luod/luod/wire"
 )
 
 // What PID 1 would not let luod-reissue put back is refused before anything happens,
@@ -117,7 +117,7 @@ func TestDirectoriesThatAStopRemovesAreRefused(t *testing.T) {
 				if args[0] != "--directories" {
 					return stores(caller, args)
 				}
-				return w.c.Adopt(ctx, caller, a, []string{wire.DirectoryName("/run/a/b")}, []*os.File{memfd(t, "tree")})
+				return w.c.Adopt(ctx, caller, a, []string{entryname.DirectoryName("/run/a/b")}, []*os.File{memfd(t, "tree")})
 			}
 			r := pid1.Reissue{Runs: true, NotifyAccess: "exec", StoreMax: 512}
 			if removed != "" {

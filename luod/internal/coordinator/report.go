@@ -12,9 +12,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/liveupdate/luod/internal/entryname"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/restorer"
-	"github.com/liveupdate/luod/luod/wire"
 )
 
 // maxHistory is how many reports are kept.
@@ -67,9 +67,9 @@ func compose(m *manifest.Manifest, kernel string, lost []restorer.Loss, changed 
 			file := ReportFile{Unit: u.Name, Name: f.Name, Size: f.Size, Verified: f.SHA256 != "", Outcome: "preserved"}
 			// The size is the description's, which is nobody's.
 			switch {
-			case wire.Recreated(f.Name):
+			case entryname.Recreated(f.Name):
 				file.Size, file.Verified, file.Outcome = 0, false, recreated
-			case wire.Same(f.Name):
+			case entryname.Same(f.Name):
 				file.Size, file.Verified, file.Shared = 0, false, true
 			}
 			r.Files = append(r.Files, file)

@@ -5,11 +5,11 @@ import (
 	"slices"
 	"time"
 
-	"github.com/liveupdate/luod/luod/description"
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/recipe"
+	"github.com/liveupdate/luod/internal/storeview"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/vault"
-	"github.com/liveupdate/luod/luod/wire"
 )
 
 // settleInterval is how often a unit is looked at that has, or is about to have, what
@@ -115,7 +115,7 @@ type origin struct {
 
 // dispensable returns the names of those held that PID 1 has, or had for a start of the
 // unit which may have used them up since; all are what the vault has of the unit.
-func (o origin) dispensable(held, all []*vault.File, store []fdstore.Stored) []string {
+func (o origin) dispensable(held, all []*vault.File, store []storeview.Stored) []string {
 	there := presence(store)
 	var names []string
 	for _, f := range held {
@@ -139,7 +139,7 @@ type namedFile struct {
 	id   fileID
 }
 
-func presence(store []fdstore.Stored) inStore {
+func presence(store []storeview.Stored) inStore {
 	p := inStore{memfds: map[fileID]int{}, named: map[namedFile]int{}, others: map[string]int{}}
 	for _, e := range store {
 		if !e.Memfd {
@@ -156,15 +156,15 @@ func presence(store []fdstore.Stored) inStore {
 // has says whether f is there, whose unit has all in the vault. A packed directory is
 // in no store: who has unpacked it says so.
 func (p inStore) has(f *vault.File, all []*vault.File) bool {
-	plain := wire.PlainName(f.Name)
-	_, packed := wire.Directory(f.Name)
+	plain := entryname.PlainName(f.Name)
+	_, packed := entryname.Directory(f.Name)
 	switch {
 	case packed:
 		return false
-	case wire.Recreated(f.Name):
+	case entryname.Recreated(f.Name):
 		p.others[plain]--
 		return p.others[plain] >= 0
-	case wire.Same(f.Name):
+	case entryname.Same(f.Name):
 		return p.hasSame(f, plain, all)
 	}
 	id, err := idOf(f.F)
@@ -173,7 +173,7 @@ func (p inStore) has(f *vault.File, all []*vault.File) bool {
 
 // hasSame is for the description of an entry that shares its memfd with another.
 func (p inStore) hasSame(f *vault.File, plain string, all []*vault.File) bool {
-	d, err := description.Read(f.F)
+	d, err := recipe.Read(f.F)
 	if err != nil || d.Same == nil {
 		return false
 	}
@@ -186,7 +186,7 @@ func (p inStore) hasSame(f *vault.File, plain string, all []*vault.File) bool {
 		return false
 	}
 	others := 0
-	if wire.PlainName(all[i].Name) == plain {
+	if entryname.PlainName(all[i].Name) == plain {
 		others = 1 // the entry of the memfd itself
 	}
 	key := namedFile{plain, id}
@@ -197,7 +197,7 @@ func (p inStore) hasSame(f *vault.File, plain string, all []*vault.File) bool {
 // fromStore are a unit's files that came out of its fd store, or are a directory of
 // its.
 func (c *Coordinator) fromStore(unit string) []*vault.File {
-	return slices.DeleteFunc(c.vault.Files(unit), func(f *vault.File) bool { return !wire.Adopted(f.Name) })
+	return slices.DeleteFunc(c.vault.Files(unit), func(f *vault.File) bool { return !entryname.Adopted(f.Name) })
 }
 
 // settleAll waits for every unit of which luod has what belongs into its fd store.
@@ -213,7 +213,7 @@ func (c *Coordinator) settleAll() {
 // there; the others are taken at their word. It works outside of the coordinator's
 // goroutine.
 func (c *Coordinator) arrivedIn(ctx context.Context, unit string, names []string) (there, missing []string, err error) {
-	if !slices.ContainsFunc(names, wire.Adopted) {
+	if !slices.ContainsFunc(names, entryname.Adopted) {
 		return names, nil, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
@@ -225,10 +225,10 @@ func (c *Coordinator) arrivedIn(ctx context.Context, unit string, names []string
 	_, err = do(ctx, c, func() (any, error) {
 		p, all := presence(stores[unit].Entries), c.vault.Files(unit)
 		for _, f := range all {
-			_, packed := wire.Directory(f.Name)
+			_, packed := entryname.Directory(f.Name)
 			switch {
 			case !slices.Contains(names, f.Name):
-			case !wire.Adopted(f.Name), packed, p.has(f, all):
+			case !entryname.Adopted(f.Name), packed, p.has(f, all):
 				there = append(there, f.Name)
 			default:
 				missing = append(missing, f.Name)

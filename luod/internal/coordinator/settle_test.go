@@ -7,10 +7,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/description"
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/recipe"
+	"github.com/liveupdate/luod/internal/storeview"
 	"github.com/liveupdate/luod/luod/internal/pid1"
-	"github.com/liveupdate/luod/luod/wire"
 )
 
 // puts has PID 1 take what a unit's start pushes into its store, but for what there is
@@ -19,22 +19,22 @@ func (w *world) puts(unit string, names []string, files []*os.File, max int) {
 	w.t.Helper()
 	var s pid1.Store
 	for i, name := range names {
-		if _, packed := wire.Directory(name); packed || max > 0 && len(s.Entries) == max {
+		if _, packed := entryname.Directory(name); packed || max > 0 && len(s.Entries) == max {
 			continue
 		}
-		plain := wire.PlainName(name)
+		plain := entryname.PlainName(name)
 		e := stored(w.t, plain, files[i])
 		switch {
-		case wire.Recreated(name):
-			e = fdstore.Stored{Name: plain, Inode: 7, Path: "socket:[7]", Type: unix.S_IFSOCK}
-		case wire.Same(name):
-			d, err := description.Read(files[i])
+		case entryname.Recreated(name):
+			e = storeview.Stored{Name: plain, Inode: 7, Path: "socket:[7]", Type: unix.S_IFSOCK}
+		case entryname.Same(name):
+			d, err := recipe.Read(files[i])
 			if err != nil {
 				w.t.Fatal(err)
 			}
 			e = stored(w.t, plain, files[slices.Index(names, d.Same.Of)])
 		}
-		s.Entries = append([]fdstore.Stored{e}, s.Entries...)
+		s.Entries = append([]storeview.Stored{e}, s.Entries...)
 	}
 	s.Count = uint32(len(s.Entries))
 	if w.stores == nil {

@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/internal/sdnotify"
 	"github.com/liveupdate/luod/luo"
-	"github.com/liveupdate/luod/luod/fdstore"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/packer"
 	"github.com/liveupdate/luod/luod/internal/restorer"
@@ -37,7 +37,7 @@ func (c *Coordinator) manifestName() string { return manifest.SessionName }
 // what the previous kernel handed over. It owns entries, which are everything
 // that came back from the fd store. An error means that luod can't work at all;
 // a handover that can't be understood is no error but a degraded status.
-func Start(ctx context.Context, config Config, entries []fdstore.Entry) (*Coordinator, error) {
+func Start(ctx context.Context, config Config, entries []sdnotify.Entry) (*Coordinator, error) {
 	if config.Settings == (settings.Settings{}) {
 		config.Settings = settings.Default()
 	}
@@ -51,7 +51,7 @@ func Start(ctx context.Context, config Config, entries []fdstore.Entry) (*Coordi
 		// Without it the fd store still tells most; the phase is unknown.
 		c.Log.Error("the record of this boot is unreadable", "error", err)
 	}
-	var bundles []fdstore.Entry
+	var bundles []sdnotify.Entry
 	var sessions []*luo.Session
 	for _, e := range entries {
 		name, isSession := c.Kernel.SessionName(e.File)

@@ -3,12 +3,12 @@ package coordinator
 import (
 	"time"
 
+	"github.com/liveupdate/luod/internal/loading"
 	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luod/internal/barrier"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/restorer"
-	"github.com/liveupdate/luod/luod/loading"
 )
 
 // Status is what anybody may know.

@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/declaration"
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/internal/storeview"
+	"github.com/liveupdate/luod/internal/unitsection"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 )
@@ -21,7 +21,7 @@ import (
 // without. The stores have only the entries that luod takes over: not those that are
 // left behind, nor what PID 1 carries by itself. It works outside of the
 // coordinator's goroutine.
-func (c *Coordinator) stores(ctx context.Context, declared map[string]*declaration.Declaration, options Options) (map[string]pid1.Store, []manifest.LeftBehind, error) {
+func (c *Coordinator) stores(ctx context.Context, declared map[string]*unitsection.Section, options Options) (map[string]pid1.Store, []manifest.LeftBehind, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	var units []string
@@ -83,7 +83,7 @@ const forgoing = "of its fd store, without what no kernel carries: "
 
 // sortedEntries are the entries of a store by what becomes of them.
 type sortedEntries struct {
-	taken []fdstore.Stored
+	taken []storeview.Stored
 	// lost names those that stay behind, and help is what Recreate= would need more to
 	// have some of them made anew. PID 1 does not carry spoilt as they are.
 	lost, help, spoilt []string

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/liveupdate/luod/luod/declaration"
+	"github.com/liveupdate/luod/internal/loading"
+	"github.com/liveupdate/luod/internal/unitsection"
 	"github.com/liveupdate/luod/luod/internal/barrier"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/packer"
 	"github.com/liveupdate/luod/luod/internal/pid1"
-	"github.com/liveupdate/luod/luod/loading"
 )
 
 // packTimeout bounds the packing: 100 MiB take about 0.1 s on a slow machine.
@@ -105,7 +105,7 @@ type update struct {
 	decided bool
 	members map[string]*participant
 	// declared is what unit files say; nobody writes to it.
-	declared map[string]*declaration.Declaration
+	declared map[string]*unitsection.Section
 	// adoption is what PID 1 kept for units, and without what of it stays behind.
 	adoption *adoption
 	without  []manifest.LeftBehind

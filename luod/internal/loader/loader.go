@@ -11,8 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/liveupdate/luod/internal/loading"
 	"github.com/liveupdate/luod/kexec"
-	"github.com/liveupdate/luod/luod/loading"
 )
 
 // Program is luod-kexec as it is installed.

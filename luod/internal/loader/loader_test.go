@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/liveupdate/luod/luod/loading"
+	"github.com/liveupdate/luod/internal/loading"
 )
 
 // program is a luod-kexec that does something else.

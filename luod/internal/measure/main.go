@@ -23,8 +23,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/internal/sdnotify"
 	"github.com/liveupdate/luod/luo"
-	"github.com/liveupdate/luod/luod/fdstore"
 	"github.com/liveupdate/luod/luod/internal/packer"
 	"github.com/liveupdate/luod/luod/internal/restorer"
 )
@@ -40,7 +40,7 @@ func run(args []string) error {
 	if len(args) != 2 {
 		return errors.New("usage: measure pack ROUNDS, measure jump KERNEL, or measure restore ORDER")
 	}
-	store, err := fdstore.New()
+	store, err := sdnotify.New()
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func run(args []string) error {
 
 // pack takes each measure on the same memfds, each way in another place of the row
 // each time.
-func pack(store *fdstore.Manager, rounds int) error {
+func pack(store *sdnotify.Manager, rounds int) error {
 	cargo, err := load(0)
 	if err != nil {
 		return err
@@ -85,7 +85,7 @@ func pack(store *fdstore.Manager, rounds int) error {
 }
 
 // ours packs as luod does, and takes it back.
-func ours(store *fdstore.Manager, cargo packer.Cargo) (time.Duration, error) {
+func ours(store *sdnotify.Manager, cargo packer.Cargo) (time.Duration, error) {
 	began, timed := time.Now(), &timed{Manager: store}
 	p, err := packer.Pack(context.Background(), luo.New(), timed, cargo)
 	took := time.Since(began)
@@ -108,7 +108,7 @@ func bare(files []*os.File, perSession int) (time.Duration, error) {
 }
 
 // settle waits until PID 1 has let go of what was removed, and is quiet again.
-func settle(store *fdstore.Manager) error {
+func settle(store *sdnotify.Manager) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	err := store.Barrier(ctx)
@@ -120,7 +120,7 @@ func say(half, way string, took time.Duration) { fmt.Println(half, way, took.Sec
 
 // jump packs each way once and boots kernel at once, with this kernel's command
 // line.
-func jump(store *fdstore.Manager, kernel string) error {
+func jump(store *sdnotify.Manager, kernel string) error {
 	line, err := os.ReadFile("/proc/cmdline")
 	if err != nil {
 		return err
@@ -158,7 +158,7 @@ func jump(store *fdstore.Manager, kernel string) error {
 }
 
 // restore gets everything back, the ways in the order given.
-func restore(store *fdstore.Manager, order []string) error {
+func restore(store *sdnotify.Manager, order []string) error {
 	for _, way := range order {
 		var took time.Duration
 		var count int

@@ -5,12 +5,12 @@ import (
 	"os"
 	"time"
 
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/internal/sdnotify"
 )
 
 // timed is the fd store with the time that luod spent in it, and waiting for PID 1.
 type timed struct {
-	*fdstore.Manager
+	*sdnotify.Manager
 	spent time.Duration
 }
 

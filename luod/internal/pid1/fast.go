@@ -8,8 +8,8 @@ import (
 
 	"github.com/coreos/go-systemd/v22/dbus"
 
-	"github.com/liveupdate/luod/luod/declaration"
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/internal/storeview"
+	"github.com/liveupdate/luod/internal/unitsection"
 )
 
 // jumpUnit makes a fast jump.
@@ -62,7 +62,7 @@ func carried(ctx context.Context, conn *dbus.Conn) ([]string, error) {
 	}
 	var losers []string
 	for _, unit := range holders {
-		if slices.ContainsFunc(stores[unit], fdstore.Stored.Carried) {
+		if slices.ContainsFunc(stores[unit], storeview.Stored.Carried) {
 			losers = append(losers, unit)
 		}
 	}
@@ -75,11 +75,11 @@ func adopted(ctx context.Context, conn *dbus.Conn, unit string) bool {
 	if err != nil {
 		return false
 	}
-	files, err := declaration.Read(s.Files)
+	files, err := unitsection.Read(s.Files)
 	if err != nil {
 		return false
 	}
-	d, _, err := declaration.Parse(unit, files)
+	d, _, err := unitsection.Parse(unit, files)
 	return err == nil && d != nil && d.Store
 }
 

@@ -7,7 +7,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/dbus"
 
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/internal/storeview"
 )
 
 // link is a connection to PID 1's own socket. Each costs PID 1 some 10 ms on a slow
@@ -34,7 +34,7 @@ func newLink[T connection](dial func(context.Context) (T, error)) *link[T] {
 
 var (
 	manager = newLink(dbus.NewSystemdConnectionContext)
-	viewer  = newLink(fdstore.View)
+	viewer  = newLink(storeview.View)
 )
 
 // Hold makes what follows share connections to PID 1, until it is released, once.
@@ -52,10 +52,10 @@ func connected(ctx context.Context, f func(*dbus.Conn) error) error {
 	return f(conn)
 }
 
-// dump is [fdstore.Viewer.Dump].
-func dump(ctx context.Context, units []string) (map[string][]fdstore.Stored, error) {
+// dump is [storeview.Viewer.Dump].
+func dump(ctx context.Context, units []string) (map[string][]storeview.Stored, error) {
 	if len(units) == 0 {
-		return map[string][]fdstore.Stored{}, nil
+		return map[string][]storeview.Stored{}, nil
 	}
 	v, done, err := viewer.get(ctx)
 	if err != nil {

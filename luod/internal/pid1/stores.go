@@ -7,12 +7,12 @@ import (
 
 	"github.com/coreos/go-systemd/v22/dbus"
 
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/internal/storeview"
 )
 
 // Store is what PID 1 keeps for a unit.
 type Store struct {
-	Entries []fdstore.Stored
+	Entries []storeview.Stored
 	// Native says that PID 1 carries it over a kexec itself: systemd 261 and newer,
 	// with FileDescriptorStorePreserve=.
 	Native bool

@@ -13,7 +13,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/dbus"
 
-	"github.com/liveupdate/luod/luod/declaration"
+	"github.com/liveupdate/luod/internal/unitsection"
 )
 
 // mentioning picks the services whose unit files or drop-ins contain word. PID 1 is
@@ -94,7 +94,7 @@ func contains(path, word string) bool {
 		return false
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, declaration.MaxFile))
+	data, err := io.ReadAll(io.LimitReader(f, unitsection.MaxFile))
 	return err == nil && bytes.Contains(data, []byte(word))
 }
 

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/liveupdate/luod/luod/declaration"
+	"github.com/liveupdate/luod/internal/timespan"
 )
 
 // Settings are the values of luod.conf.
@@ -46,7 +46,7 @@ func Default() Settings {
 // set takes one assignment; known is false for a key that there is not.
 func (s *Settings) set(section, key, value string) (known bool, err error) {
 	span := func(to *time.Duration, most time.Duration) error {
-		d, err := declaration.ParseTimeSpan(value)
+		d, err := timespan.Parse(value)
 		if err == nil && d > most {
 			err = fmt.Errorf("at most %s is possible", most)
 		}

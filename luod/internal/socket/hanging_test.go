@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/internal/deadfs"
-	"github.com/liveupdate/luod/luod/wire"
+	"github.com/liveupdate/luod/internal/helperprotocol"
 )
 
 // What is on a file system that doesn't answer is refused as anything else is, and
@@ -21,7 +21,7 @@ func TestADeadFileSystemHoldsNobodyUp(t *testing.T) {
 		"one that is polled":   unix.O_RDWR | unix.O_NONBLOCK,
 		"one opened as a path": unix.O_PATH,
 	} {
-		for _, request := range []string{wire.Preserve, wire.Adopt, wire.Retrieve, "explode", "{"} {
+		for _, request := range []string{helperprotocol.Preserve, helperprotocol.Adopt, helperprotocol.Retrieve, "explode", "{"} {
 			t.Run(what+", "+request, func(t *testing.T) {
 				fs := deadfs.Mount(t)
 				dead := fs.Open(t, flags)
@@ -30,9 +30,9 @@ func TestADeadFileSystemHoldsNobodyUp(t *testing.T) {
 				defer unix.Close(fd)
 				within(t, fd)
 				_, files := memfds(t, 1)
-				defer wire.Close(files)
+				defer helperprotocol.Close(files)
 				fs.Die()
-				text, err := json.Marshal(wire.Message{Request: request, Unit: "other.service", Names: []string{"good", "dead"}})
+				text, err := json.Marshal(helperprotocol.Message{Request: request, Unit: "other.service", Names: []string{"good", "dead"}})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -42,13 +42,13 @@ func TestADeadFileSystemHoldsNobodyUp(t *testing.T) {
 				if err := unix.Sendmsg(fd, text, unix.UnixRights(int(files[0].Fd()), dead), nil, 0); err != nil {
 					t.Fatal(err)
 				}
-				m, _, err := wire.Receive(fd)
+				m, _, err := helperprotocol.Receive(fd)
 				switch request {
-				case wire.Preserve, wire.Adopt:
+				case helperprotocol.Preserve, helperprotocol.Adopt:
 					if err != nil || m.Reason != "UnsupportedFile" || !strings.Contains(m.Error, `file descriptor 1 of the call ("dead") can't be preserved: it `) {
 						t.Fatalf("got %+v, %v", m, err)
 					}
-				case "explode", wire.Retrieve:
+				case "explode", helperprotocol.Retrieve:
 					if err != nil || strings.Contains(m.Error, "explode") != (request == "explode") {
 						t.Fatalf("got %+v, %v", m, err)
 					}
@@ -58,7 +58,7 @@ func TestADeadFileSystemHoldsNobodyUp(t *testing.T) {
 					fd = dial(t, r.path)
 					within(t, fd)
 				}
-				if m, _ := ask(t, fd, wire.Message{Request: wire.Fetched, Names: []string{"x"}}, nil); m.Error != "" {
+				if m, _ := ask(t, fd, helperprotocol.Message{Request: helperprotocol.Fetched, Names: []string{"x"}}, nil); m.Error != "" {
 					t.Fatalf("the next request: %+v", m)
 				}
 				if flags != unix.O_PATH {
@@ -92,7 +92,7 @@ func TestWhatADeadFileSystemHasIsClosedOnceItIsGone(t *testing.T) {
 	fd := dial(t, serve(t, r, nil))
 	defer unix.Close(fd)
 	within(t, fd)
-	ask(t, fd, wire.Message{Request: wire.Fetched}, nil)
+	ask(t, fd, helperprotocol.Message{Request: helperprotocol.Fetched}, nil)
 	before := countOpen(t)
 	fs.Die()
 	const each, rounds = 50, 4
@@ -104,7 +104,7 @@ func TestWhatADeadFileSystemHasIsClosedOnceItIsGone(t *testing.T) {
 		if err := unix.Sendmsg(fd, []byte(`{"request":"fetched"}`), unix.UnixRights(rights...), nil, 0); err != nil {
 			t.Fatal(err)
 		}
-		if m, _, err := wire.Receive(fd); err != nil || m.Error != "" {
+		if m, _, err := helperprotocol.Receive(fd); err != nil || m.Error != "" {
 			t.Fatalf("got %+v, %v", m, err)
 		}
 	}

@@ -14,12 +14,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/internal/foreign"
+	"github.com/liveupdate/luod/internal/helperprotocol"
+	"github.com/liveupdate/luod/internal/peers"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
-	"github.com/liveupdate/luod/luod/internal/foreign"
 	"github.com/liveupdate/luod/luod/internal/vault"
-	"github.com/liveupdate/luod/luod/peers"
-	"github.com/liveupdate/luod/luod/wire"
 )
 
 // Registry is what stands behind the door; *coordinator.Coordinator is one.
@@ -126,13 +126,13 @@ func (s *Server) converse(conn *net.UnixConn, accepted time.Duration) {
 	if err != nil {
 		// Who hears nothing before it asks finds a no, and not a conversation that is over
 		// before it has begun, which it would begin anew.
-		_, given, _ := wire.ReceiveForeign(fd)
+		_, given, _ := helperprotocol.ReceiveForeign(fd)
 		s.Bin.Close(given...)
 		_ = s.refuse(fd, err)
 		return
 	}
 	for {
-		m, given, err := wire.ReceiveForeign(fd)
+		m, given, err := helperprotocol.ReceiveForeign(fd)
 		if err != nil {
 			s.Bin.Close(given...)
 			if err != io.EOF && !errors.Is(err, unix.EAGAIN) {
@@ -165,28 +165,28 @@ func (u unidentified) Unwrap() error { return u.error }
 
 // answer owns what was given. The time for it begins with the request: what the helper
 // did before it doesn't count.
-func (s *Server) answer(fd int, unit string, m wire.Message, given []foreign.Descriptor) error {
+func (s *Server) answer(fd int, unit string, m helperprotocol.Message, given []foreign.Descriptor) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.request)
 	defer cancel()
 	switch m.Request {
-	case wire.Adopt:
+	case helperprotocol.Adopt:
 		return s.take(fd, m.Names, given, func(files []*os.File) error { return s.Registry.Adopt(ctx, unit, m.Unit, m.Names, files) })
-	case wire.Preserve:
+	case helperprotocol.Preserve:
 		return s.take(fd, m.Names, given, func(files []*os.File) error { return s.Registry.Preserve(ctx, unit, m.Names, files) })
 	}
 	s.Bin.Close(given...)
 	switch m.Request {
-	case wire.Retrieve:
+	case helperprotocol.Retrieve:
 		return s.retrieve(ctx, fd, unit)
-	case wire.Hold:
+	case helperprotocol.Hold:
 		fetch, err := s.Registry.Sessions(ctx, unit)
 		if err != nil {
 			return s.refuse(fd, err)
 		}
 		return s.give(fd, unit, fetch)
-	case wire.Fetched:
+	case helperprotocol.Fetched:
 		return s.acknowledge(fd, s.Registry.Fetched(ctx, unit, m.Names))
-	case wire.Forgo:
+	case helperprotocol.Forgo:
 		return s.acknowledge(fd, s.Registry.Forgo(ctx, unit, m.Unit, m.Names, m.Reasons))
 	}
 	return s.refuse(fd, fmt.Errorf("unknown request %q", m.Request))
@@ -201,7 +201,7 @@ func (s *Server) take(fd int, names []string, given []foreign.Descriptor, regist
 	}
 	err = registry(files)
 	if err != nil {
-		wire.Close(files)
+		helperprotocol.Close(files)
 	}
 	return s.acknowledge(fd, err)
 }
@@ -211,7 +211,7 @@ func (s *Server) acknowledge(fd int, err error) error {
 	if err != nil {
 		return s.refuse(fd, err)
 	}
-	return wire.Send(fd, wire.Message{}, nil)
+	return helperprotocol.Send(fd, helperprotocol.Message{}, nil)
 }
 
 func (s *Server) retrieve(ctx context.Context, fd int, unit string) error {
@@ -227,9 +227,9 @@ func (s *Server) give(fd int, unit string, fetch coordinator.Fetch) error {
 	defer fetch.Close()
 	names, files := fetch.Names, fetch.Files
 	for {
-		n := min(len(names), wire.MaxFiles)
-		m := wire.Message{Names: names[:n], Unit: unit, More: n < len(names)}
-		if err := wire.Send(fd, m, files[:n]); err != nil {
+		n := min(len(names), helperprotocol.MaxFiles)
+		m := helperprotocol.Message{Names: names[:n], Unit: unit, More: n < len(names)}
+		if err := helperprotocol.Send(fd, m, files[:n]); err != nil {
 			return err
 		}
 		if !m.More {
@@ -240,7 +240,7 @@ func (s *Server) give(fd int, unit string, fetch coordinator.Fetch) error {
 }
 
 func (s *Server) refuse(fd int, why error) error {
-	m := wire.Message{Error: why.Error()}
+	m := helperprotocol.Message{Error: why.Error()}
 	var refusal *vault.Refusal
 	var fault *coordinator.Fault
 	switch {
@@ -249,9 +249,9 @@ func (s *Server) refuse(fd int, why error) error {
 	case errors.As(why, &fault):
 		m.Reason = fault.Name
 	case errors.Is(why, callers.ErrNoUnit):
-		m.Reason = wire.NoUnit
+		m.Reason = helperprotocol.NoUnit
 	case errors.As(why, new(unidentified)):
-		m.Reason = wire.Unidentified
+		m.Reason = helperprotocol.Unidentified
 	}
-	return wire.Send(fd, m, nil)
+	return helperprotocol.Send(fd, m, nil)
 }

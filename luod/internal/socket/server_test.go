@@ -16,13 +16,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/internal/foreign"
+	"github.com/liveupdate/luod/internal/helperprotocol"
+	"github.com/liveupdate/luod/internal/peers"
+	"github.com/liveupdate/luod/internal/peers/oldkernel"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
-	"github.com/liveupdate/luod/luod/internal/foreign"
 	"github.com/liveupdate/luod/luod/internal/vault"
-	"github.com/liveupdate/luod/luod/peers"
-	"github.com/liveupdate/luod/luod/peers/oldkernel"
-	"github.com/liveupdate/luod/luod/wire"
 )
 
 type registry struct {
@@ -147,12 +147,12 @@ func memfds(t *testing.T, n int) (names []string, files []*os.File) {
 	return names, files
 }
 
-func ask(t *testing.T, fd int, m wire.Message, files []*os.File) (wire.Message, []*os.File) {
+func ask(t *testing.T, fd int, m helperprotocol.Message, files []*os.File) (helperprotocol.Message, []*os.File) {
 	t.Helper()
-	if err := wire.Send(fd, m, files); err != nil {
+	if err := helperprotocol.Send(fd, m, files); err != nil {
 		t.Fatal(err)
 	}
-	answer, got, err := wire.Receive(fd)
+	answer, got, err := helperprotocol.Receive(fd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,12 +164,12 @@ func TestManyDescriptorsComeInSeveralMessages(t *testing.T) {
 	r.names, r.files = memfds(t, 450)
 	fd := dial(t, serve(t, r, nil))
 	defer unix.Close(fd)
-	m, files := ask(t, fd, wire.Message{Request: wire.Retrieve}, nil)
+	m, files := ask(t, fd, helperprotocol.Message{Request: helperprotocol.Retrieve}, nil)
 	names := m.Names
 	for m.More {
 		var more []*os.File
 		var err error
-		if m, more, err = wire.Receive(fd); err != nil {
+		if m, more, err = helperprotocol.Receive(fd); err != nil {
 			t.Fatal(err)
 		}
 		names, files = append(names, m.Names...), append(files, more...)
@@ -187,8 +187,8 @@ func TestManyDescriptorsComeInSeveralMessages(t *testing.T) {
 			t.Fatalf("file %d is %q with %q", i, names[i], b[:n])
 		}
 	}
-	wire.Close(files)
-	if m, _ := ask(t, fd, wire.Message{Request: wire.Fetched, Names: names[:200]}, nil); m.Error != "" {
+	helperprotocol.Close(files)
+	if m, _ := ask(t, fd, helperprotocol.Message{Request: helperprotocol.Fetched, Names: names[:200]}, nil); m.Error != "" {
 		t.Fatalf("%+v", m)
 	}
 	r.mu.Lock()
@@ -196,7 +196,7 @@ func TestManyDescriptorsComeInSeveralMessages(t *testing.T) {
 	if r.fetched != 200 {
 		t.Fatalf("%d fetched", r.fetched)
 	}
-	wire.Close(r.files)
+	helperprotocol.Close(r.files)
 }
 
 func TestARefusedOrStrangeRequestLeavesNoDescriptor(t *testing.T) {
@@ -211,19 +211,19 @@ func TestARefusedOrStrangeRequestLeavesNoDescriptor(t *testing.T) {
 		return len(entries)
 	}
 	fd := dial(t, path)
-	if m, _ := ask(t, fd, wire.Message{Request: wire.Preserve, Names: names}, files); m.Reason != "NameInUse" || m.Error != "taken" {
+	if m, _ := ask(t, fd, helperprotocol.Message{Request: helperprotocol.Preserve, Names: names}, files); m.Reason != "NameInUse" || m.Error != "taken" {
 		t.Fatalf("%+v", m)
 	}
 	before := count()
 	for range 3 {
-		if m, _ := ask(t, fd, wire.Message{Request: wire.Preserve, Names: names}, files); m.Reason != "NameInUse" {
+		if m, _ := ask(t, fd, helperprotocol.Message{Request: helperprotocol.Preserve, Names: names}, files); m.Reason != "NameInUse" {
 			t.Fatalf("%+v", m)
 		}
-		if m, _ := ask(t, fd, wire.Message{Request: "explode"}, files); !strings.Contains(m.Error, "explode") {
+		if m, _ := ask(t, fd, helperprotocol.Message{Request: "explode"}, files); !strings.Contains(m.Error, "explode") {
 			t.Fatalf("%+v", m)
 		}
 	}
-	if m, _ := ask(t, fd, wire.Message{Request: wire.Forgo, Unit: "other.service", Names: names, Reasons: []string{"it is a pipe"}}, files); m.Error != `test.service forgoes ["fd-0" "fd-1" "fd-2"] of other.service: ["it is a pipe"]` {
+	if m, _ := ask(t, fd, helperprotocol.Message{Request: helperprotocol.Forgo, Unit: "other.service", Names: names, Reasons: []string{"it is a pipe"}}, files); m.Error != `test.service forgoes ["fd-0" "fd-1" "fd-2"] of other.service: ["it is a pipe"]` {
 		t.Fatalf("%+v", m)
 	}
 	// Fewer is an earlier test's, closed by the garbage collector.
@@ -236,13 +236,13 @@ func TestARefusedOrStrangeRequestLeavesNoDescriptor(t *testing.T) {
 	if err := unix.Sendmsg(fd, []byte("{"), unix.UnixRights(int(files[0].Fd())), nil, 0); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := wire.Receive(fd); err != io.EOF {
+	if _, _, err := helperprotocol.Receive(fd); err != io.EOF {
 		t.Fatalf("after garbage: %v", err)
 	}
 	unix.Close(fd)
 	fd = dial(t, path)
 	defer unix.Close(fd)
-	if m, _ := ask(t, fd, wire.Message{Request: wire.Retrieve}, nil); m.Error != "" {
+	if m, _ := ask(t, fd, helperprotocol.Message{Request: helperprotocol.Retrieve}, nil); m.Error != "" {
 		t.Fatalf("%+v", m)
 	}
 }
@@ -252,11 +252,11 @@ func TestACallerOfNoUnitGetsNothing(t *testing.T) {
 	r.names, r.files = memfds(t, 1)
 	fd := dial(t, serve(t, r, fmt.Errorf("%w: really", callers.ErrNoUnit)))
 	defer unix.Close(fd)
-	m, files := ask(t, fd, wire.Message{Request: wire.Preserve, Names: r.names}, r.files)
-	if len(files) != 0 || m.Reason != wire.NoUnit || !strings.Contains(m.Error, "not a process of a system service") {
+	m, files := ask(t, fd, helperprotocol.Message{Request: helperprotocol.Preserve, Names: r.names}, r.files)
+	if len(files) != 0 || m.Reason != helperprotocol.NoUnit || !strings.Contains(m.Error, "not a process of a system service") {
 		t.Fatalf("%+v, %d files", m, len(files))
 	}
-	if _, _, err := wire.Receive(fd); !errors.Is(err, io.EOF) {
+	if _, _, err := helperprotocol.Receive(fd); !errors.Is(err, io.EOF) {
 		t.Fatalf("it goes on: %v", err)
 	}
 }
@@ -268,7 +268,7 @@ func TestARefusalIsHeardHoweverLateTheQuestion(t *testing.T) {
 	for range 20 {
 		fd := dial(t, path)
 		runtime.Gosched() // to the server
-		if m, _ := ask(t, fd, wire.Message{Request: wire.Retrieve}, nil); m.Reason != wire.NoUnit {
+		if m, _ := ask(t, fd, helperprotocol.Message{Request: helperprotocol.Retrieve}, nil); m.Reason != helperprotocol.NoUnit {
 			t.Fatalf("%+v", m)
 		}
 		unix.Close(fd)
@@ -299,7 +299,7 @@ func TestCallersAreServedOnAnOldKernel(t *testing.T) {
 		}
 		go s.Serve()
 		fd := dial(t, path)
-		m, files := ask(t, fd, wire.Message{Request: wire.Retrieve}, nil)
+		m, files := ask(t, fd, helperprotocol.Message{Request: helperprotocol.Retrieve}, nil)
 		if m.Error != "" || m.Unit != "self.service" || len(files) != 2 {
 			t.Errorf("%+v, %d files", m, len(files))
 		}
@@ -328,7 +328,7 @@ func TestAProcessThatIsGoneIsUnidentified(t *testing.T) {
 	if err := s.refuse(pair[0], unidentified{peers.ErrGone}); err != nil {
 		t.Fatal(err)
 	}
-	if m, _, err := wire.Receive(pair[1]); err != nil || m.Reason != wire.Unidentified || m.Error != peers.ErrGone.Error() {
+	if m, _, err := helperprotocol.Receive(pair[1]); err != nil || m.Reason != helperprotocol.Unidentified || m.Error != peers.ErrGone.Error() {
 		t.Errorf("%+v, %v", m, err)
 	}
 }
@@ -356,10 +356,10 @@ func TestAHelperMayTakeItsTimeBetweenRequests(t *testing.T) {
 			defer unix.Close(fd)
 			for range 4 {
 				time.Sleep(c.silent)
-				var m wire.Message
-				err := wire.Send(fd, wire.Message{Request: wire.Fetched, Names: []string{"x"}}, nil)
+				var m helperprotocol.Message
+				err := helperprotocol.Send(fd, helperprotocol.Message{Request: helperprotocol.Fetched, Names: []string{"x"}}, nil)
 				if err == nil {
-					m, _, err = wire.Receive(fd)
+					m, _, err = helperprotocol.Receive(fd)
 				}
 				if c.end != nil {
 					if !errors.Is(err, c.end) && !errors.Is(err, unix.EPIPE) {

@@ -6,16 +6,17 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/internal/sdnotify"
+	"github.com/liveupdate/luod/luod/internal/bundle"
 )
 
 // Adopt takes over entries that came back from the fd store, as left by an
 // earlier process of this boot. Bad entries stay in the store untouched and are
 // reported together in the error; the others are taken all the same.
-func (v *Vault) Adopt(entries []fdstore.Entry) error {
+func (v *Vault) Adopt(entries []sdnotify.Entry) error {
 	var failed []error
 	known := map[string]*entry{}
-	slices.SortFunc(entries, func(a, b fdstore.Entry) int { return cmp.Compare(number(a.Name), number(b.Name)) })
+	slices.SortFunc(entries, func(a, b sdnotify.Entry) int { return cmp.Compare(number(a.Name), number(b.Name)) })
 	for _, back := range entries {
 		v.bundle = max(v.bundle, number(back.Name)+1)
 		e := known[back.Name]
@@ -23,7 +24,7 @@ func (v *Vault) Adopt(entries []fdstore.Entry) error {
 			e = &entry{name: back.Name}
 			known[back.Name] = e
 		}
-		items, err := fdstore.ReadBundle(back.File)
+		items, err := bundle.Read(back.File)
 		back.File.Close()
 		if err != nil {
 			e.users++ // whoever can read it; so the name is never removed

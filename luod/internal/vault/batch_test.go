@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/fdstore/fakestore"
+	"github.com/liveupdate/luod/internal/sdnotify/fakestore"
 )
 
 // waits counts how often PID 1 is waited for, and fails as it is told.

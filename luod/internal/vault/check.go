@@ -7,8 +7,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/liveupdate/luod/luod/fdstore"
-	"github.com/liveupdate/luod/luod/wire"
+	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/sdnotify"
 )
 
 // MaxPerCall is how many files are taken in one call.
@@ -85,10 +85,10 @@ const pathMax = 4096
 // checkName refuses what no file can be called: of what came out of a fd store, what
 // PID 1 would refuse, and of a packed directory, what is no path.
 func checkName(name string) error {
-	path, is := wire.Directory(name)
+	path, is := entryname.Directory(name)
 	switch {
 	case !is:
-		return fdstore.CheckName(wire.PlainName(name))
+		return sdnotify.CheckName(entryname.PlainName(name))
 	case path == "" || len(path) >= pathMax || strings.ContainsRune(path, 0) || !utf8.ValidString(path):
 		return fmt.Errorf("%q is no path of a directory", path)
 	}

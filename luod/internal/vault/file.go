@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/internal/foreign"
+	"github.com/liveupdate/luod/internal/foreign"
 )
 
 // File is one descriptor held for a unit. The Vault owns F; everybody else

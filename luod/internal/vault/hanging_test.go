@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/internal/deadfs"
-	"github.com/liveupdate/luod/luod/fdstore/fakestore"
-	"github.com/liveupdate/luod/luod/internal/foreign"
+	"github.com/liveupdate/luod/internal/foreign"
+	"github.com/liveupdate/luod/internal/sdnotify/fakestore"
 )
 
 // The coordinator's one goroutine looks at what it is given, and must not wait for it.

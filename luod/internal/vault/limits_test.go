@@ -8,7 +8,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/liveupdate/luod/luod/fdstore/fakestore"
+	"github.com/liveupdate/luod/internal/sdnotify/fakestore"
 )
 
 // What comes back from an update is kept, whatever the limits are now.

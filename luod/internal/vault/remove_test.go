@@ -7,7 +7,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/liveupdate/luod/luod/fdstore/fakestore"
+	"github.com/liveupdate/luod/internal/sdnotify/fakestore"
 )
 
 // halfway fails to remove some entries; which are they is up to no.

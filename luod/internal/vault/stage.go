@@ -7,7 +7,7 @@ import (
 	"os"
 	"strconv"
 
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/luod/internal/bundle"
 )
 
 // staged are new bundles that PID 1 was sent and may not have taken yet. There is no
@@ -20,14 +20,14 @@ type staged struct {
 
 // ends are those of one bundle.
 type ends struct {
-	w *fdstore.Bundle
+	w *bundle.Bundle
 	r *os.File
 }
 
 // save stages files and returns when PID 1 has taken them, for the caller to settle:
 // a message that PID 1 reads after its sender died is dropped, since it can't tell
 // whose it was.
-func (v *Vault) save(ctx context.Context, unit string, files []*File, writer *fdstore.Bundle) (staged, error) {
+func (v *Vault) save(ctx context.Context, unit string, files []*File, writer *bundle.Bundle) (staged, error) {
 	s, err := v.stage(unit, files, writer)
 	if err != nil || s.entry == nil {
 		return s, err
@@ -43,14 +43,14 @@ func (v *Vault) save(ctx context.Context, unit string, files []*File, writer *fd
 // under one name. (Only what takes more than 253 bundles, some 100,000 files, goes to
 // PID 1 in several messages. A kill between those leaves the first of them, in which
 // the next start finds files that nobody was told of: more than there should be.)
-func (v *Vault) stage(unit string, files []*File, writer *fdstore.Bundle) (staged, error) {
-	items := make([]fdstore.Item, len(files))
+func (v *Vault) stage(unit string, files []*File, writer *bundle.Bundle) (staged, error) {
+	items := make([]bundle.Item, len(files))
 	for i, f := range files {
-		items[i] = fdstore.Item{Owner: unit, Name: f.Name, Serial: f.Serial, File: f.F}
+		items[i] = bundle.Item{Owner: unit, Name: f.Name, Serial: f.Serial, File: f.F}
 	}
 	if writer != nil {
 		err := writer.AddWhole(items)
-		if !errors.Is(err, fdstore.ErrBundleFull) && !errors.Is(err, fdstore.ErrManyMessages) {
+		if !errors.Is(err, bundle.ErrFull) && !errors.Is(err, bundle.ErrManyMessages) {
 			return staged{unit: unit}, err
 		}
 	}
@@ -72,19 +72,19 @@ func (v *Vault) stage(unit string, files []*File, writer *fdstore.Bundle) (stage
 }
 
 // fill makes bundles of items. The caller owns them, even with an error.
-func fill(items []fdstore.Item) (bundles []ends, err error) {
-	var now *fdstore.Bundle
+func fill(items []bundle.Item) (bundles []ends, err error) {
+	var now *bundle.Bundle
 	empty := false
 	for len(items) > 0 {
 		if now == nil {
-			w, r, err := fdstore.NewBundle()
+			w, r, err := bundle.New()
 			if err != nil {
 				return bundles, err
 			}
 			now, empty, bundles = w, true, append(bundles, ends{w, r})
 		}
 		n, err := now.Add(items)
-		if errors.Is(err, fdstore.ErrBundleFull) && !empty {
+		if errors.Is(err, bundle.ErrFull) && !empty {
 			now = nil
 			continue
 		}
@@ -121,7 +121,7 @@ func (v *Vault) taken(s staged, late error) error {
 // is there any more in whatever state PID 1 is.
 func (v *Vault) unstage(s staged) {
 	for _, b := range s.bundles {
-		_ = fdstore.Drain(b.r) // it fails where taken has closed it
+		_ = bundle.Drain(b.r) // it fails where taken has closed it
 		b.r.Close()
 		b.w.Close()
 	}

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/liveupdate/luod/luod/fdstore/fakestore"
-	"github.com/liveupdate/luod/luod/wire"
+	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/sdnotify/fakestore"
 )
 
 // moment looks at what a kill would leave, each time PID 1 is told something.
@@ -52,7 +52,7 @@ func longNames(t *testing.T, unit string, n int, directories bool) Batch {
 	for i := range n {
 		name := strings.Repeat(`"`, 128) + strings.Repeat(`\`, 123) + fmt.Sprintf("%04d", i)
 		if directories {
-			name = wire.DirectoryName(fmt.Sprintf("/run/%04d/", i) + strings.Repeat("x", 4085))
+			name = entryname.DirectoryName(fmt.Sprintf("/run/%04d/", i) + strings.Repeat("x", 4085))
 		}
 		b.Names, b.Files = append(b.Names, name), append(b.Files, memfd(t, 0))
 	}

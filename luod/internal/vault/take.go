@@ -3,7 +3,7 @@ package vault
 import (
 	"os"
 
-	"github.com/liveupdate/luod/luod/internal/foreign"
+	"github.com/liveupdate/luod/internal/foreign"
 )
 
 // Take makes files of what was handed over under names, if all of it is of a kind that

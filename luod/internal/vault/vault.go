@@ -6,10 +6,10 @@ import (
 	"os"
 	"slices"
 
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/luod/internal/bundle"
 )
 
-// Store is luod's own fd store; *fdstore.Manager is one.
+// Store is luod's own fd store; *sdnotify.Manager is one.
 type Store interface {
 	Push(name string, files ...*os.File) error
 	Remove(name string) error
@@ -41,7 +41,7 @@ type holding struct {
 	// entries hold the files in the fd store, and writer is of the bundle that
 	// still takes more: the one of the last entry, if we made it.
 	entries []*entry
-	writer  *fdstore.Bundle
+	writer  *bundle.Bundle
 }
 
 // New makes an empty vault over store.

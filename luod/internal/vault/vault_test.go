@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/fdstore/fakestore"
+	"github.com/liveupdate/luod/internal/sdnotify/fakestore"
 )
 
 func memfd(t *testing.T, flags int) *os.File {

@@ -15,7 +15,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/internal/storeview"
 	"github.com/liveupdate/luod/vmtest/systemdtest/rules"
 )
 
@@ -39,7 +39,7 @@ func run(args []string) error {
 func look(unit string) ([]rules.Entry, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	v, err := fdstore.View(ctx)
+	v, err := storeview.View(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -12,13 +12,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/internal/sdnotify"
 	"github.com/liveupdate/luod/vmtest/systemdtest/rules"
 )
 
 // service is the program in its unit.
 type service struct {
-	store  *fdstore.Manager
+	store  *sdnotify.Manager
 	passed []rules.Entry
 	files  map[string]*os.File
 	others map[string]*os.File // the other ends of pairs
@@ -27,7 +27,7 @@ type service struct {
 
 func serve(unit string) error {
 	s := &service{files: map[string]*os.File{}, others: map[string]*os.File{}}
-	passed, err := fdstore.Listen()
+	passed, err := sdnotify.Listen()
 	if err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func serve(unit string) error {
 		s.passed = append(s.passed, entry)
 		e.File.Close()
 	}
-	if s.store, err = fdstore.New(); err != nil {
+	if s.store, err = sdnotify.New(); err != nil {
 		return err
 	}
 	path := "/run/storer/" + unit

@@ -9,8 +9,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/fdstore"
-	"github.com/liveupdate/luod/luod/fdstore/fakestore"
+	"github.com/liveupdate/luod/internal/sdnotify"
+	"github.com/liveupdate/luod/internal/sdnotify/fakestore"
+	"github.com/liveupdate/luod/internal/storeview"
 )
 
 // entry is one of a store; the store owns f.
@@ -33,7 +34,7 @@ func (p *Process) push(name string, poll bool, files []*os.File) error {
 	if p.ended {
 		return nil
 	}
-	if fdstore.CheckName(name) != nil {
+	if sdnotify.CheckName(name) != nil {
 		name = "stored"
 	}
 	p.m.settle(p.u)
@@ -106,30 +107,30 @@ func hungUp(f *os.File) bool {
 
 // Descriptors returns duplicates of what is in unit's store, as luod-adopt copies it, in the order in which PID 1 tells of it; the
 // caller owns them.
-func (m *Manager) Descriptors(unit string) []fdstore.Entry {
+func (m *Manager) Descriptors(unit string) []sdnotify.Entry {
 	if u := m.find(unit); u != nil {
 		return m.copies(u)
 	}
 	return nil
 }
 
-func (m *Manager) copies(u *unit) []fdstore.Entry {
+func (m *Manager) copies(u *unit) []sdnotify.Entry {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.settle(u)
-	entries := make([]fdstore.Entry, 0, len(u.store))
+	entries := make([]sdnotify.Entry, 0, len(u.store))
 	for _, e := range u.store {
 		d, err := dup(e.f)
 		if err != nil {
 			panic(fmt.Sprintf("copy %q out of the store of %s: %v", e.name, u.file.Name, err))
 		}
-		entries = append(entries, fdstore.Entry{Name: e.name, File: d})
+		entries = append(entries, sdnotify.Entry{Name: e.name, File: d})
 	}
 	return entries
 }
 
 // Store tells of what is in unit's store as DumpUnitFileDescriptorStore does.
-func (m *Manager) Store(unit string) []fdstore.Stored {
+func (m *Manager) Store(unit string) []storeview.Stored {
 	u := m.find(unit)
 	if u == nil {
 		return nil
@@ -139,9 +140,9 @@ func (m *Manager) Store(unit string) []fdstore.Stored {
 	return m.dump(u)
 }
 
-func (m *Manager) dump(u *unit) []fdstore.Stored {
+func (m *Manager) dump(u *unit) []storeview.Stored {
 	m.settle(u)
-	var list []fdstore.Stored
+	var list []storeview.Stored
 	for _, e := range u.store {
 		s, err := m.stored(e)
 		if err != nil {
@@ -152,17 +153,17 @@ func (m *Manager) dump(u *unit) []fdstore.Stored {
 	return list
 }
 
-func (m *Manager) stored(e *entry) (fdstore.Stored, error) {
+func (m *Manager) stored(e *entry) (storeview.Stored, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(e.f.Fd()), &st); err != nil {
-		return fdstore.Stored{}, err
+		return storeview.Stored{}, err
 	}
 	flags, err := unix.FcntlInt(e.f.Fd(), unix.F_GETFL, 0)
 	if err != nil {
-		return fdstore.Stored{}, err
+		return storeview.Stored{}, err
 	}
 	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", e.f.Fd()))
-	return fdstore.Stored{
+	return storeview.Stored{
 		Name: e.name, Device: st.Dev, Inode: st.Ino, Path: path,
 		Memfd: st.Dev == m.ofMemfds && st.Mode&unix.S_IFMT == unix.S_IFREG,
 		Type:  st.Mode & unix.S_IFMT, Mode: st.Mode, Flags: uint32(flags),

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/liveupdate/luod/luod/fdstore"
+	"github.com/liveupdate/luod/internal/sdnotify"
 )
 
 // Unit is what a unit file says.
@@ -92,4 +92,4 @@ type Process struct {
 }
 
 // Listen returns duplicates of what is in its unit's store, in the order of $LISTEN_FDS; the caller owns them.
-func (p *Process) Listen() []fdstore.Entry { return p.m.copies(p.u) }
+func (p *Process) Listen() []sdnotify.Entry { return p.m.copies(p.u) }

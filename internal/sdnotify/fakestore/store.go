@@ -1,0 +1,153 @@
+// Package fakestore stands in for PID 1's fd store in unit tests. It keeps real
+// duplicates, so that sessions and bundles live exactly as long as they would,
+// and hands them out as a restarted service would get them: the newest first. What
+// exceeds FileDescriptorStoreMax= is dropped and nobody is told, and what it has already
+// it doesn't take again.
+package fakestore
+
+import (
+	"context"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/internal/sdnotify"
+)
+
+// Store is safe for concurrent use.
+type Store struct {
+	mu      sync.Mutex
+	entries []sdnotify.Entry
+	fail    error
+	max     int
+}
+
+// defaultMax is FileDescriptorStoreMax= of luod.service.
+const defaultMax = 100000
+
+// New makes an empty store with room for as many entries as luod.service's has.
+func New() *Store { return &Store{max: defaultMax} }
+
+// SetMax is FileDescriptorStoreMax=. What exceeds a lower one stays, until PID 1 reads its store again.
+func (s *Store) SetMax(max int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.max = max
+}
+
+// FailNext makes the next Push, Remove or Barrier return err.
+func (s *Store) FailNext(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail = err
+}
+
+func (s *Store) take() error {
+	err := s.fail
+	s.fail = nil
+	return err
+}
+
+func dup(f *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}
+
+// Push stores duplicates of the borrowed files, as far as there is room and it has them not yet. PID 1 takes several of
+// one message in an order that nobody knows.
+func (s *Store) Push(name string, files ...*os.File) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.take(); err != nil {
+		return err
+	}
+	for _, i := range rand.Perm(len(files)) { // a message's descriptors go through a hash table
+		if err := s.add(name, files[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) add(name string, f *os.File) error {
+	if len(s.entries) >= s.max {
+		return nil
+	}
+	for _, e := range s.entries {
+		if same, err := Same(e.File, f); err != nil || same {
+			return err
+		}
+	}
+	d, err := dup(f)
+	if err != nil {
+		return err
+	}
+	s.entries = slices.Insert(s.entries, 0, sdnotify.Entry{Name: name, File: d})
+	return nil
+}
+
+// Remove closes and forgets every entry of the name.
+func (s *Store) Remove(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.take(); err != nil {
+		return err
+	}
+	s.entries = slices.DeleteFunc(s.entries, func(e sdnotify.Entry) bool {
+		if e.Name == name {
+			e.File.Close()
+		}
+		return e.Name == name
+	})
+	return nil
+}
+
+// Barrier has nothing to wait for.
+func (s *Store) Barrier(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.take()
+}
+
+// Listen returns duplicates of everything stored, as a restarted service gets
+// them; the caller owns them.
+func (s *Store) Listen() []sdnotify.Entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var entries []sdnotify.Entry
+	for _, e := range s.entries {
+		d, err := dup(e.File)
+		if err != nil {
+			panic(err)
+		}
+		entries = append(entries, sdnotify.Entry{Name: e.Name, File: d})
+	}
+	return entries
+}
+
+// Names lists the entries' names in order.
+func (s *Store) Names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var names []string
+	for _, e := range s.entries {
+		names = append(names, e.Name)
+	}
+	return names
+}
+
+// Close drops everything, as a reboot does.
+func (s *Store) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.entries {
+		e.File.Close()
+	}
+	s.entries = nil
+}
