@@ -243,7 +243,7 @@ func TestWithoutThePrivilegeItIsSentAsItIs(t *testing.T) {
 
 // luod must be allowed what it tries: the filter kills who does what is denied.
 func TestTheUnitAllowsIt(t *testing.T) {
-	unit, err := os.ReadFile("../../units/luod.service")
+	unit, err := os.ReadFile("../../../units/luod.service")
 	if err != nil {
 		t.Fatal(err)
 	}
