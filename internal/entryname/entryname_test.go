@@ -19,3 +19,14 @@ func TestNames(t *testing.T) {
 		t.Errorf("%q is %q, %t", of, path, is)
 	}
 }
+
+// They lie in bundles, manifests and records of other luods: these are 0.1.0's.
+func TestNamesOfOlderLuods(t *testing.T) {
+	for got, want := range map[string]string{
+		StoreName(12, "x"): "store:12:x", RecreateName(0, "x"): "recreate:0:x", SameName(3, "x"): "same:3:x", DirectoryName("/run/x"): "directory:/run/x",
+	} {
+		if got != want {
+			t.Errorf("it is %q and was %q", got, want)
+		}
+	}
+}
