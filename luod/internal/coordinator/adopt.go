@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -91,7 +92,7 @@ func (c *Coordinator) adopt(u *update) error {
 	if err := c.takeOver(u, stores, "luod-adopt"); err != nil {
 		return err
 	}
-	return c.inside(u, func() error { return c.hold(a, running) })
+	return c.insideHoldings(u, func() error { return c.hold(a, running) })
 }
 
 // hold puts what was taken over from fd stores into the vault, and notes of which
@@ -117,7 +118,7 @@ func (c *Coordinator) hold(a *adoption, running map[string]pid1.Running) error {
 	for unit := range a.units {
 		names[unit] = a.names(c, unit)
 	}
-	for i, err := range c.vault.AddAll(c.brief(), batches) {
+	for i, err := range c.vault.AddAll(context.Background(), batches) {
 		unit := batches[i].Unit
 		if err != nil {
 			failed = append(failed, fmt.Errorf("hold the fd store of %s: %w", unit, err))
@@ -181,7 +182,7 @@ func (c *Coordinator) adoptLate(u *update) error {
 	if err := c.takeOver(u, stores, "luod-adopt-late"); err != nil {
 		return err
 	}
-	return c.inside(u, func() error {
+	return c.insideHoldings(u, func() error {
 		for unit := range late {
 			if err := c.supersede(u.adoption, unit); err != nil {
 				return err
@@ -221,7 +222,7 @@ func (c *Coordinator) supersede(a *adoption, unit string) error {
 	if len(replaced) == 0 {
 		return nil
 	}
-	return c.vault.Remove(c.brief(), unit, replaced)
+	return c.vault.Remove(context.Background(), unit, replaced)
 }
 
 // takeOver has the memfds in stores copied by a program that runs as a unit of name.
@@ -237,7 +238,9 @@ func (c *Coordinator) takeOver(u *update, stores map[string]pid1.Store, name str
 	}
 	caller := fmt.Sprintf("%s-%d.service", name, u.generation)
 	a := u.adoption
-	if err := c.inside(u, func() error { a.begin(caller, stores); return nil }); err != nil {
+	// Whoever is giving up something of these stores has done so before, and from here on
+	// nobody does.
+	if err := c.insideHoldings(u, func() error { a.begin(caller, stores); return nil }); err != nil {
 		return err
 	}
 	err := c.Units.Run(u.ctx, pid1.Program{

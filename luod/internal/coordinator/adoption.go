@@ -31,27 +31,29 @@ func (c *Coordinator) adopting(caller, unit string) (*adoption, error) {
 // which nobody else can hand over. On success the coordinator owns them; on an error
 // the caller does.
 func (c *Coordinator) Adopt(ctx context.Context, caller, unit string, names []string, files []*os.File) error {
-	_, err := do(ctx, c, func() (any, error) {
-		a, err := c.adopting(caller, unit)
-		if err != nil {
-			return nil, err
-		}
-		if len(names) != len(files) {
-			return nil, fault("BadRequest", "%d names were given for %d file descriptors", len(names), len(files))
-		}
-		in := intake{c: c, a: a, unit: unit, seen: maps.Clone(a.seen[unit]), matched: maps.Clone(a.matched)}
-		for i, f := range files {
-			if err := in.take(names[i], f); err != nil {
-				for _, f := range in.made {
-					f.Close()
-				}
-				return nil, fmt.Errorf("take over %q of %s: %w", names[i], unit, err)
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	a, err := c.adopting(caller, unit)
+	if err != nil {
+		return err
+	}
+	if len(names) != len(files) {
+		return fault("BadRequest", "%d names were given for %d file descriptors", len(names), len(files))
+	}
+	in := intake{c: c, a: a, unit: unit, seen: maps.Clone(a.seen[unit]), matched: maps.Clone(a.matched)}
+	for i, f := range files {
+		if err := in.take(names[i], f); err != nil {
+			for _, f := range in.made {
+				f.Close()
 			}
+			return fmt.Errorf("take over %q of %s: %w", names[i], unit, err)
 		}
-		in.commit()
-		return nil, nil
-	})
-	return err
+	}
+	in.commit()
+	return nil
 }
 
 // intake is what one call hands over, until all of it is known to be good.
@@ -244,30 +246,32 @@ func (in *intake) free(name func(i int, plain string) string, plain string) stri
 // Forgo says that entries of unit's fd store can't be made anew, each for its
 // reason. It is refused unless the unit lets an update go on without.
 func (c *Coordinator) Forgo(ctx context.Context, caller, unit string, names, reasons []string) error {
-	_, err := do(ctx, c, func() (any, error) {
-		a, err := c.adopting(caller, unit)
-		if err != nil {
-			return nil, err
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	a, err := c.adopting(caller, unit)
+	if err != nil {
+		return err
+	}
+	if len(names) != len(reasons) || len(names) == 0 {
+		return fault("BadRequest", "%d names were given for %d reasons", len(names), len(reasons))
+	}
+	text := ""
+	for i, name := range names {
+		if i > 0 {
+			text += ", "
 		}
-		if len(names) != len(reasons) || len(names) == 0 {
-			return nil, fault("BadRequest", "%d names were given for %d reasons", len(names), len(reasons))
-		}
-		text := ""
-		for i, name := range names {
-			if i > 0 {
-				text += ", "
-			}
-			text += fmt.Sprintf("%q (%s)", name, reasons[i])
-		}
-		d := c.update.declared[unit]
-		if d == nil || !d.Optional {
-			why := fault("WouldNotSurvive", "no live update is possible: the fd store of %s holds what can't be made anew: %s; with OnFailure=ignore in its unit file an update goes on without", unit, text)
-			c.update.cancel(why) // rather than what the program makes of it
-			return nil, why
-		}
-		a.skipped[unit] += len(names)
-		c.update.without = append(c.update.without, manifest.LeftBehind{Unit: unit, Reason: forgoing + text})
-		return nil, nil
-	})
-	return err
+		text += fmt.Sprintf("%q (%s)", name, reasons[i])
+	}
+	d := c.update.declared[unit]
+	if d == nil || !d.Optional {
+		why := fault("WouldNotSurvive", "no live update is possible: the fd store of %s holds what can't be made anew: %s; with OnFailure=ignore in its unit file an update goes on without", unit, text)
+		c.update.cancel(why) // rather than what the program makes of it
+		return why
+	}
+	a.skipped[unit] += len(names)
+	c.update.without = append(c.update.without, manifest.LeftBehind{Unit: unit, Reason: forgoing + text})
+	return nil
 }

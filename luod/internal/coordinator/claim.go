@@ -20,12 +20,16 @@ func (c *Coordinator) called(unit string) string {
 
 // claim gives unit what luod has of those that it was called before: systemd's other
 // names for it, and Aliases= of its unit file. A unit that is still there keeps its
-// own, whoever claims it. It works outside of the coordinator's goroutine, and asks
-// nobody unless unit has nothing here and somebody else has.
+// own, whoever claims it. It asks nobody unless unit has nothing here and somebody else has.
 func (c *Coordinator) claim(ctx context.Context, unit string) error {
-	others, err := do(ctx, c, func() ([]string, error) { return c.owners(), nil })
-	if err != nil || len(others) == 0 || slices.Contains(others, unit) {
+	unlock, err := c.lock(ctx)
+	if err != nil {
 		return err
+	}
+	others := c.owners()
+	unlock()
+	if len(others) == 0 || slices.Contains(others, unit) {
+		return nil
 	}
 	ask, cancel := context.WithTimeout(ctx, briefly)
 	defer cancel()
@@ -58,7 +62,7 @@ func (c *Coordinator) claim(ctx context.Context, unit string) error {
 			c.Log.Warn("a unit claims what belongs to another that is still there", "unit", unit, "other", old)
 			continue
 		}
-		if _, err := do(ctx, c, func() (any, error) { return nil, c.rename(old, unit) }); err != nil {
+		if err := c.rename(ctx, old, unit); err != nil {
 			return fmt.Errorf("give %s what was %s's: %w", unit, old, err)
 		}
 	}
@@ -74,7 +78,12 @@ func (c *Coordinator) owners() []string {
 //
 // Killed before the record says so: nothing has changed. Killed after: the next start
 // finds in the record who it belongs to, and moves what was not moved yet.
-func (c *Coordinator) rename(old, unit string) error {
+func (c *Coordinator) rename(ctx context.Context, old, unit string) error {
+	unlock, err := c.lockHoldings(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if err := c.steady("give a unit what it had under another name"); err != nil {
 		return err
 	}
@@ -100,7 +109,7 @@ func (c *Coordinator) rename(old, unit string) error {
 		c.rec = was
 		return err
 	}
-	switch err := c.vault.Move(c.brief(), old, unit); {
+	switch err := c.vault.Move(context.WithoutCancel(ctx), old, unit); {
 	case err == nil:
 		c.rec.Moving = nil
 	case len(c.vault.Files(old)) > 0:
@@ -120,7 +129,7 @@ func (c *Coordinator) rename(old, unit string) error {
 // reunite ends the move of a killed luod.
 func (c *Coordinator) reunite() {
 	for old, unit := range c.rec.Moving {
-		if err := c.vault.Move(c.brief(), old, unit); err != nil {
+		if err := c.vault.Move(context.Background(), old, unit); err != nil {
 			c.Log.Error("could not give a unit what it had under another name", "unit", unit, "before", old, "error", err)
 			return
 		}

@@ -75,8 +75,8 @@ type Config struct {
 	// History is the directory of the reports of earlier updates; empty keeps none.
 	History string
 	Log     *slog.Logger
-	// Changed is called in the coordinator's goroutine after each change of
-	// the status. It must not call back.
+	// Changed is called after each change of the status. It must neither call back nor
+	// block.
 	Changed func(Status)
 	// Announce is called likewise, with what services are to be told.
 	Announce func(Signal)
@@ -89,14 +89,18 @@ type Config struct {
 // Coordinator owns everything that was handed over. Make one with Start.
 type Coordinator struct {
 	Config
-	events chan func()
-	stop   chan struct{}
-	done   chan struct{}
+	// state and holdings are the locks (lock.go), and closed says that nobody gets one
+	// any more.
+	state, holdings gate
+	closed          chan struct{}
 	// background is what Close waits for.
 	background sync.WaitGroup
 
-	// What follows belongs to the goroutine of run.
-	rec record
+	// What follows belongs to whoever has the state; what luod holds changes only for
+	// those who have holdings too, and for them it stands still.
+	// served says that others than Start may ask for it.
+	served bool
+	rec    record
 	// written is the record as it is on disk; nil if that is not known.
 	written []byte
 	vault   *vault.Vault
@@ -117,8 +121,7 @@ type Coordinator struct {
 	disarm func() bool
 	// step is told of each transition before and after it is written down.
 	step func(from Phase, on event, written bool)
-	// loading says that a kernel is being loaded, outside of this goroutine, in
-	// place of previous.
+	// loading says that a kernel is being loaded in place of previous.
 	loading  bool
 	previous *Loaded
 	// recent is the report of this boot's update, as it was at first.
@@ -155,56 +158,15 @@ type arrival struct {
 // been done or not.
 var errStopped error = &Fault{Name: "Stopping", Err: errors.New("luod is stopping")}
 
-func (c *Coordinator) run() {
-	defer close(c.done)
-	for {
-		select {
-		case f := <-c.events:
-			f()
-		case <-c.stop:
-			return
-		}
-	}
-}
-
-// do runs f in the coordinator's goroutine and waits for it, or for ctx; f may
-// then still run later, so it must not write to what the caller goes on using.
-func do[T any](ctx context.Context, c *Coordinator, f func() (T, error)) (T, error) {
-	type answer struct {
-		value T
-		err   error
-	}
-	answers := make(chan answer, 1)
-	event := func() {
-		v, err := f()
-		answers <- answer{v, err}
-	}
-	var zero T
-	select {
-	case c.events <- event:
-	case <-c.done:
-		return zero, errStopped
-	case <-ctx.Done():
-		return zero, ctx.Err()
-	}
-	select {
-	case a := <-answers:
-		return a.value, a.err
-	case <-c.done:
-		return zero, errStopped
-	}
-}
-
 // Close stops the coordinator and closes this process's descriptors, as a kill
 // would. Everything stays in the fd store, and nothing is un-preserved or
 // finished by it. Close it once or more.
 func (c *Coordinator) Close() {
-	_, _ = do(context.Background(), c, func() (any, error) {
+	if unlock, err := c.lockHoldings(context.Background()); err == nil {
 		c.drop()
-		close(c.stop)
-		return nil, nil
-	})
-	<-c.done
+		close(c.closed)
+		unlock()
+	}
 	c.background.Wait()
 }
 
@@ -276,10 +238,13 @@ func (c *Coordinator) waiting() []string {
 
 // Status returns the present status.
 func (c *Coordinator) Status(ctx context.Context) (Status, error) {
-	return do(ctx, c, func() (Status, error) {
-		c.vault.Refresh()
-		return c.status(), nil
-	})
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	defer unlock()
+	c.vault.Refresh()
+	return c.status(), nil
 }
 
 func (c *Coordinator) status() Status {

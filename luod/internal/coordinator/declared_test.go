@@ -85,7 +85,7 @@ func TestADeclaredServiceHasItsChecksums(t *testing.T) {
 		}
 	}
 	w.update()
-	m, err := do(ctx, w.c, func() (*manifest.Manifest, error) { return w.c.outgoing.(*packer.Packed).Manifest, nil })
+	m, err := locked(ctx, w.c, func() (*manifest.Manifest, error) { return w.c.outgoing.(*packer.Packed).Manifest, nil })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,59 +45,64 @@ func (c *Coordinator) CreateSession(ctx context.Context, unit, name string) (*os
 	if err := c.claim(ctx, unit); err != nil {
 		return nil, err
 	}
-	return do(ctx, c, func() (*os.File, error) {
-		if err := c.Kernel.Probe(); err != nil {
-			return nil, fault("NotSupported", "%s can't have a session: %w", unit, err)
+	unlock, err := c.lockHoldings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if err := c.Kernel.Probe(); err != nil {
+		return nil, fault("NotSupported", "%s can't have a session: %w", unit, err)
+	}
+	if err := c.missing(unit); err != nil {
+		return nil, err
+	}
+	if err := c.steady("make a session"); err != nil {
+		return nil, err
+	}
+	if err := sdnotify.CheckName(name); err != nil {
+		return nil, fault("BadName", "make a session for %s: %w", unit, err)
+	}
+	if c.find(unit, name, true) >= 0 {
+		return nil, fault("SessionWaiting", "make a session for %s: its session %q came through a live update and is not released yet; retrieve it, empty it and release it first", unit, name)
+	}
+	if i := c.find(unit, name, false); i >= 0 {
+		return c.lend(i)
+	}
+	own := 0
+	for _, d := range c.rec.Sessions {
+		if d.Unit == unit {
+			own++
 		}
-		if err := c.missing(unit); err != nil {
-			return nil, err
-		}
-		if err := c.steady("make a session"); err != nil {
-			return nil, err
-		}
-		if err := sdnotify.CheckName(name); err != nil {
-			return nil, fault("BadName", "make a session for %s: %w", unit, err)
-		}
-		if c.find(unit, name, true) >= 0 {
-			return nil, fault("SessionWaiting", "make a session for %s: its session %q came through a live update and is not released yet; retrieve it, empty it and release it first", unit, name)
-		}
-		if i := c.find(unit, name, false); i >= 0 {
-			return c.lend(i)
-		}
-		own := 0
-		for _, d := range c.rec.Sessions {
-			if d.Unit == unit {
-				own++
-			}
-		}
-		if own >= c.Settings.SessionsMax || len(c.rec.Sessions) >= maxSessions {
-			return nil, fault("TooMany", "make a session for %s: it has %d of at most %d, and all units have %d of at most %d", unit, own, c.Settings.SessionsMax, len(c.rec.Sessions), maxSessions)
-		}
-		c.rec.SessionCount++
-		d := Delegated{Unit: unit, Name: name, Session: fmt.Sprintf("%sg%d.%d", packer.DelegatedPrefix, c.rec.Generation+1, c.rec.SessionCount)}
-		c.rec.Sessions = append(c.rec.Sessions, d)
-		err := c.save()
-		var s *luo.Session
-		if err == nil {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, luo.OpenTimeout)
+	}
+	if own >= c.Settings.SessionsMax || len(c.rec.Sessions) >= maxSessions {
+		return nil, fault("TooMany", "make a session for %s: it has %d of at most %d, and all units have %d of at most %d", unit, own, c.Settings.SessionsMax, len(c.rec.Sessions), maxSessions)
+	}
+	c.rec.SessionCount++
+	d := Delegated{Unit: unit, Name: name, Session: fmt.Sprintf("%sg%d.%d", packer.DelegatedPrefix, c.rec.Generation+1, c.rec.SessionCount)}
+	c.rec.Sessions = append(c.rec.Sessions, d)
+	err = c.save()
+	var s *luo.Session
+	if err == nil {
+		// Somebody else may have the device open.
+		c.apart(func() {
+			ctx, cancel := context.WithTimeout(ctx, luo.OpenTimeout)
 			defer cancel()
 			s, err = c.Kernel.CreateSession(ctx, d.Session)
+		})
+	}
+	if err == nil {
+		c.sessions[d.Session] = s
+		if err = c.Store.Push(d.Session, s.File()); err == nil {
+			err = patientStore{c.Store, c}.Barrier(context.WithoutCancel(ctx))
 		}
-		if err == nil {
-			c.sessions[d.Session] = s
-			if err = c.Store.Push(d.Session, s.File()); err == nil {
-				err = c.Store.Barrier(c.brief())
-			}
-		}
-		if err != nil {
-			c.forget(len(c.rec.Sessions) - 1)
-			_ = c.save()
-			return nil, fault("SessionFailed", "make a session for %s: %w", unit, err)
-		}
-		c.Log.Info("made a session", "unit", unit, "name", name, "session", d.Session)
-		return c.lend(len(c.rec.Sessions) - 1)
-	})
+	}
+	if err != nil {
+		c.forget(len(c.rec.Sessions) - 1)
+		_ = c.save()
+		return nil, fault("SessionFailed", "make a session for %s: %w", unit, err)
+	}
+	c.Log.Info("made a session", "unit", unit, "name", name, "session", d.Session)
+	return c.lend(len(c.rec.Sessions) - 1)
 }
 
 // RetrieveSession returns a descriptor of a session that came through an update.
@@ -106,42 +111,47 @@ func (c *Coordinator) RetrieveSession(ctx context.Context, unit, name string) (*
 	if err := c.claim(ctx, unit); err != nil {
 		return nil, err
 	}
-	return do(ctx, c, func() (*os.File, error) {
-		if err := c.missing(unit); err != nil {
-			return nil, err
-		}
-		i := c.find(unit, name, true)
-		if i < 0 {
-			return nil, fault("NoSuchSession", "retrieve a session: %s has no session %q that came through a live update", unit, name)
-		}
-		return c.lend(i)
-	})
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if err := c.missing(unit); err != nil {
+		return nil, err
+	}
+	i := c.find(unit, name, true)
+	if i < 0 {
+		return nil, fault("NoSuchSession", "retrieve a session: %s has no session %q that came through a live update", unit, name)
+	}
+	return c.lend(i)
 }
 
 // ReleaseSession gives a session up: one that came through an update first, or
 // else one for the next. When the unit has closed it too, the kernel finishes it,
 // or lets go of what is in it.
 func (c *Coordinator) ReleaseSession(ctx context.Context, unit, name string) error {
-	_, err := do(ctx, c, func() (any, error) {
-		if err := c.steady("release a session"); err != nil {
-			return nil, err
-		}
-		i := c.find(unit, name, true)
-		if i < 0 {
-			i = c.find(unit, name, false)
-		}
-		if i < 0 {
-			return nil, fault("NoSuchSession", "release a session: %s has no session %q", unit, name)
-		}
-		was := c.rec.Sessions[i]
-		c.forget(i)
-		c.Log.Info("a session was released", "unit", unit, "name", name, "session", was.Session)
-		if was.Incoming && c.allFetched() {
-			c.arrived()
-		}
-		return nil, c.save()
-	})
-	return err
+	unlock, err := c.lockHoldings(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := c.steady("release a session"); err != nil {
+		return err
+	}
+	i := c.find(unit, name, true)
+	if i < 0 {
+		i = c.find(unit, name, false)
+	}
+	if i < 0 {
+		return fault("NoSuchSession", "release a session: %s has no session %q", unit, name)
+	}
+	was := c.rec.Sessions[i]
+	c.forget(i)
+	c.Log.Info("a session was released", "unit", unit, "name", name, "session", was.Session)
+	if was.Incoming && c.allFetched() {
+		c.arrived()
+	}
+	return c.save()
 }
 
 // lend duplicates a session's descriptor.

@@ -163,7 +163,9 @@ func (c *Coordinator) packDirectories(u *update, concerned map[string][]string) 
 
 // unpin lets PID 1 forget units again that are stopped.
 func (c *Coordinator) unpin() {
-	if err := c.Units.Unpin(c.brief()); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), briefly)
+	defer cancel()
+	if err := c.Units.Unpin(ctx); err != nil {
 		c.Log.Warn("could not stop what keeps PID 1 from forgetting units; it does no harm", "error", err)
 	}
 }

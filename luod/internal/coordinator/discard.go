@@ -16,25 +16,27 @@ import (
 //
 // Killed meanwhile: what was not given up yet is there after the next start.
 func (c *Coordinator) Discard(ctx context.Context, unit string, names []string) error {
-	_, err := do(ctx, c, func() (any, error) {
-		meant := func(name string) bool {
-			return len(names) == 0 || slices.Contains(names, name) || slices.Contains(names, entryname.PlainName(name))
-		}
-		unread := c.unread != nil && len(names) == 0
-		if unread && !slices.Contains(c.rec.GivenUp, unit) {
-			c.rec.GivenUp = append(c.rec.GivenUp, unit)
-		}
-		if err := c.discard(unit, meant, meant); err != nil && !unread {
-			return nil, err
-		}
-		return nil, c.save()
-	})
-	return err
+	unlock, err := c.lockHoldings(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	meant := func(name string) bool {
+		return len(names) == 0 || slices.Contains(names, name) || slices.Contains(names, entryname.PlainName(name))
+	}
+	unread := c.unread != nil && len(names) == 0
+	if unread && !slices.Contains(c.rec.GivenUp, unit) {
+		c.rec.GivenUp = append(c.rec.GivenUp, unit)
+	}
+	if err := c.discard(ctx, unit, meant, meant); err != nil && !unread {
+		return err
+	}
+	return c.save()
 }
 
 // discard gives up the files of a unit that are meant, and the sessions of its own that
 // came through an update.
-func (c *Coordinator) discard(unit string, meant, sessionMeant func(name string) bool) error {
+func (c *Coordinator) discard(ctx context.Context, unit string, meant, sessionMeant func(name string) bool) error {
 	if err := c.steady("discard file descriptors"); err != nil {
 		return err
 	}
@@ -70,7 +72,7 @@ func (c *Coordinator) discard(unit string, meant, sessionMeant func(name string)
 		return fault("NoSuchName", "discard: luod has nothing of that name for %s; see 'luoctl list'", unit)
 	}
 	if len(held) > 0 {
-		if err := c.vault.Remove(c.brief(), unit, held); err != nil {
+		if err := c.vault.Remove(context.WithoutCancel(ctx), unit, held); err != nil {
 			return err
 		}
 	}

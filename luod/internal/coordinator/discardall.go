@@ -33,12 +33,15 @@ type Stakes struct {
 
 // Stakes says what would be lost. It is a Fault (Busy) while an update is under way.
 func (c *Coordinator) Stakes(ctx context.Context) (Stakes, error) {
-	return do(ctx, c, func() (Stakes, error) {
-		if err := c.still("see whether anything would be lost"); err != nil {
-			return Stakes{}, err
-		}
-		return c.stakes(), nil
-	})
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return Stakes{}, err
+	}
+	defer unlock()
+	if err := c.still("see whether anything would be lost"); err != nil {
+		return Stakes{}, err
+	}
+	return c.stakes(), nil
 }
 
 // DiscardAll gives up all that there is, whosever it is, with the sessions for the next
@@ -48,33 +51,36 @@ func (c *Coordinator) Stakes(ctx context.Context) (Stakes, error) {
 //
 // Killed meanwhile: what was not given up yet is there after the next start.
 func (c *Coordinator) DiscardAll(ctx context.Context) (Stakes, error) {
-	return do(ctx, c, func() (Stakes, error) {
-		if err := c.still("discard everything"); err != nil {
-			return Stakes{}, err
+	unlock, err := c.lockHoldings(ctx)
+	if err != nil {
+		return Stakes{}, err
+	}
+	defer unlock()
+	if err := c.still("discard everything"); err != nil {
+		return Stakes{}, err
+	}
+	before := c.stakes()
+	var failed []error
+	all := func(string) bool { return true }
+	for _, s := range before.Units {
+		if c.onlyOutgoing(s.Unit) {
+			continue // discard leaves those
 		}
-		before := c.stakes()
-		var failed []error
-		all := func(string) bool { return true }
-		for _, s := range before.Units {
-			if c.onlyOutgoing(s.Unit) {
-				continue // discard leaves those
-			}
-			if err := c.discard(s.Unit, all, all); err != nil {
-				failed = append(failed, err)
-			}
+		if err := c.discard(ctx, s.Unit, all, all); err != nil {
+			failed = append(failed, err)
 		}
-		for i := len(c.rec.Sessions) - 1; i >= 0; i-- {
-			c.forget(i)
-		}
-		for i := range c.rec.Lost {
-			c.rec.Lost[i].Discarded = true
-		}
-		failed = append(failed, c.discardUnread())
-		c.discardStuck()
-		c.Log.Warn("discarded everything", "units", len(before.Units), "stuck", before.Stuck, "unread", before.Unread)
-		failed = append(failed, c.save())
-		return before, errors.Join(failed...)
-	})
+	}
+	for i := len(c.rec.Sessions) - 1; i >= 0; i-- {
+		c.forget(i)
+	}
+	for i := range c.rec.Lost {
+		c.rec.Lost[i].Discarded = true
+	}
+	failed = append(failed, c.discardUnread())
+	c.discardStuck()
+	c.Log.Warn("discarded everything", "units", len(before.Units), "stuck", before.Stuck, "unread", before.Unread)
+	failed = append(failed, c.save())
+	return before, errors.Join(failed...)
 }
 
 // still refuses what must not happen during an update, from its first step on.

@@ -21,10 +21,12 @@ import (
 func (c *Coordinator) halt(u *update, result *packer.Packed) error {
 	ctx, cancel := context.WithTimeout(u.ctx, c.Settings.StopTimeout)
 	defer cancel()
-	concerned, err := do(ctx, c, func() ([]string, error) { return c.concerned(u), nil })
+	unlock, err := c.lock(ctx)
 	if err != nil {
 		return err
 	}
+	concerned := c.concerned(u)
+	unlock()
 	running, err := c.Units.Look(ctx, concerned)
 	if err != nil {
 		return fault("NoManager", "find out which services run: %w", err)
@@ -66,14 +68,17 @@ func (c *Coordinator) revive() {
 		ctx, cancel := context.WithTimeout(context.Background(), c.Settings.StopTimeout)
 		defer cancel()
 		err := c.Units.Start(ctx, units)
-		_, _ = do(context.Background(), c, func() (any, error) {
-			c.rec.Stopped = nil
-			if err != nil {
-				c.rec.LastError = fmt.Sprintf("%s; not all services that had been stopped could be started again: %v", c.rec.LastError, err)
-				c.Log.Error("not all services that had been stopped could be started again", "reason", err)
-			}
-			return nil, c.save()
-		})
+		unlock, stopped := c.lock(context.Background())
+		if stopped != nil {
+			return
+		}
+		defer unlock()
+		c.rec.Stopped = nil
+		if err != nil {
+			c.rec.LastError = fmt.Sprintf("%s; not all services that had been stopped could be started again: %v", c.rec.LastError, err)
+			c.Log.Error("not all services that had been stopped could be started again", "reason", err)
+		}
+		_ = c.save()
 	}()
 }
 
@@ -92,8 +97,13 @@ var errGivenUp = errors.New("the jump that had been begun did not happen: neithe
 // killed luod has begun it, or PID 1 has hung up), if it is given up after all.
 func (c *Coordinator) oversee(no int) {
 	c.Clock.AfterFunc(overseeInterval, func() {
-		phase, err := do(context.Background(), c, func() (Phase, error) { return c.rec.Phase, nil })
-		if err != nil || phase != Committed {
+		unlock, err := c.lock(context.Background())
+		if err != nil {
+			return
+		}
+		phase := c.rec.Phase
+		unlock()
+		if phase != Committed {
 			return
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), briefly)

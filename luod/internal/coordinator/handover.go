@@ -19,29 +19,31 @@ import (
 // coordinator owns the files; on an error the caller does. The error is Retrieve's as
 // long as nobody knows whether the unit has something under these names.
 func (c *Coordinator) Preserve(ctx context.Context, unit string, names []string, files []*os.File) error {
-	_, err := do(ctx, c, func() (any, error) {
-		if err := c.Kernel.Probe(); err != nil {
-			return nil, fault("NotSupported", "%s can't have anything preserved: %w", unit, err)
+	unlock, err := c.lockHoldings(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := c.Kernel.Probe(); err != nil {
+		return fault("NotSupported", "%s can't have anything preserved: %w", unit, err)
+	}
+	if err := c.missing(unit); err != nil {
+		return err
+	}
+	if err := c.steady("take file descriptors over"); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := sdnotify.CheckName(name); err != nil {
+			return &vault.Refusal{Reason: vault.InvalidName, Text: err.Error()}
 		}
-		if err := c.missing(unit); err != nil {
-			return nil, err
-		}
-		if err := c.steady("take file descriptors over"); err != nil {
-			return nil, err
-		}
-		for _, name := range names {
-			if err := sdnotify.CheckName(name); err != nil {
-				return nil, &vault.Refusal{Reason: vault.InvalidName, Text: err.Error()}
-			}
-		}
-		if err := c.vault.Add(c.brief(), unit, names, files); err != nil {
-			return nil, err
-		}
-		c.took(unit, len(files))
-		c.show() // the vault keeps them, and the record has nothing of it
-		return nil, nil
-	})
-	return err
+	}
+	if err := c.vault.Add(context.WithoutCancel(ctx), unit, names, files); err != nil {
+		return err
+	}
+	c.took(unit, len(files))
+	c.show() // the vault keeps them, and the record has nothing of it
+	return nil
 }
 
 // tookInterval is how often a unit that hands over again and again is in the log.
@@ -60,13 +62,15 @@ func (c *Coordinator) took(unit string, count int) {
 	c.taken[unit] = 0
 	c.Log.Info("took file descriptors over", "unit", unit, "count", count)
 	c.Clock.AfterFunc(tookInterval, func() {
-		_, _ = do(context.Background(), c, func() (any, error) {
-			if more := c.taken[unit]; more > 0 {
-				c.Log.Info("took more file descriptors over", "unit", unit, "count", more)
-			}
-			delete(c.taken, unit)
-			return nil, nil
-		})
+		unlock, err := c.lock(context.Background())
+		if err != nil {
+			return
+		}
+		defer unlock()
+		if more := c.taken[unit]; more > 0 {
+			c.Log.Info("took more file descriptors over", "unit", unit, "count", more)
+		}
+		delete(c.taken, unit)
 	})
 }
 
@@ -75,24 +79,26 @@ func (c *Coordinator) took(unit string, count int) {
 // Killed before the record says so: one that lies in an incoming session is back
 // after the next start, and the unit, which got no answer, releases it again.
 func (c *Coordinator) Release(ctx context.Context, unit string, names []string) error {
-	_, err := do(ctx, c, func() (any, error) {
-		if err := c.steady("give file descriptors up"); err != nil {
-			return nil, err
-		}
-		if err := c.copied(unit, "give file descriptors up"); err != nil {
-			return nil, err
-		}
-		if err := c.vault.Remove(c.brief(), unit, names); err != nil {
-			return nil, err
-		}
-		c.Log.Info("gave file descriptors up", "unit", unit, "count", len(names))
-		if len(names) == 0 {
-			names = c.awaited(unit)
-		}
-		c.release(unit, names)
-		return nil, c.save()
-	})
-	return err
+	unlock, err := c.lockHoldings(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := c.steady("give file descriptors up"); err != nil {
+		return err
+	}
+	if err := c.copied(unit, "give file descriptors up"); err != nil {
+		return err
+	}
+	if err := c.vault.Remove(context.WithoutCancel(ctx), unit, names); err != nil {
+		return err
+	}
+	c.Log.Info("gave file descriptors up", "unit", unit, "count", len(names))
+	if len(names) == 0 {
+		names = c.awaited(unit)
+	}
+	c.release(unit, names)
+	return c.save()
 }
 
 // steady refuses what would change the cargo while it is packed or on its way.
@@ -137,36 +143,39 @@ func (c *Coordinator) retrieve(ctx context.Context, unit string, names []string,
 	if err := c.claim(ctx, unit); err != nil {
 		return Fetch{}, err
 	}
-	return do(ctx, c, func() (Fetch, error) {
-		if err := c.missing(unit); err != nil {
-			c.turnAway(unit)
-			return Fetch{}, err
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return Fetch{}, err
+	}
+	defer unlock()
+	if err := c.missing(unit); err != nil {
+		c.turnAway(unit)
+		return Fetch{}, err
+	}
+	files, err := c.vault.Select(unit, names)
+	if err != nil {
+		return Fetch{}, err
+	}
+	var fetch Fetch
+	for _, f := range files {
+		if !given(f.Name) {
+			continue
 		}
-		files, err := c.vault.Select(unit, names)
+		fd, err := unix.FcntlInt(f.F.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 		if err != nil {
-			return Fetch{}, err
+			fetch.Close()
+			return Fetch{}, fmt.Errorf("duplicate %q of %s: %w", f.Name, unit, err)
 		}
-		var fetch Fetch
-		for _, f := range files {
-			if !given(f.Name) {
-				continue
-			}
-			fd, err := unix.FcntlInt(f.F.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-			if err != nil {
-				fetch.Close()
-				return Fetch{}, fmt.Errorf("duplicate %q of %s: %w", f.Name, unit, err)
-			}
-			fetch.Names = append(fetch.Names, f.Name)
-			fetch.Files = append(fetch.Files, os.NewFile(uintptr(fd), f.Name))
-		}
-		return fetch, nil
-	})
+		fetch.Names = append(fetch.Names, f.Name)
+		fetch.Files = append(fetch.Files, os.NewFile(uintptr(fd), f.Name))
+	}
+	return fetch, nil
 }
 
 // Reissue is Retrieve of everything for luod-reissue, with which a start of the unit
 // begins.
 func (c *Coordinator) Reissue(ctx context.Context, unit string) (Fetch, error) {
-	if _, err := do(ctx, c, func() (any, error) { c.starting(unit); return nil, nil }); err != nil {
+	if err := c.starting(ctx, unit); err != nil {
 		return Fetch{}, err
 	}
 	return c.retrieve(ctx, unit, nil, func(string) bool { return true })
@@ -187,26 +196,32 @@ func (f Fetch) Close() {
 // Killed before it is written down: the unit's next start fetches once more, or, if
 // PID 1 has all of it, luod sees that there.
 func (c *Coordinator) Fetched(ctx context.Context, unit string, names []string) error {
-	there, missing, err := c.arrivedIn(ctx, unit, names)
+	stores, err := c.storeFor(ctx, unit, names)
 	if err != nil {
 		return err
 	}
-	_, err = do(ctx, c, func() (any, error) {
-		if err := c.missing(unit); err != nil {
-			return nil, err // or it would wait for the unit for ever
-		}
-		// What a service asks for itself over D-Bus says nothing of its store.
-		if slices.ContainsFunc(names, entryname.Adopted) {
-			c.noteBack(unit, there)
-			c.settled(unit)
-		}
-		c.fetched(unit, there)
-		return nil, c.save()
-	})
-	if err == nil && len(missing) > 0 {
-		err = fault("NotInStore", "%s has not got %s into its fd store: PID 1 closes what exceeds FileDescriptorStoreMax= of the unit without a word; luod keeps everything, raise it and start the unit again", unit, plainly(missing))
+	unlock, err := c.lockHoldings(ctx)
+	if err != nil {
+		return err
 	}
-	return err
+	defer unlock()
+	there, missing := c.arrivedIn(unit, names, stores)
+	if err := c.missing(unit); err != nil {
+		return err // or it would wait for the unit for ever
+	}
+	// What a service asks for itself over D-Bus says nothing of its store.
+	if slices.ContainsFunc(names, entryname.Adopted) {
+		c.noteBack(unit, there)
+		c.settled(unit)
+	}
+	c.fetched(unit, there)
+	if err := c.save(); err != nil {
+		return err
+	}
+	if len(missing) > 0 {
+		return fault("NotInStore", "%s has not got %s into its fd store: PID 1 closes what exceeds FileDescriptorStoreMax= of the unit without a word; luod keeps everything, raise it and start the unit again", unit, plainly(missing))
+	}
+	return nil
 }
 
 // noteBack notes which of a unit's entries PID 1 had for the start that is under way.
@@ -310,27 +325,33 @@ func (c *Coordinator) Own(ctx context.Context, unit string) ([]Held, error) {
 	if err := c.claim(ctx, unit); err != nil {
 		return nil, err
 	}
-	return do(ctx, c, func() ([]Held, error) {
-		if err := c.missing(unit); err != nil {
-			c.turnAway(unit)
-			return nil, err
-		}
-		return slices.DeleteFunc(c.held(unit), func(h Held) bool { return entryname.OfNoUse(h.Name) }), nil
-	})
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if err := c.missing(unit); err != nil {
+		c.turnAway(unit)
+		return nil, err
+	}
+	return slices.DeleteFunc(c.held(unit), func(h Held) bool { return entryname.OfNoUse(h.Name) }), nil
 }
 
 // List lists everything held.
 func (c *Coordinator) List(ctx context.Context) ([]Held, error) {
-	return do(ctx, c, func() ([]Held, error) {
-		var all []Held
-		for _, unit := range c.vault.Units() {
-			all = append(all, c.held(unit)...)
-		}
-		for _, d := range c.rec.Sessions {
-			all = append(all, d.held())
-		}
-		return all, nil
-	})
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	var all []Held
+	for _, unit := range c.vault.Units() {
+		all = append(all, c.held(unit)...)
+	}
+	for _, d := range c.rec.Sessions {
+		all = append(all, d.held())
+	}
+	return all, nil
 }
 
 // held is a delegated session in a list.

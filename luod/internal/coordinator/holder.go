@@ -33,8 +33,7 @@ func (c *Coordinator) holdTwice(u *update, result outgoing) error {
 }
 
 // letHoldersGo ends the second process, without which nothing stays preserved once luod
-// lets go, and tries again until it is gone; no update begins before that. It works outside
-// of the coordinator's goroutine.
+// lets go, and tries again until it is gone; no update begins before that.
 func (c *Coordinator) letHoldersGo() {
 	ctx, cancel := context.WithTimeout(context.Background(), briefly)
 	defer cancel()
@@ -45,7 +44,9 @@ func (c *Coordinator) letHoldersGo() {
 	}
 	c.Log.Error("a second process may still hold the sessions, and memfds in them can't change their size until it has ended; luod tries again to stop "+pid1.HolderUnit, "error", err)
 	c.Clock.AfterFunc(holderInterval, func() {
-		if _, err := do(context.Background(), c, func() (any, error) { return nil, nil }); err == nil {
+		select {
+		case <-c.closed:
+		default:
 			c.letHoldersGo()
 		}
 	})
@@ -60,18 +61,21 @@ func (c *Coordinator) Sessions(ctx context.Context, caller string) (Fetch, error
 	if caller != pid1.HolderUnit {
 		return Fetch{}, fault("NotPreparing", "%s may not hold sessions", caller)
 	}
-	return do(ctx, c, func() (Fetch, error) {
-		if c.outgoing == nil {
-			return Fetch{}, fault("NotPreparing", "there are no sessions to be held: no live update is packed")
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return Fetch{}, err
+	}
+	defer unlock()
+	if c.outgoing == nil {
+		return Fetch{}, fault("NotPreparing", "there are no sessions to be held: no live update is packed")
+	}
+	sessions := c.outgoing.Sessions()
+	for _, d := range c.rec.Sessions {
+		if s := c.sessions[d.Session]; s != nil && !d.Incoming {
+			sessions[d.Session] = s
 		}
-		sessions := c.outgoing.Sessions()
-		for _, d := range c.rec.Sessions {
-			if s := c.sessions[d.Session]; s != nil && !d.Incoming {
-				sessions[d.Session] = s
-			}
-		}
-		return duplicates(sessions)
-	})
+	}
+	return duplicates(sessions)
 }
 
 // duplicates are new descriptors of sessions, by their names.

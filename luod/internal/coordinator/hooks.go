@@ -16,8 +16,7 @@ const hooksProgram = "/usr/lib/luod/luod-hooks"
 // hooksTimeout is what all hooks of a phase may take together.
 const hooksTimeout = 10 * time.Minute
 
-// hooks runs those of a phase, and waits for them. It works outside of the
-// coordinator's goroutine.
+// hooks runs those of a phase, and waits for them.
 func (c *Coordinator) hooks(ctx context.Context, phase string, generation uint64, environment ...string) error {
 	if c.Hooks == nil || !c.Hooks() {
 		return nil
@@ -61,7 +60,8 @@ func (c *Coordinator) prepareHooks(u *update) error {
 // commitHooks tells the hooks that the jump is next. What they say is logged and
 // changes nothing.
 func (c *Coordinator) commitHooks(u *update) {
-	environment, err := do(u.ctx, c, func() ([]string, error) { return u.environment(c.rec.Loaded), nil })
+	var environment []string
+	err := c.inside(u, func() error { environment = u.environment(c.rec.Loaded); return nil })
 	if err == nil {
 		err = c.hooks(u.ctx, "commit", u.generation, environment...)
 	}
@@ -104,16 +104,18 @@ func (c *Coordinator) pay() {
 	next := c.rec.Owed[0]
 	go func() {
 		err := c.hooks(context.Background(), next.Phase, next.Generation, next.Environment...)
-		_, _ = do(context.Background(), c, func() (any, error) {
-			if err != nil {
-				c.Log.Warn("a hook failed", "phase", next.Phase, "reason", err)
-			}
-			c.paying = false
-			c.rec.Owed = c.rec.Owed[1:]
-			_ = c.save()
-			c.pay()
-			return nil, nil
-		})
+		unlock, stopped := c.lock(context.Background())
+		if stopped != nil {
+			return
+		}
+		defer unlock()
+		if err != nil {
+			c.Log.Warn("a hook failed", "phase", next.Phase, "reason", err)
+		}
+		c.paying = false
+		c.rec.Owed = c.rec.Owed[1:]
+		_ = c.save()
+		c.pay()
 	}()
 }
 

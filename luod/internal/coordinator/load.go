@@ -36,15 +36,15 @@ func (c *Coordinator) Entries(ctx context.Context) ([]loading.Entry, error) {
 // Check runs the preflight checks on what r names, or, if that is nothing and a
 // kernel is loaded, on that one. Failed checks are in the report and no error.
 func (c *Coordinator) Check(ctx context.Context, r Request) (verdict.Report, error) {
-	request, err := do(ctx, c, func() (loading.Request, error) {
-		if r.Entry == "" && r.CommandLine == "" && len(r.Initrds) == 0 && c.rec.Loaded != nil {
-			return c.again(loading.Check, r.Override), nil
-		}
-		return r.ask(loading.Check, c.rec.Generation+1), nil
-	})
+	unlock, err := c.lock(ctx)
 	if err != nil {
 		return verdict.Report{}, err
 	}
+	request := r.ask(loading.Check, c.rec.Generation+1)
+	if r.Entry == "" && r.CommandLine == "" && len(r.Initrds) == 0 && c.rec.Loaded != nil {
+		request = c.again(loading.Check, r.Override)
+	}
+	unlock()
 	answer, err := c.ask(ctx, request)
 	if answer.Report == nil {
 		return verdict.Report{}, err
@@ -95,20 +95,7 @@ func (c *Coordinator) ask(ctx context.Context, r loading.Request) (loading.Answe
 // Killed while it is loaded: the record says that nothing is loaded, and the
 // update refuses a kernel that it knows nothing of.
 func (c *Coordinator) Load(ctx context.Context, r Request) (Loaded, verdict.Report, error) {
-	request, err := do(ctx, c, func() (loading.Request, error) {
-		if err := c.free("load a kernel"); err != nil {
-			return loading.Request{}, err
-		}
-		was := c.rec.Loaded
-		c.rec.Loaded = nil
-		if err := c.save(); err != nil {
-			c.rec.Loaded = was
-			return loading.Request{}, err
-		}
-		// Until the kernel has another, that one is what is loaded.
-		c.previous, c.loading = was, true
-		return r.ask(loading.Load, c.rec.Generation+1), nil
-	})
+	request, err := c.beginLoading(ctx, r)
 	if err != nil {
 		return Loaded{}, verdict.Report{}, err
 	}
@@ -117,24 +104,47 @@ func (c *Coordinator) Load(ctx context.Context, r Request) (Loaded, verdict.Repo
 	if answer.Report != nil {
 		report = *answer.Report
 	}
-	loaded, err := do(context.WithoutCancel(ctx), c, func() (Loaded, error) {
-		c.loading = false
-		if askError != nil {
-			// A refusal has changed nothing; after anything else nobody knows.
-			if answer.Kind == loading.CheckFailed || answer.Kind == loading.NoEntry || answer.Kind == loading.BadRequest {
-				c.rec.Loaded = c.previous
-			}
-			_ = c.save()
-			return Loaded{}, askError
+	unlock, err := c.lock(context.WithoutCancel(ctx))
+	if err != nil {
+		return Loaded{}, report, err
+	}
+	defer unlock()
+	c.loading = false
+	if askError != nil {
+		// A refusal has changed nothing; after anything else nobody knows.
+		if answer.Kind == loading.CheckFailed || answer.Kind == loading.NoEntry || answer.Kind == loading.BadRequest {
+			c.rec.Loaded = c.previous
 		}
-		c.rec.Loaded = &Loaded{
-			Target: report.Target, Release: report.Release, Digest: report.Digest,
-			Generation: request.Generation, Overridden: r.Override, Known: report.Results, Proof: answer.Proof,
-		}
-		c.Log.Info("loaded a kernel", "kernel", report.Target.Kernel, "release", report.Release, "initrds", report.Target.Initrds, "commandLine", report.Target.CommandLine)
-		return *c.rec.Loaded, c.save()
-	})
-	return loaded, report, err
+		_ = c.save()
+		return Loaded{}, report, askError
+	}
+	c.rec.Loaded = &Loaded{
+		Target: report.Target, Release: report.Release, Digest: report.Digest,
+		Generation: request.Generation, Overridden: r.Override, Known: report.Results, Proof: answer.Proof,
+	}
+	c.Log.Info("loaded a kernel", "kernel", report.Target.Kernel, "release", report.Release, "initrds", report.Target.Initrds, "commandLine", report.Target.CommandLine)
+	return *c.rec.Loaded, report, c.save()
+}
+
+// beginLoading notes that no kernel is known to be loaded until another is.
+func (c *Coordinator) beginLoading(ctx context.Context, r Request) (loading.Request, error) {
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return loading.Request{}, err
+	}
+	defer unlock()
+	if err := c.free("load a kernel"); err != nil {
+		return loading.Request{}, err
+	}
+	was := c.rec.Loaded
+	c.rec.Loaded = nil
+	if err := c.save(); err != nil {
+		c.rec.Loaded = was
+		return loading.Request{}, err
+	}
+	// Until the kernel has another, that one is what is loaded.
+	c.previous, c.loading = was, true
+	return r.ask(loading.Load, c.rec.Generation+1), nil
 }
 
 // preflight checks everything once more before anything is stopped. Unless the kernel's
@@ -151,17 +161,19 @@ func (c *Coordinator) preflight(u *update) error {
 	// It is brief, and one that is killed leaves nobody knowing what is loaded: a
 	// cancellation waits for it.
 	answer, err := c.ask(context.WithoutCancel(u.ctx), request)
-	_, e := do(context.Background(), c, func() (any, error) {
-		switch {
-		case err == nil:
-			c.rec.Loaded.Proof = answer.Proof
-		case answer.Kind != loading.CheckFailed:
-			// What is loaded now is not known, unless the answer says that it was left.
-			c.rec.Loaded = nil
-		}
-		return nil, nil
-	})
-	return errors.Join(err, e)
+	unlock, stopped := c.lock(context.Background())
+	if stopped != nil {
+		return errors.Join(err, stopped)
+	}
+	defer unlock()
+	switch {
+	case err == nil:
+		c.rec.Loaded.Proof = answer.Proof
+	case answer.Kind != loading.CheckFailed:
+		// What is loaded now is not known, unless the answer says that it was left.
+		c.rec.Loaded = nil
+	}
+	return err
 }
 
 // stillLoaded refuses to jump if somebody else has loaded a kernel since the

@@ -48,9 +48,15 @@ func (c *Coordinator) room(files []*vault.File) (map[*vault.File]bool, error) {
 	return superset, nil
 }
 
-// roomForAll is room for all that was handed over.
-func (c *Coordinator) roomForAll() error {
-	_, err := c.room(c.heldFiles())
+// roomForAll is room for all that was handed over. To look at all of it may take a while.
+func (c *Coordinator) roomForAll(ctx context.Context) error {
+	unlock, err := c.lockHoldings(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	files := c.heldFiles()
+	c.apart(func() { _, err = c.room(files) })
 	return err
 }
 
@@ -73,21 +79,7 @@ func filesOf(units []packer.Unit) []*vault.File {
 
 // checkMemory tells the checks whether there is room.
 func (c *Coordinator) checkMemory(ctx context.Context) verdict.Result {
-	result, err := do(ctx, c, func() (verdict.Result, error) {
-		demand, available, err := c.measure(c.heldFiles())
-		if err != nil {
-			return verdict.Result{}, err
-		}
-		summary := demand.Summary(available)
-		superset, err := demand.Against(available)
-		switch {
-		case err != nil:
-			return verdict.Result{}, err
-		case len(superset) > 0:
-			return verdict.Result{Verdict: verdict.Warn, Reason: summary + "; some memfds with MFD_NOEXEC_SEAL that nobody can write to will come back with more seals", Remedy: "free memory"}, nil
-		}
-		return verdict.Result{Verdict: verdict.OK, Reason: summary}, nil
-	})
+	result, err := c.judgeMemory(ctx)
 	var short *memory.Shortage
 	switch {
 	case errors.As(err, &short):
@@ -97,6 +89,28 @@ func (c *Coordinator) checkMemory(ctx context.Context) verdict.Result {
 	}
 	result.Name = "service-memory"
 	return result
+}
+
+func (c *Coordinator) judgeMemory(ctx context.Context) (result verdict.Result, err error) {
+	unlock, err := c.lockHoldings(ctx)
+	if err != nil {
+		return verdict.Result{}, err
+	}
+	defer unlock()
+	files := c.heldFiles()
+	c.apart(func() {
+		demand, available, e := c.measure(files)
+		if err = e; err != nil {
+			return
+		}
+		result = verdict.Result{Verdict: verdict.OK, Reason: demand.Summary(available)}
+		superset, e := demand.Against(available)
+		if err = e; err == nil && len(superset) > 0 {
+			result.Verdict, result.Remedy = verdict.Warn, "free memory"
+			result.Reason += "; some memfds with MFD_NOEXEC_SEAL that nobody can write to will come back with more seals"
+		}
+	})
+	return result, err
 }
 
 // roomFor says why there is no memory for a copy of so many bytes now.

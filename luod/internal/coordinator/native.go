@@ -19,8 +19,7 @@ const unaccounted = "unknown"
 
 // natives lists what PID 1 carries by itself of the stores that come along, so that
 // the next kernel's luod can account for it; what luod holds comes with luod, and the
-// kernel doesn't take it from PID 1 too. It works outside of the coordinator's
-// goroutine.
+// kernel doesn't take it from PID 1 too.
 func (c *Coordinator) natives(u *update) ([]manifest.Native, error) {
 	var units []string
 	for unit, d := range u.declared {
@@ -38,7 +37,12 @@ func (c *Coordinator) natives(u *update) ([]manifest.Native, error) {
 	if err != nil {
 		return nil, fault("NoManager", "look into the fd stores that PID 1 carries: %w", err)
 	}
-	return do(ctx, c, func() ([]manifest.Native, error) { return c.carriedByPID1(stores), nil })
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	return c.carriedByPID1(stores), nil
 }
 
 func (c *Coordinator) carriedByPID1(stores map[string]pid1.Store) []manifest.Native {
@@ -83,37 +87,47 @@ func (c *Coordinator) account() {
 		return
 	}
 	c.background.Go(func() {
-		stores, err := c.Units.Stores(c.brief(), slices.Sorted(maps.Keys(units)))
-		_, _ = do(context.Background(), c, func() (any, error) {
-			if err != nil {
-				c.Log.Error("could not find out whether PID 1 has brought back what it carries", "error", err)
-				return nil, nil
-			}
-			back := map[string][]string{}
-			for unit, s := range stores {
-				for _, e := range s.Entries {
-					back[unit] = append(back[unit], e.Name)
-				}
-			}
-			for i, f := range c.recent.Files {
-				if f.Outcome != unaccounted {
-					continue
-				}
-				if at := slices.Index(back[f.Unit], f.Name); at >= 0 {
-					back[f.Unit] = slices.Delete(back[f.Unit], at, at+1)
-					c.recent.Files[i].Outcome = "preserved"
-					continue
-				}
-				l := restorer.Loss{Unit: f.Unit, Name: f.Name, Reason: fmt.Sprintf("%s carried it and did not bring it back into the fd store", byPID1)}
-				c.recent.Files[i].Outcome, c.recent.Files[i].Reason = "lost", l.Reason
-				c.rec.Lost = append(c.rec.Lost, l)
-				c.Log.Error("a file descriptor did not come through the live update", "unit", l.Unit, "name", l.Name, "reason", l.Reason, messageID, idLost)
-			}
-			c.noteReport(c.recent)
-			if c.rec.Phase == Idle {
-				c.archive()
-			}
-			return nil, c.save()
-		})
+		ctx, cancel := context.WithTimeout(context.Background(), briefly)
+		defer cancel()
+		stores, err := c.Units.Stores(ctx, slices.Sorted(maps.Keys(units)))
+		if err != nil {
+			c.Log.Error("could not find out whether PID 1 has brought back what it carries", "error", err)
+			return
+		}
+		unlock, err := c.lock(context.Background())
+		if err != nil {
+			return
+		}
+		defer unlock()
+		c.broughtBack(stores)
 	})
+}
+
+// broughtBack notes what PID 1 has of what it carried, and that the rest is lost.
+func (c *Coordinator) broughtBack(stores map[string]pid1.Store) {
+	back := map[string][]string{}
+	for unit, s := range stores {
+		for _, e := range s.Entries {
+			back[unit] = append(back[unit], e.Name)
+		}
+	}
+	for i, f := range c.recent.Files {
+		if f.Outcome != unaccounted {
+			continue
+		}
+		if at := slices.Index(back[f.Unit], f.Name); at >= 0 {
+			back[f.Unit] = slices.Delete(back[f.Unit], at, at+1)
+			c.recent.Files[i].Outcome = "preserved"
+			continue
+		}
+		l := restorer.Loss{Unit: f.Unit, Name: f.Name, Reason: fmt.Sprintf("%s carried it and did not bring it back into the fd store", byPID1)}
+		c.recent.Files[i].Outcome, c.recent.Files[i].Reason = "lost", l.Reason
+		c.rec.Lost = append(c.rec.Lost, l)
+		c.Log.Error("a file descriptor did not come through the live update", "unit", l.Unit, "name", l.Name, "reason", l.Reason, messageID, idLost)
+	}
+	c.noteReport(c.recent)
+	if c.rec.Phase == Idle {
+		c.archive()
+	}
+	_ = c.save()
 }

@@ -59,8 +59,7 @@ type participant struct {
 const watchInterval = 500 * time.Millisecond
 
 // gather finds out who takes part: the services that registered and still run,
-// and those that run and are declared. It works outside of the coordinator's
-// goroutine.
+// and those that run and are declared.
 func (c *Coordinator) gather(ctx context.Context) ([]*participant, map[string]*unitsection.Section, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -68,49 +67,55 @@ func (c *Coordinator) gather(ctx context.Context) ([]*participant, map[string]*u
 	if err != nil {
 		return nil, nil, err
 	}
-	units, err := do(ctx, c, func() ([]string, error) {
-		all := slices.Collect(maps.Keys(c.rec.Registered))
-		for unit, d := range declared {
-			if _, is := c.rec.Registered[unit]; !is && d.Answers {
-				all = append(all, unit)
-			}
-		}
-		slices.Sort(all)
-		return all, nil
-	})
+	unlock, err := c.lock(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
+	units := slices.Collect(maps.Keys(c.rec.Registered))
+	unlock()
+	for unit, d := range declared {
+		if d.Answers && !slices.Contains(units, unit) {
+			units = append(units, unit)
+		}
+	}
+	slices.Sort(units)
 	running, err := c.Units.Look(ctx, units)
 	if err != nil {
 		return nil, nil, fault("NoManager", "find out which services run: %w", err)
 	}
-	members, err := do(ctx, c, func() ([]*participant, error) {
-		var members []*participant
-		for _, unit := range units {
-			r, registered := c.rec.Registered[unit]
-			d := declared[unit]
-			if invocation := running[unit].InvocationID; !running[unit].Runs() || registered && r.Invocation != "" && r.Invocation != invocation {
-				delete(c.rec.Registered, unit) // it lasts as long as its unit runs
-				r, registered = Registration{}, false
-			}
-			if running[unit].Runs() && (registered || d != nil && d.Answers) {
-				m := &participant{invocation: running[unit].InvocationID}
-				m.Member = barrier.Member{Unit: unit, Timeout: r.Timeout, Optional: r.Optional, Answers: true, After: r.After, Before: r.Before}
-				if d != nil {
-					m.Timeout = cmp.Or(m.Timeout, d.Timeout)
-					m.Optional = m.Optional || d.Optional
-					m.After, m.Before = slices.Concat(m.After, d.After), slices.Concat(m.Before, d.Before)
-				}
-				// The kernel carries its session whether it is ready or not.
-				m.Optional = m.Optional && !c.delegates(unit)
-				m.Timeout = min(cmp.Or(m.Timeout, c.Settings.DefaultTimeout), c.Settings.PrepareTimeout)
-				members = append(members, m)
-			}
+	unlock, err = c.lock(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer unlock()
+	return c.members(units, running, declared), declared, nil
+}
+
+// members are those of units that run and take part. Registrations of others end.
+func (c *Coordinator) members(units []string, running map[string]pid1.Running, declared map[string]*unitsection.Section) []*participant {
+	var members []*participant
+	for _, unit := range units {
+		r, registered := c.rec.Registered[unit]
+		d := declared[unit]
+		if invocation := running[unit].InvocationID; !running[unit].Runs() || registered && r.Invocation != "" && r.Invocation != invocation {
+			delete(c.rec.Registered, unit) // it lasts as long as its unit runs
+			r, registered = Registration{}, false
 		}
-		return members, nil
-	})
-	return members, declared, err
+		if running[unit].Runs() && (registered || d != nil && d.Answers) {
+			m := &participant{invocation: running[unit].InvocationID}
+			m.Member = barrier.Member{Unit: unit, Timeout: r.Timeout, Optional: r.Optional, Answers: true, After: r.After, Before: r.Before}
+			if d != nil {
+				m.Timeout = cmp.Or(m.Timeout, d.Timeout)
+				m.Optional = m.Optional || d.Optional
+				m.After, m.Before = slices.Concat(m.After, d.After), slices.Concat(m.Before, d.Before)
+			}
+			// The kernel carries its session whether it is ready or not.
+			m.Optional = m.Optional && !c.delegates(unit)
+			m.Timeout = min(cmp.Or(m.Timeout, c.Settings.DefaultTimeout), c.Settings.PrepareTimeout)
+			members = append(members, m)
+		}
+	}
+	return members
 }
 
 func (c *Coordinator) fence(members []*participant) (*barrier.Barrier, error) {
@@ -169,7 +174,7 @@ func (c *Coordinator) turns(u *update) {
 	case barrier.Closed:
 		if next := u.barrier.Next(); !next.IsZero() {
 			u.stopTimer = c.Clock.AfterFunc(next.Sub(c.Clock.Now()), func() {
-				_, _ = do(context.Background(), c, func() (any, error) { c.expire(u); return nil, nil })
+				_ = c.inside(u, func() error { c.expire(u); return nil })
 			})
 		}
 	}
@@ -210,13 +215,15 @@ func (c *Coordinator) watch(u *update) {
 
 // survey looks once, and says whether to go on.
 func (c *Coordinator) survey(u *update) bool {
-	units, err := do(u.ctx, c, func() ([]string, error) {
-		if u != c.update || c.rec.Phase != Preparing {
-			return nil, errStopped
+	var units []string
+	preparing := false
+	err := c.inside(u, func() error {
+		if preparing = u == c.update && c.rec.Phase == Preparing; preparing {
+			units = u.barrier.Answering()
 		}
-		return u.barrier.Answering(), nil
+		return nil
 	})
-	if err != nil {
+	if err != nil || !preparing {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(u.ctx, 10*time.Second)
@@ -225,14 +232,13 @@ func (c *Coordinator) survey(u *update) bool {
 	if err != nil {
 		return true // PID 1 is busy; the deadlines still hold
 	}
-	_, err = do(u.ctx, c, func() (any, error) {
+	return c.inside(u, func() error {
 		if u == c.update && c.rec.Phase == Preparing {
 			c.looked(u, running)
 			c.turns(u)
 		}
-		return nil, nil
-	})
-	return err == nil
+		return nil
+	}) == nil
 }
 
 // looked fails who died, and who was started anew after having said Ready, since
@@ -270,36 +276,40 @@ func (c *Coordinator) wait(u *update) error {
 
 // Ready notes that a service has quiesced and handed everything over.
 func (c *Coordinator) Ready(ctx context.Context, unit string) error {
-	_, err := do(ctx, c, func() (any, error) {
-		u, err := c.asked(unit, "say Ready")
-		if err != nil {
-			return nil, err
-		}
-		if err := u.barrier.Ready(unit, c.Clock.Now()); err != nil {
-			return nil, notTaken(unit, "say Ready", err)
-		}
-		c.Log.Info("a service is ready", "unit", unit)
-		c.turns(u)
-		return nil, nil
-	})
-	return err
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	u, err := c.asked(unit, "say Ready")
+	if err != nil {
+		return err
+	}
+	if err := u.barrier.Ready(unit, c.Clock.Now()); err != nil {
+		return notTaken(unit, "say Ready", err)
+	}
+	c.Log.Info("a service is ready", "unit", unit)
+	c.turns(u)
+	return nil
 }
 
 // Fail notes that a service can't take part now.
 func (c *Coordinator) Fail(ctx context.Context, unit, reason string) error {
-	_, err := do(ctx, c, func() (any, error) {
-		u, err := c.asked(unit, "say Fail")
-		if err != nil {
-			return nil, err
-		}
-		if err := u.barrier.Fail(unit, "it says: "+reason); err != nil {
-			return nil, notTaken(unit, "say Fail", err)
-		}
-		c.Log.Warn("a service refuses the live update", "unit", unit, "reason", reason)
-		c.turns(u)
-		return nil, nil
-	})
-	return err
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	u, err := c.asked(unit, "say Fail")
+	if err != nil {
+		return err
+	}
+	if err := u.barrier.Fail(unit, "it says: "+reason); err != nil {
+		return notTaken(unit, "say Fail", err)
+	}
+	c.Log.Warn("a service refuses the live update", "unit", unit, "reason", reason)
+	c.turns(u)
+	return nil
 }
 
 // asked returns the update whose services are being prepared.
@@ -362,13 +372,15 @@ func (c *Coordinator) standings() []barrier.Standing {
 
 // Remind tells everybody whose turn it is once more.
 func (c *Coordinator) Remind(ctx context.Context) error {
-	_, err := do(ctx, c, func() (any, error) {
-		if u := c.update; u != nil && u.barrier != nil && c.rec.Phase == Preparing {
-			for _, unit := range u.barrier.Answering() {
-				c.invite(u, unit)
-			}
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if u := c.update; u != nil && u.barrier != nil && c.rec.Phase == Preparing {
+		for _, unit := range u.barrier.Answering() {
+			c.invite(u, unit)
 		}
-		return nil, nil
-	})
-	return err
+	}
+	return nil
 }

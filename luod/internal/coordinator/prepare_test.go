@@ -44,7 +44,7 @@ func (w *world) until(phase Phase) Status {
 
 // still says that no update is moving on its own.
 func (w *world) still() bool {
-	still, err := do(ctx, w.c, func() (bool, error) {
+	still, err := locked(ctx, w.c, func() (bool, error) {
 		u := w.c.update
 		return u == nil || w.c.rec.Phase == Committed || w.c.rec.Phase == Preparing && !u.decided && u.ctx.Err() == nil, nil
 	})
@@ -87,7 +87,7 @@ func (w *world) begin() {
 // told returns and forgets what was announced, in short.
 func (w *world) told() []string {
 	w.t.Helper()
-	list, err := do(ctx, w.c, func() ([]string, error) {
+	list, err := locked(ctx, w.c, func() ([]string, error) {
 		var list []string
 		for _, s := range w.signals {
 			what := "cancelled"
@@ -364,19 +364,19 @@ func TestAKillAtEveryTransitionLosesNothing(t *testing.T) {
 				if tr.From == Stopping && tr.On == takenBack {
 					w.stopErr = errors.New("it does not stop")
 				}
-				_, _ = do(ctx, w.c, func() (any, error) {
+				_, _ = locked(ctx, w.c, func() (any, error) {
 					w.c.step = func(from Phase, on event, now bool) {
 						if from == tr.From && on == tr.On && now == written {
-							runtime.Goexit() // nothing of this goroutine goes on
+							die(w.c)
 						}
 					}
 					return nil, nil
 				})
-				dead := w.c.done
+				dead := w.c.closed
 				switch {
 				case tr.On == complete:
 					for _, unit := range []string{a, b} {
-						_ = w.c.Fetched(ctx, unit, []string{"fd-0", "fd-1"})
+						aside(func() { _ = w.c.Fetched(ctx, unit, []string{"fd-0", "fd-1"}) })
 					}
 				default:
 					if tr.From == Checking && (tr.On == takenBack || tr.On == resumed) {
@@ -385,13 +385,13 @@ func TestAKillAtEveryTransitionLosesNothing(t *testing.T) {
 					if tr.From == Packing && tr.On == takenBack {
 						w.kernel.FailNext(luo.ReqPreserveFD, unix.ENOMEM)
 					}
-					_, _ = w.c.LiveUpdate(ctx, Options{NoBlock: true, Fast: fast})
+					aside(func() { _, _ = w.c.LiveUpdate(ctx, Options{NoBlock: true, Fast: fast}) })
 					if tr.From == Stopping || tr.From == Preparing || tr.From == Packing || tr.From == Committed {
 						w.settle()
 						if tr.From == Preparing && tr.On != prepared {
-							fail(w)
+							aside(func() { fail(w) })
 						} else {
-							ready(w)
+							aside(func() { ready(w) })
 						}
 					}
 					if tr.From == Committed {

@@ -56,44 +56,48 @@ func (c *Coordinator) Register(ctx context.Context, unit string, r Registration)
 		c.Log.Warn("PID 1 does not say which start of a service registers", "unit", unit, "error", err)
 	}
 	r.Invocation = running[unit].InvocationID
-	_, err = do(ctx, c, func() (any, error) {
-		_, again := c.rec.Registered[unit]
-		if !again && len(c.rec.Registered) >= maxRegistrations {
-			return nil, fault("TooMany", "register %s: %d units are registered already", unit, maxRegistrations)
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	_, again := c.rec.Registered[unit]
+	if !again && len(c.rec.Registered) >= maxRegistrations {
+		return fault("TooMany", "register %s: %d units are registered already", unit, maxRegistrations)
+	}
+	was := c.rec.Registered[unit]
+	if c.rec.Registered == nil {
+		c.rec.Registered = map[string]Registration{}
+	}
+	c.rec.Registered[unit] = r
+	if err := c.save(); err != nil {
+		if c.rec.Registered[unit] = was; !again {
+			delete(c.rec.Registered, unit)
 		}
-		was := c.rec.Registered[unit]
-		if c.rec.Registered == nil {
-			c.rec.Registered = map[string]Registration{}
-		}
-		c.rec.Registered[unit] = r
-		if err := c.save(); err != nil {
-			if c.rec.Registered[unit] = was; !again {
-				delete(c.rec.Registered, unit)
-			}
-			return nil, fault("NoRecord", "register %s: %w", unit, err)
-		}
-		c.Log.Info("a service takes part in live updates", "unit", unit, "timeout", r.Timeout)
-		if u := c.update; u != nil && u.barrier != nil && c.rec.Phase == Preparing {
-			c.invite(u, unit)
-		}
-		return nil, nil
-	})
-	return err
+		return fault("NoRecord", "register %s: %w", unit, err)
+	}
+	c.Log.Info("a service takes part in live updates", "unit", unit, "timeout", r.Timeout)
+	if u := c.update; u != nil && u.barrier != nil && c.rec.Phase == Preparing {
+		c.invite(u, unit)
+	}
+	return nil
 }
 
 // Unregister ends it. Who does so while it is asked for is not ready, and is
 // dealt with as if it had failed.
 func (c *Coordinator) Unregister(ctx context.Context, unit string) error {
-	_, err := do(ctx, c, func() (any, error) {
-		if _, is := c.rec.Registered[unit]; !is {
-			return nil, fault("NotRegistered", "unregister %s: it is not registered", unit)
-		}
-		delete(c.rec.Registered, unit)
-		if u := c.update; u != nil && u.barrier != nil && c.rec.Phase == Preparing {
-			_ = u.barrier.Fail(unit, "it unregistered while the update was prepared")
-			c.turns(u)
-		}
-		return nil, c.save()
-	})
-	return err
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, is := c.rec.Registered[unit]; !is {
+		return fault("NotRegistered", "unregister %s: it is not registered", unit)
+	}
+	delete(c.rec.Registered, unit)
+	if u := c.update; u != nil && u.barrier != nil && c.rec.Phase == Preparing {
+		_ = u.barrier.Fail(unit, "it unregistered while the update was prepared")
+		c.turns(u)
+	}
+	return c.save()
 }

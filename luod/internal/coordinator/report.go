@@ -206,15 +206,15 @@ func prune(dir string) error {
 // Report returns the report of an update in JSON, of the last one if generation is
 // 0.
 func (c *Coordinator) Report(ctx context.Context, generation uint64) (string, error) {
-	r, err := do(ctx, c, func() (*Report, error) {
-		if c.recent != nil && (generation == 0 || generation == c.recent.Generation) {
-			return c.report(c.recent), nil
-		}
-		return nil, nil
-	})
+	unlock, err := c.lock(ctx)
 	if err != nil {
 		return "", err
 	}
+	var r *Report
+	if c.recent != nil && (generation == 0 || generation == c.recent.Generation) {
+		r = c.report(c.recent)
+	}
+	unlock()
 	if r != nil {
 		data, err := json.Marshal(r)
 		return string(data), err

@@ -16,8 +16,13 @@ const warnAfter = 10 * time.Minute
 func (c *Coordinator) retain() {
 	after := func(d time.Duration, f func(units []string)) {
 		c.Clock.AfterFunc(d, func() {
-			units, err := do(context.Background(), c, func() ([]string, error) { return c.waiting(), nil })
-			if err == nil && len(units) > 0 {
+			unlock, err := c.lock(context.Background())
+			if err != nil {
+				return
+			}
+			units := c.waiting()
+			unlock()
+			if len(units) > 0 {
 				f(units)
 			}
 		})
@@ -30,15 +35,23 @@ func (c *Coordinator) retain() {
 	}
 	after(c.Settings.Retain, func(units []string) {
 		for _, unit := range units {
-			_, err := do(context.Background(), c, func() (any, error) {
-				waiting := c.awaited(unit)
-				unfetched := func(name string) bool { return slices.Contains(waiting, name) }
-				unreleased := func(string) bool { return true }
-				return nil, c.discard(unit, unfetched, unreleased)
-			})
-			if err != nil {
+			if err := c.giveUpUnfetched(unit); err != nil {
 				c.Log.Error("could not give up what was retained for as long as RetainSec= says", "unit", unit, "error", err)
 			}
 		}
 	})
+}
+
+// giveUpUnfetched discards what came through an update and unit has not fetched.
+func (c *Coordinator) giveUpUnfetched(unit string) error {
+	ctx := context.Background()
+	unlock, err := c.lockHoldings(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	waiting := c.awaited(unit)
+	unfetched := func(name string) bool { return slices.Contains(waiting, name) }
+	unreleased := func(string) bool { return true }
+	return c.discard(ctx, unit, unfetched, unreleased)
 }

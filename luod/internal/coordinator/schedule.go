@@ -36,21 +36,23 @@ func (c *Coordinator) schedule(ctx context.Context, options Options) (uint64, er
 	if err != nil {
 		return 0, err
 	}
-	_, err = do(ctx, c, func() (any, error) {
-		was := c.rec.Schedule
-		c.rec.Schedule = &Schedule{At: at.Round(0), Options: options}
-		if err := c.save(); err != nil {
-			c.rec.Schedule = was
-			return nil, fault("NoRecord", "schedule a live update: %w", err)
-		}
-		c.Log.Info("a live update is scheduled", "at", at, messageID, idScheduled)
-		if !options.NoWall {
-			c.wall("A live update is scheduled for "+at.Format(time.DateTime)+": the system will boot another kernel, and sessions will end.", options.Message)
-		}
-		c.arm()
-		return nil, nil
-	})
-	return generation, err
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	was := c.rec.Schedule
+	c.rec.Schedule = &Schedule{At: at.Round(0), Options: options}
+	if err := c.save(); err != nil {
+		c.rec.Schedule = was
+		return 0, fault("NoRecord", "schedule a live update: %w", err)
+	}
+	c.Log.Info("a live update is scheduled", "at", at, messageID, idScheduled)
+	if !options.NoWall {
+		c.wall("A live update is scheduled for "+at.Format(time.DateTime)+": the system will boot another kernel, and sessions will end.", options.Message)
+	}
+	c.arm()
+	return generation, nil
 }
 
 // arm waits for the scheduled time, or to look at the clock again.
@@ -66,8 +68,13 @@ func (c *Coordinator) arm() {
 	// Without its monotonic reading, which a set clock doesn't change.
 	left := s.At.Sub(c.Clock.Now().Round(0))
 	c.disarm = c.Clock.AfterFunc(max(0, min(left, scheduleInterval)), func() {
-		due, err := do(context.Background(), c, func() (bool, error) { return s == c.rec.Schedule && c.due(s), nil })
-		if err == nil && due {
+		unlock, err := c.lock(context.Background())
+		if err != nil {
+			return
+		}
+		due := s == c.rec.Schedule && c.due(s)
+		unlock()
+		if due {
 			c.runScheduled(s)
 		}
 	})
@@ -98,13 +105,18 @@ func (c *Coordinator) due(s *Schedule) bool {
 
 func (c *Coordinator) runScheduled(s *Schedule) {
 	s.Options.NoBlock = true
-	if _, err := c.LiveUpdate(context.Background(), s.Options); err != nil {
-		_, _ = do(context.Background(), c, func() (any, error) {
-			c.rec.LastError = fmt.Sprintf("the scheduled live update did not begin: %v", err)
-			c.Log.Error(c.rec.LastError)
-			return nil, c.save()
-		})
+	_, why := c.LiveUpdate(context.Background(), s.Options)
+	if why == nil {
+		return
 	}
+	unlock, err := c.lock(context.Background())
+	if err != nil {
+		return
+	}
+	defer unlock()
+	c.rec.LastError = fmt.Sprintf("the scheduled live update did not begin: %v", why)
+	c.Log.Error(c.rec.LastError)
+	_ = c.save()
 }
 
 func (c *Coordinator) scheduled() time.Time {

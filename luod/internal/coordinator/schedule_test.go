@@ -1,7 +1,6 @@
 package coordinator
 
 import (
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -105,15 +104,15 @@ func TestAScheduledUpdateThatCantBeginSaysSo(t *testing.T) {
 func TestAKilledScheduleSaysSo(t *testing.T) {
 	w := newWorld(t)
 	w.plan(time.Hour)
-	_, _ = do(ctx, w.c, func() (any, error) {
+	_, _ = locked(ctx, w.c, func() (any, error) {
 		w.c.step = func(_ Phase, on event, written bool) {
 			if on == triggered && !written {
-				runtime.Goexit()
+				die(w.c)
 			}
 		}
 		return nil, nil
 	})
-	w.clock.advance(time.Hour)
+	aside(func() { w.clock.advance(time.Hour) })
 	w.c.drop()
 	w.start()
 	if s := w.expect(Idle, 0); !strings.Contains(s.LastError, "did not begin: luod was interrupted") || !s.Scheduled.IsZero() {

@@ -34,13 +34,15 @@ func (c *Coordinator) settled(unit string) {
 	}
 }
 
-// lookWhether looks whether unit has its store. It works outside of the coordinator's
-// goroutine; what it sees says nothing if the unit was started meanwhile.
+// lookWhether looks whether unit has its store. What it sees says
+// nothing if the unit was started meanwhile.
 func (c *Coordinator) lookWhether(unit string) {
-	before, err := do(context.Background(), c, func() (uint64, error) { return c.settling[unit], nil })
+	unlock, err := c.lock(context.Background())
 	if err != nil {
 		return
 	}
+	before := c.settling[unit]
+	unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
 	running, err := c.Units.Look(ctx, []string{unit})
@@ -48,33 +50,41 @@ func (c *Coordinator) lookWhether(unit string) {
 	if err == nil && running[unit].Runs() {
 		stores, err = c.Units.Stores(ctx, []string{unit})
 	}
-	_, _ = do(context.Background(), c, func() (any, error) {
-		stale := c.settling[unit] != before
-		delete(c.settling, unit)
-		held := c.fromStore(unit)
-		switch is := running[unit]; {
-		case len(held) == 0:
-			return nil, nil
-		case err == nil && !stale && !is.Runs():
-			return nil, nil // its next start begins anew
-		case err != nil || stale || c.rec.Phase.underway() || is.State != "active":
-			c.settled(unit)
-			return nil, nil
-		}
-		had := origin{back: c.rec.Back[unit]}
-		if copied := c.rec.Copied[unit]; copied.Start != "" && copied.Start == running[unit].InvocationID {
-			had.copied = copied.Names
-		}
-		c.letGo(unit, held, had.dispensable(held, c.vault.Files(unit), stores[unit].Entries))
-		return nil, c.save()
-	})
+	unlock, stopped := c.lockHoldings(context.Background())
+	if stopped != nil {
+		return
+	}
+	defer unlock()
+	stale := c.settling[unit] != before
+	delete(c.settling, unit)
+	held := c.fromStore(unit)
+	switch is := running[unit]; {
+	case len(held) == 0:
+		return
+	case err == nil && !stale && !is.Runs():
+		return // its next start begins anew
+	case err != nil || stale || c.rec.Phase.underway() || is.State != "active":
+		c.settled(unit)
+		return
+	}
+	had := origin{back: c.rec.Back[unit]}
+	if copied := c.rec.Copied[unit]; copied.Start != "" && copied.Start == running[unit].InvocationID {
+		had.copied = copied.Names
+	}
+	c.letGo(unit, held, had.dispensable(held, c.vault.Files(unit), stores[unit].Entries))
+	_ = c.save()
 }
 
 // starting notes that unit is being started: what PID 1 had for an earlier start it may
 // have dropped since.
 //
 // Killed before it is written down: luod-reissue goes on only if PID 1 has everything.
-func (c *Coordinator) starting(unit string) {
+func (c *Coordinator) starting(ctx context.Context, unit string) error {
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if n, waits := c.settling[unit]; waits {
 		c.settling[unit] = n + 1
 	}
@@ -82,6 +92,7 @@ func (c *Coordinator) starting(unit string) {
 		delete(c.rec.Back, unit)
 		_ = c.save()
 	}
+	return nil
 }
 
 // letGo gives up names, of what is held of a unit's store.
@@ -92,7 +103,7 @@ func (c *Coordinator) letGo(unit string, held []*vault.File, names []string) {
 	if len(names) == 0 {
 		return
 	}
-	if err := c.vault.Remove(c.brief(), unit, names); err != nil {
+	if err := c.vault.Remove(context.Background(), unit, names); err != nil {
 		c.Log.Warn("could not let go of what is in the unit's fd store again", "unit", unit, "error", err)
 		return
 	}
@@ -209,32 +220,36 @@ func (c *Coordinator) settleAll() {
 	}
 }
 
-// arrivedIn looks which of names PID 1 has in unit's fd store, as far as they belong
-// there; the others are taken at their word. It works outside of the coordinator's
-// goroutine.
-func (c *Coordinator) arrivedIn(ctx context.Context, unit string, names []string) (there, missing []string, err error) {
+// storeFor looks into the fd store of unit if any of names belongs there.
+func (c *Coordinator) storeFor(ctx context.Context, unit string, names []string) ([]storeview.Stored, error) {
 	if !slices.ContainsFunc(names, entryname.Adopted) {
-		return names, nil, nil
+		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	stores, err := c.Units.Stores(ctx, []string{unit})
 	if err != nil {
-		return nil, nil, fault("NoManager", "see what is in the fd store of %s: %w", unit, err)
+		return nil, fault("NoManager", "see what is in the fd store of %s: %w", unit, err)
 	}
-	_, err = do(ctx, c, func() (any, error) {
-		p, all := presence(stores[unit].Entries), c.vault.Files(unit)
-		for _, f := range all {
-			_, packed := entryname.Directory(f.Name)
-			switch {
-			case !slices.Contains(names, f.Name):
-			case !entryname.Adopted(f.Name), packed, p.has(f, all):
-				there = append(there, f.Name)
-			default:
-				missing = append(missing, f.Name)
-			}
+	return stores[unit].Entries, nil
+}
+
+// arrivedIn says which of names are in unit's fd store, as far as they belong there; the
+// others are taken at their word.
+func (c *Coordinator) arrivedIn(unit string, names []string, store []storeview.Stored) (there, missing []string) {
+	if !slices.ContainsFunc(names, entryname.Adopted) {
+		return names, nil
+	}
+	p, all := presence(store), c.vault.Files(unit)
+	for _, f := range all {
+		_, packed := entryname.Directory(f.Name)
+		switch {
+		case !slices.Contains(names, f.Name):
+		case !entryname.Adopted(f.Name), packed, p.has(f, all):
+			there = append(there, f.Name)
+		default:
+			missing = append(missing, f.Name)
 		}
-		return nil, nil
-	})
-	return there, missing, err
+	}
+	return there, missing
 }

@@ -20,17 +20,6 @@ import (
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
 
-// briefly bounds what the coordinator's goroutine waits for PID 1: it answers in
-// milliseconds or is in trouble.
-const briefly = 20 * time.Second
-
-// brief is a context that ends so soon.
-func (c *Coordinator) brief() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), briefly)
-	context.AfterFunc(ctx, cancel)
-	return ctx
-}
-
 func (c *Coordinator) manifestName() string { return manifest.SessionName }
 
 // Start makes a coordinator of what is left of a predecessor in this boot and of
@@ -42,9 +31,16 @@ func Start(ctx context.Context, config Config, entries []sdnotify.Entry) (*Coord
 		config.Settings = settings.Default()
 	}
 	c := &Coordinator{
-		Config: config, events: make(chan func()), stop: make(chan struct{}), done: make(chan struct{}),
-		vault: vault.New(config.Store, vault.Limits{Files: config.Settings.FileDescriptorsMax, Bytes: config.Settings.BytesMax}), incoming: map[string]*arrival{}, sessions: map[string]*luo.Session{},
+		Config: config, state: newGate(), holdings: newGate(), closed: make(chan struct{}),
+		incoming: map[string]*arrival{}, sessions: map[string]*luo.Session{},
 	}
+	// What is started here and comes back waits until all is restored.
+	unlock, err := c.lockHoldings(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("start: %w", err)
+	}
+	defer unlock()
+	c.vault = vault.New(patientStore{c.Store, c}, vault.Limits{Files: config.Settings.FileDescriptorsMax, Bytes: config.Settings.BytesMax})
 	started := c.Clock.Now()
 	old, err := readRecord(c.Record)
 	if err != nil {
@@ -108,12 +104,13 @@ func Start(ctx context.Context, config Config, entries []sdnotify.Entry) (*Coord
 		c.nothingLeft(incoming)
 	}
 	if err := c.save(); err != nil {
+		close(c.closed)
 		return nil, err
 	}
 	c.arm()
 	c.restored()
 	c.settleAll()
-	go c.run()
+	c.served = true
 	return c, nil
 }
 
@@ -243,7 +240,9 @@ func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session,
 	}
 	// Such a record tells of all delegated sessions too.
 	from := restorer.Source{Kernel: c.Kernel, Store: c.Store, Have: have, Delegated: !again, Patience: c.patience(), Room: c.roomFor}
-	r, err := from.Restore(ctx, back)
+	var r *restorer.Restored
+	var err error
+	c.apart(func() { r, err = from.Restore(ctx, back) })
 	if err != nil {
 		c.notRestored(r, err, started)
 		return
@@ -333,7 +332,7 @@ func (c *Coordinator) keep(files []restorer.File) {
 		b := &batches[i]
 		b.Names, b.Files = append(b.Names, f.Name), append(b.Files, f.F)
 	}
-	for i, err := range c.vault.Restore(c.brief(), batches) {
+	for i, err := range c.vault.Restore(context.Background(), batches) {
 		if err == nil {
 			continue
 		}

@@ -176,15 +176,17 @@ func (c *Coordinator) shared(ctx context.Context, stores map[string]pid1.Store) 
 			}
 		}
 	}
-	_, err := do(ctx, c, func() (any, error) {
-		for id, h := range first {
-			if f := c.vault.Holder(id.device, id.inode); f != nil && f.Unit != h.unit {
-				return nil, fault("FileInUse", "no live update is possible: %q in the fd store of %s and %q of %s, which luod holds, are the same memfd, which the kernel preserves once; one of them has to be without it", h.name, h.unit, f.Name, f.Unit)
-			}
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	for id, h := range first {
+		if f := c.vault.Holder(id.device, id.inode); f != nil && f.Unit != h.unit {
+			return fault("FileInUse", "no live update is possible: %q in the fd store of %s and %q of %s, which luod holds, are the same memfd, which the kernel preserves once; one of them has to be without it", h.name, h.unit, f.Name, f.Unit)
 		}
-		return nil, nil
-	})
-	return err
+	}
+	return nil
 }
 
 func idOf(f *os.File) (fileID, error) {

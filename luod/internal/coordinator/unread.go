@@ -74,7 +74,7 @@ func (c *Coordinator) notRestored(r *restorer.Restored, err error, started time.
 		c.unread.pause = min(2*before.pause, maxRereadPause)
 	}
 	c.Clock.AfterFunc(c.unread.pause, func() {
-		_, _ = do(context.Background(), c, func() (any, error) { return nil, c.reread(started) })
+		c.reread(started)
 	})
 }
 
@@ -95,13 +95,23 @@ func (c *Coordinator) patience() time.Duration {
 }
 
 // reread tries once more to restore.
-func (c *Coordinator) reread(started time.Time) error {
-	c.restore(c.brief(), c.unread.sessions, started)
+func (c *Coordinator) reread(started time.Time) {
+	unlock, err := c.lockHoldings(context.Background())
+	if err != nil {
+		return
+	}
+	defer unlock()
+	if c.unread == nil {
+		return // it was given up
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), briefly)
+	defer cancel()
+	c.restore(ctx, c.unread.sessions, started)
 	if c.unread == nil {
 		c.restored()
 		c.rouse()
 	}
-	return c.save()
+	_ = c.save()
 }
 
 // missing is why a unit can't be told what is its own, if that isn't known.

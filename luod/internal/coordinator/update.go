@@ -19,42 +19,47 @@ const packTimeout = 10 * time.Minute
 
 // Unload unloads whatever kernel is loaded.
 func (c *Coordinator) Unload(ctx context.Context) error {
-	_, err := do(ctx, c, func() (any, error) {
-		if err := c.free("unload the kernel"); err != nil {
-			return nil, err
-		}
-		if err := c.Loader.Unload(); err != nil {
-			return nil, &Fault{Name: "LoadFailed", Err: err}
-		}
-		c.rec.Loaded = nil
-		return nil, c.save()
-	})
-	return err
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := c.free("unload the kernel"); err != nil {
+		return err
+	}
+	if err := c.Loader.Unload(); err != nil {
+		return &Fault{Name: "LoadFailed", Err: err}
+	}
+	c.rec.Loaded = nil
+	return c.save()
 }
 
 // UnloadOwn unloads the kernel that luod has loaded, and returns its release, or an
 // empty one if there is none. One that somebody else has loaded since stays.
 func (c *Coordinator) UnloadOwn(ctx context.Context) (string, error) {
-	return do(ctx, c, func() (string, error) {
-		if err := c.free("unload the kernel"); err != nil {
-			return "", err
-		}
-		var foreign *Fault
-		switch err := c.stillLoaded(); {
-		case errors.As(err, &foreign) && foreign.Name == "ForeignKernel":
-			return "", c.save() // it has struck ours from the record
-		case err != nil:
-			return "", err
-		case c.rec.Loaded == nil:
-			return "", nil
-		}
-		release := c.rec.Loaded.Release
-		if err := c.Loader.Unload(); err != nil {
-			return "", &Fault{Name: "LoadFailed", Err: err}
-		}
-		c.rec.Loaded = nil
-		return release, c.save()
-	})
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if err := c.free("unload the kernel"); err != nil {
+		return "", err
+	}
+	var foreign *Fault
+	switch err := c.stillLoaded(); {
+	case errors.As(err, &foreign) && foreign.Name == "ForeignKernel":
+		return "", c.save() // it has struck ours from the record
+	case err != nil:
+		return "", err
+	case c.rec.Loaded == nil:
+		return "", nil
+	}
+	release := c.rec.Loaded.Release
+	if err := c.Loader.Unload(); err != nil {
+		return "", &Fault{Name: "LoadFailed", Err: err}
+	}
+	c.rec.Loaded = nil
+	return release, c.save()
 }
 
 // Options of a live update.
@@ -138,7 +143,10 @@ func (c *Coordinator) LiveUpdate(ctx context.Context, options Options) (uint64, 
 	if err := c.inhibited(ctx, options); err != nil {
 		return 0, err
 	}
-	u, err := do(ctx, c, func() (*update, error) { return c.trigger(ctx, options) })
+	if err := c.able(ctx, options); err != nil {
+		return 0, err
+	}
+	u, err := c.trigger(ctx, options)
 	if err != nil {
 		return 0, err
 	}
@@ -162,18 +170,19 @@ func (c *Coordinator) rehearse(ctx context.Context, options Options) (uint64, er
 	if err := c.inhibited(ctx, options); err != nil {
 		return 0, err
 	}
-	request, err := do(ctx, c, func() (loading.Request, error) {
-		if err := c.ready(ctx, options); err != nil {
-			return loading.Request{}, err
-		}
-		if _, err := c.room(c.heldFiles()); err != nil {
-			return loading.Request{}, err
-		}
-		return c.again(loading.Check, options.Override), nil
-	})
+	if err := c.able(ctx, options); err != nil {
+		return 0, err
+	}
+	unlock, err := c.lock(ctx)
 	if err != nil {
 		return 0, err
 	}
+	if err := c.ready(); err != nil {
+		unlock()
+		return 0, err
+	}
+	request := c.again(loading.Check, options.Override)
+	unlock()
 	if _, err := c.ask(ctx, request); err != nil {
 		return 0, err
 	}
@@ -192,10 +201,12 @@ func (c *Coordinator) rehearse(ctx context.Context, options Options) (uint64, er
 //
 // Killed after it: the next start finds the phase, and nothing to undo.
 func (c *Coordinator) trigger(ctx context.Context, options Options) (*update, error) {
-	if err := c.ready(ctx, options); err != nil {
+	unlock, err := c.lock(ctx)
+	if err != nil {
 		return nil, err
 	}
-	if _, err := c.room(c.heldFiles()); err != nil {
+	defer unlock()
+	if err := c.ready(); err != nil {
 		return nil, err
 	}
 	lastError, timeLine, leftBehind := c.rec.LastError, c.rec.TimeLine, c.rec.LeftBehind
@@ -217,8 +228,7 @@ func (c *Coordinator) trigger(ctx context.Context, options Options) (*update, er
 	return u, nil
 }
 
-// drive takes u through its phases, outside of the coordinator's goroutine,
-// which it enters for each step.
+// drive takes u through its phases, and has the lock for each step.
 func (c *Coordinator) drive(u *update) {
 	defer close(u.done)
 	defer u.cancel(nil)
@@ -234,7 +244,7 @@ func (c *Coordinator) drive(u *update) {
 	if u.heldTwice {
 		c.letHoldersGo()
 	}
-	_, u.err = do(context.Background(), c, func() (any, error) { return nil, c.abort(err) })
+	u.err = c.abort(err)
 }
 
 // advance goes through the phases until PID 1 shuts down. Whatever it returns
@@ -267,7 +277,7 @@ func (c *Coordinator) advance(u *update) error {
 		return err
 	}
 	// With what came out of fd stores, and before anybody is stopped.
-	if err := c.inside(u, c.roomForAll); err != nil {
+	if err := c.roomForAll(u.ctx); err != nil {
 		return err
 	}
 	if err := c.stopFirst(u); err != nil {
@@ -277,7 +287,7 @@ func (c *Coordinator) advance(u *update) error {
 		return err
 	}
 	var cargo packer.Cargo
-	if err := c.inside(u, func() (err error) { cargo, err = c.begin(u); return err }); err != nil {
+	if err := c.insideHoldings(u, func() (err error) { cargo, err = c.begin(u); return err }); err != nil {
 		return err
 	}
 	packing, cancel := context.WithTimeout(u.ctx, packTimeout)
@@ -294,12 +304,20 @@ func (c *Coordinator) advance(u *update) error {
 		err = c.holdTwice(u, result)
 	}
 	if err == nil {
-		err = c.inside(u, func() error { return c.commit(u, result) })
+		err = c.commit(u, result)
 	}
 	if err != nil {
-		_, _ = do(context.Background(), c, func() (any, error) { c.outgoing = result; return nil, nil })
+		c.putAside(result)
 	}
 	return err
+}
+
+// putAside has abort find what was packed.
+func (c *Coordinator) putAside(result *packer.Packed) {
+	if unlock, err := c.lock(context.Background()); err == nil {
+		c.outgoing = result
+		unlock()
+	}
 }
 
 // last looks once more, when everything is packed: nobody may have died, or have
@@ -310,8 +328,8 @@ func (c *Coordinator) last(u *update) error {
 	}
 	ctx, cancel := context.WithTimeout(u.ctx, askTimeout)
 	defer cancel()
-	units, err := do(ctx, c, func() ([]string, error) { return u.barrier.Answering(), nil })
-	if err != nil {
+	var units []string
+	if err := c.inside(u, func() error { units = u.barrier.Answering(); return nil }); err != nil {
 		return err
 	}
 	running, err := c.Units.Look(ctx, units)
@@ -328,17 +346,6 @@ func (c *Coordinator) last(u *update) error {
 		}
 		return nil
 	})
-}
-
-// inside runs f in the coordinator's goroutine, unless u was cancelled.
-func (c *Coordinator) inside(u *update, f func() error) error {
-	_, err := do(context.Background(), c, func() (any, error) {
-		if err := context.Cause(u.ctx); err != nil {
-			return nil, err
-		}
-		return nil, f()
-	})
-	return err
 }
 
 // begin starts packing; everybody is ready.
@@ -372,7 +379,10 @@ func (c *Coordinator) begin(u *update) (packer.Cargo, error) {
 	}
 	cargo.Units = c.cargo(u)
 	var err error
-	if cargo.Superset, err = c.room(filesOf(cargo.Units)); err != nil {
+	// To look at all of it may take a while.
+	files := filesOf(cargo.Units)
+	c.apart(func() { cargo.Superset, err = c.room(files) })
+	if err != nil {
 		return packer.Cargo{}, err
 	}
 	cargo.Manifest.TimeLine = append(cargo.Manifest.TimeLine, c.rec.TimeLine...)
@@ -381,7 +391,7 @@ func (c *Coordinator) begin(u *update) (packer.Cargo, error) {
 }
 
 // ready says why there can be no live update now.
-func (c *Coordinator) ready(ctx context.Context, options Options) error {
+func (c *Coordinator) ready() error {
 	if err := c.Kernel.Probe(); err != nil {
 		return fault("NotSupported", "no live update is possible: %w", err)
 	}
@@ -425,34 +435,51 @@ func (c *Coordinator) ready(ctx context.Context, options Options) error {
 	case c.rec.Loaded.Generation != c.rec.Generation+1:
 		return fault("ForeignKernel", "no live update is possible: the loaded kernel was meant for generation %d and the next is %d; load it again", c.rec.Loaded.Generation, c.rec.Generation+1)
 	}
-	ctx, cancel := context.WithTimeout(ctx, briefly)
+	return nil
+}
+
+// able is ready, and what takes a while: whether luod and what others hold would live
+// until the jump, and whether the memory is enough.
+func (c *Coordinator) able(ctx context.Context, options Options) error {
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return err
+	}
+	err = c.ready()
+	unlock()
+	if err != nil {
+		return err
+	}
+	look, cancel := context.WithTimeout(ctx, briefly)
 	defer cancel()
-	if err := c.Jumper.Check(ctx, options.Fast); err != nil {
+	if err := c.Jumper.Check(look, options.Fast); err != nil {
 		return fault("WouldNotSurvive", "no live update is possible: %w", err)
 	}
-	return nil
+	return c.roomForAll(ctx)
 }
 
 // Cancel takes back the update that is under way, or else the one that is
 // scheduled. After the commit it is too late.
 func (c *Coordinator) Cancel(ctx context.Context, reason string) error {
-	_, err := do(ctx, c, func() (any, error) {
-		switch {
-		case c.rec.Phase == Committed:
-			return nil, fault("TooLate", "cancel the live update: it is committed, and PID 1 shuts the system down; 'systemctl cancel' may still stop that")
-		case c.rec.Phase.underway() && c.update != nil:
-			c.update.cancel(fault("Cancelled", "the live update was cancelled: %s", reason))
-		case c.rec.Schedule != nil:
-			c.rec.Schedule = nil
-			c.arm()
-			c.Log.Info("the scheduled live update was cancelled", "reason", reason)
-			return nil, c.save()
-		default:
-			return nil, fault("NothingToCancel", "cancel the live update: none is under way or scheduled")
-		}
-		return nil, nil
-	})
-	return err
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	switch {
+	case c.rec.Phase == Committed:
+		return fault("TooLate", "cancel the live update: it is committed, and PID 1 shuts the system down; 'systemctl cancel' may still stop that")
+	case c.rec.Phase.underway() && c.update != nil:
+		c.update.cancel(fault("Cancelled", "the live update was cancelled: %s", reason))
+	case c.rec.Schedule != nil:
+		c.rec.Schedule = nil
+		c.arm()
+		c.Log.Info("the scheduled live update was cancelled", "reason", reason)
+		return c.save()
+	default:
+		return fault("NothingToCancel", "cancel the live update: none is under way or scheduled")
+	}
+	return nil
 }
 
 // commit triggers the jump. What it returns has to be taken back.
@@ -461,19 +488,27 @@ func (c *Coordinator) Cancel(ctx context.Context, reason string) error {
 // back. Killed after: the next start asks PID 1 whether a shutdown is under way,
 // and keeps the sessions or takes them back.
 func (c *Coordinator) commit(u *update, result *packer.Packed) error {
-	c.outgoing = result
-	c.rec.TimeLine = result.Manifest.TimeLine
-	if err := c.stillLoaded(); err != nil {
+	if err := c.inside(u, func() error {
+		c.outgoing = result
+		c.rec.TimeLine = result.Manifest.TimeLine
+		if err := c.stillLoaded(); err != nil {
+			return err
+		}
+		on := packed
+		if u.options.Fast {
+			on = stopped
+		}
+		if err := c.move(on); err != nil {
+			return fault("NoRecord", "commit the live update: %w", err)
+		}
+		return nil
+	}); err != nil {
 		return err
 	}
-	on := packed
-	if u.options.Fast {
-		on = stopped
-	}
-	if err := c.move(on); err != nil {
-		return fault("NoRecord", "commit the live update: %w", err)
-	}
-	problems, err := c.Jumper.Jump(c.brief(), u.options.way())
+	// Not u's context: from now on nobody can cancel it.
+	ctx, cancel := context.WithTimeout(context.Background(), briefly)
+	defer cancel()
+	problems, err := c.Jumper.Jump(ctx, u.options.way())
 	if err != nil {
 		return fault("JumpFailed", "start the jump: %w", err)
 	}
@@ -495,22 +530,37 @@ func (c *Coordinator) await(problems <-chan error) {
 // giveUp takes a committed update back.
 func (c *Coordinator) giveUp(why error) {
 	c.letHoldersGo()
-	_, _ = do(context.Background(), c, func() (any, error) {
-		if c.rec.Phase == Committed {
-			_ = c.abort(why)
-		}
-		return nil, nil
-	})
+	unlock, err := c.lock(context.Background())
+	if err != nil {
+		return
+	}
+	committed := c.rec.Phase == Committed
+	unlock()
+	if committed {
+		_ = c.abort(why)
+	}
 }
 
-// abort takes the update back and returns why, with what could not be undone.
+// abort takes the update back and returns why, with what could not be undone. What was
+// packed is let go of without the lock, since the kernel takes its time for that; the
+// phase changes afterwards, so that nobody begins anything meanwhile.
 func (c *Coordinator) abort(why error) error {
-	if c.outgoing != nil {
-		if err := c.outgoing.Close(); err != nil {
+	unlock, err := c.lock(context.Background())
+	if err != nil {
+		return err
+	}
+	outgoing := c.outgoing
+	c.outgoing = nil
+	unlock()
+	if outgoing != nil {
+		if err := outgoing.Close(); err != nil {
 			why = errors.Join(why, fmt.Errorf("take the sessions back: %w", err))
 		}
-		c.outgoing = nil
 	}
+	if unlock, err = c.lock(context.Background()); err != nil {
+		return err
+	}
+	defer unlock()
 	if u := c.update; u != nil {
 		c.quiet(u)
 		u.adoption.close()

@@ -39,11 +39,14 @@ func (v *Vault) Remove(ctx context.Context, unit string, names []string) error {
 			delete(v.names, key{unit, f.Name})
 			delete(v.inodes, f.inode)
 			f.F.Close()
-			h.bytes -= f.size
 		}
 	}
 	if len(keep) > 0 {
-		v.units[unit] = holding{files: keep, bytes: h.bytes}
+		rest := holding{files: keep}
+		for _, f := range keep {
+			rest.bytes += f.size // perhaps looked at again during the wait
+		}
+		v.units[unit] = rest
 		v.settle(s)
 	}
 	return nil

@@ -16,7 +16,8 @@ type Store interface {
 	Barrier(ctx context.Context) error
 }
 
-// Vault is used by one goroutine.
+// Vault is changed by one goroutine at a time. While that waits in the store's Barrier,
+// others may look and refresh, one at a time too: they see what was before.
 type Vault struct {
 	store  Store
 	limits Limits
