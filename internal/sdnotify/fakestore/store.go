@@ -23,6 +23,8 @@ type Store struct {
 	entries []sdnotify.Entry
 	fail    error
 	max     int
+	// mute is closed when BARRIER=1 is answered again, and nil as long as it is.
+	mute chan struct{}
 }
 
 // defaultMax is FileDescriptorStoreMax= of luod.service.
@@ -108,11 +110,34 @@ func (s *Store) Remove(name string) error {
 	return nil
 }
 
-// Barrier has nothing to wait for.
-func (s *Store) Barrier(context.Context) error {
+// Mute has every Barrier wait until the store is no longer mute, or for its context, as
+// with a PID 1 that hangs.
+func (s *Store) Mute(mute bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.take()
+	if s.mute != nil {
+		close(s.mute)
+		s.mute = nil
+	}
+	if mute {
+		s.mute = make(chan struct{})
+	}
+}
+
+// Barrier has nothing to wait for, unless the store is mute.
+func (s *Store) Barrier(ctx context.Context) error {
+	s.mu.Lock()
+	err, mute := s.take(), s.mute
+	s.mu.Unlock()
+	if mute == nil {
+		return err
+	}
+	select {
+	case <-mute:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Listen returns duplicates of everything stored, as a restarted service gets

@@ -92,12 +92,12 @@ func (c *Coordinator) adopt(u *update) error {
 	if err := c.takeOver(u, stores, "luod-adopt"); err != nil {
 		return err
 	}
-	return c.insideHoldings(u, func() error { return c.hold(a, running) })
+	return c.insideHoldings(u, func() error { return c.holdLocked(a, running) })
 }
 
-// hold puts what was taken over from fd stores into the vault, and notes of which
+// holdLocked puts what was taken over from fd stores into the vault, and notes of which
 // start of its unit it is.
-func (c *Coordinator) hold(a *adoption, running map[string]pid1.Running) error {
+func (c *Coordinator) holdLocked(a *adoption, running map[string]pid1.Running) error {
 	var batches []vault.Batch
 	for _, unit := range slices.Sorted(maps.Keys(a.files)) {
 		b := vault.Batch{Unit: unit}
@@ -132,7 +132,7 @@ func (c *Coordinator) hold(a *adoption, running map[string]pid1.Running) error {
 			c.rec.Copied[unit] = c.rec.Copied[unit].and(r.InvocationID, names[unit])
 		}
 	}
-	return errors.Join(append(failed, c.save())...)
+	return errors.Join(append(failed, c.saveLocked())...)
 }
 
 // names are luod's of what is in a unit's store: what came, and what of the vault stands
@@ -184,17 +184,17 @@ func (c *Coordinator) adoptLate(u *update) error {
 	}
 	return c.insideHoldings(u, func() error {
 		for unit := range late {
-			if err := c.supersede(u.adoption, unit); err != nil {
+			if err := c.supersedeLocked(u.adoption, unit); err != nil {
 				return err
 			}
 		}
-		return c.hold(u.adoption, nil)
+		return c.holdLocked(u.adoption, nil)
 	})
 }
 
-// supersede gives up what the vault has of a unit's store that the unit has replaced
+// supersedeLocked gives up what the vault has of a unit's store that the unit has replaced
 // since. The error says what went away without that.
-func (c *Coordinator) supersede(a *adoption, unit string) error {
+func (c *Coordinator) supersedeLocked(a *adoption, unit string) error {
 	came := map[string]int{}
 	for _, f := range a.files[unit] {
 		came[entryname.PlainName(f.Name)]++

@@ -17,8 +17,8 @@ import (
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
 
-// adopting refuses whoever is not the program that copies what unit has.
-func (c *Coordinator) adopting(caller, unit string) (*adoption, error) {
+// adoptingLocked refuses whoever is not the program that copies what unit has.
+func (c *Coordinator) adoptingLocked(caller, unit string) (*adoption, error) {
 	u := c.update
 	if u == nil || u.adoption == nil || caller == "" || u.adoption.caller != caller || !u.adoption.units[unit] || u.ctx.Err() != nil {
 		return nil, fault("NotPreparing", "%s may not hand over what belongs to %s", caller, unit)
@@ -36,7 +36,7 @@ func (c *Coordinator) Adopt(ctx context.Context, caller, unit string, names []st
 		return err
 	}
 	defer unlock()
-	a, err := c.adopting(caller, unit)
+	a, err := c.adoptingLocked(caller, unit)
 	if err != nil {
 		return err
 	}
@@ -251,7 +251,7 @@ func (c *Coordinator) Forgo(ctx context.Context, caller, unit string, names, rea
 		return err
 	}
 	defer unlock()
-	a, err := c.adopting(caller, unit)
+	a, err := c.adoptingLocked(caller, unit)
 	if err != nil {
 		return err
 	}

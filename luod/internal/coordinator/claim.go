@@ -10,8 +10,8 @@ import (
 	"github.com/liveupdate/luod/internal/unitsection"
 )
 
-// called is what a unit of the manifest is called now.
-func (c *Coordinator) called(unit string) string {
+// calledLocked is what a unit of the manifest is called now.
+func (c *Coordinator) calledLocked(unit string) string {
 	if now := c.rec.Renamed[unit]; now != "" {
 		return now
 	}
@@ -26,7 +26,7 @@ func (c *Coordinator) claim(ctx context.Context, unit string) error {
 	if err != nil {
 		return err
 	}
-	others := c.owners()
+	others := c.ownersLocked()
 	unlock()
 	if len(others) == 0 || slices.Contains(others, unit) {
 		return nil
@@ -69,9 +69,9 @@ func (c *Coordinator) claim(ctx context.Context, unit string) error {
 	return nil
 }
 
-// owners are the units of which something is here; some may be listed twice.
-func (c *Coordinator) owners() []string {
-	return slices.Concat(c.vault.Units(), slices.Collect(maps.Keys(c.incoming)), c.sessionUnits())
+// ownersLocked are the units of which something is here; some may be listed twice.
+func (c *Coordinator) ownersLocked() []string {
+	return slices.Concat(c.vault.Units(), slices.Collect(maps.Keys(c.incoming)), c.sessionUnitsLocked())
 }
 
 // rename gives everything of old to unit.
@@ -84,10 +84,10 @@ func (c *Coordinator) rename(ctx context.Context, old, unit string) error {
 		return err
 	}
 	defer unlock()
-	if err := c.steady("give a unit what it had under another name"); err != nil {
+	if err := c.steadyLocked("give a unit what it had under another name"); err != nil {
 		return err
 	}
-	if slices.Contains(c.owners(), unit) {
+	if slices.Contains(c.ownersLocked(), unit) {
 		return nil // it has got something meanwhile, which stays its own
 	}
 	was := c.rec
@@ -105,7 +105,7 @@ func (c *Coordinator) rename(ctx context.Context, old, unit string) error {
 			c.rec.Sessions[i].Unit = unit
 		}
 	}
-	if err := c.save(); err != nil {
+	if err := c.saveLocked(); err != nil {
 		c.rec = was
 		return err
 	}
@@ -123,11 +123,11 @@ func (c *Coordinator) rename(ctx context.Context, old, unit string) error {
 		c.incoming[unit] = from
 	}
 	c.Log.Info("a unit has what it had under another name", "unit", unit, "before", old)
-	return c.save()
+	return c.saveLocked()
 }
 
-// reunite ends the move of a killed luod.
-func (c *Coordinator) reunite() {
+// reuniteLocked ends the move of a killed luod.
+func (c *Coordinator) reuniteLocked() {
 	for old, unit := range c.rec.Moving {
 		if err := c.vault.Move(context.Background(), old, unit); err != nil {
 			c.Log.Error("could not give a unit what it had under another name", "unit", unit, "before", old, "error", err)

@@ -163,14 +163,14 @@ var errStopped error = &Fault{Name: "Stopping", Err: errors.New("luod is stoppin
 // finished by it. Close it once or more.
 func (c *Coordinator) Close() {
 	if unlock, err := c.lockHoldings(context.Background()); err == nil {
-		c.drop()
+		c.dropLocked()
 		close(c.closed)
 		unlock()
 	}
 	c.background.Wait()
 }
 
-func (c *Coordinator) drop() {
+func (c *Coordinator) dropLocked() {
 	c.vault.Close()
 	for _, a := range c.incoming {
 		closeAll(a.sessions)
@@ -187,7 +187,7 @@ func (c *Coordinator) drop() {
 		c.outgoing.Drop()
 	}
 	if c.update != nil {
-		c.quiet(c.update)
+		c.quietLocked(c.update)
 		c.update.adoption.close()
 	}
 	if c.disarm != nil {
@@ -201,35 +201,35 @@ func closeAll(sessions map[string]*luo.Session) {
 	}
 }
 
-// save writes the record and tells the world. The error matters only before a
+// saveLocked writes the record and tells the world. The error matters only before a
 // step that can't be undone without the record.
-func (c *Coordinator) save() error {
-	c.rec.Waiting = c.waiting()
+func (c *Coordinator) saveLocked() error {
+	c.rec.Waiting = c.waitingLocked()
 	var err error
 	if c.written, err = c.rec.write(c.Record, c.written); err != nil {
 		c.Log.Error("the record of this boot could not be written; a restart of luod may not know what it did", "error", err)
 	}
-	c.show()
+	c.showLocked()
 	return err
 }
 
-// show tells the world.
-func (c *Coordinator) show() {
+// showLocked tells the world.
+func (c *Coordinator) showLocked() {
 	if c.Changed != nil {
-		c.Changed(c.status())
+		c.Changed(c.statusLocked())
 	}
 }
 
-func (c *Coordinator) mark(name string, at time.Time) {
+func (c *Coordinator) markLocked(name string, at time.Time) {
 	c.rec.TimeLine = append(c.rec.TimeLine, manifest.Mark{Name: name, Usec: at.UnixMicro()})
 }
 
-func (c *Coordinator) waiting() []string {
+func (c *Coordinator) waitingLocked() []string {
 	units := []string{}
 	for unit := range c.incoming {
 		units = append(units, unit)
 	}
-	for _, d := range c.unreleased() {
+	for _, d := range c.unreleasedLocked() {
 		units = append(units, d.Unit)
 	}
 	slices.Sort(units)
@@ -244,16 +244,16 @@ func (c *Coordinator) Status(ctx context.Context) (Status, error) {
 	}
 	defer unlock()
 	c.vault.Refresh()
-	return c.status(), nil
+	return c.statusLocked(), nil
 }
 
-func (c *Coordinator) status() Status {
+func (c *Coordinator) statusLocked() Status {
 	s := Status{
 		Phase: c.rec.Phase, Generation: c.rec.Generation, Kernel: c.Machine.Release,
 		Degraded: c.rec.Degraded, Warning: c.rec.Warning, Loaded: c.rec.Loaded,
-		Waiting: c.waiting(), OldKernel: c.rec.OldKernel,
+		Waiting: c.waitingLocked(), OldKernel: c.rec.OldKernel,
 		Lost: slices.Clone(c.rec.Lost), TimeLine: slices.Clone(c.rec.TimeLine), LastError: c.rec.LastError,
-		Services: c.standings(), Scheduled: c.scheduled(), LeftBehind: slices.Clone(c.rec.LeftBehind),
+		Services: c.standingsLocked(), Scheduled: c.scheduledLocked(), LeftBehind: slices.Clone(c.rec.LeftBehind),
 	}
 	if err := c.Kernel.Probe(); err != nil {
 		s.Unsupported = err.Error()

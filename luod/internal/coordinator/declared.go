@@ -9,7 +9,7 @@ import (
 )
 
 // declared reads what the services that run say in their unit files. It works
-// outside of the coordinator's goroutine.
+// without the lock.
 func (c *Coordinator) declared(ctx context.Context) (map[string]*unitsection.Section, error) {
 	services, err := c.Units.Services(ctx, unitsection.Name)
 	if err != nil {

@@ -30,8 +30,8 @@ type Delegated struct {
 	Incoming bool `json:"incoming,omitempty"`
 }
 
-// find returns the index of a unit's session in the record, or -1.
-func (c *Coordinator) find(unit, name string, incoming bool) int {
+// findLocked returns the index of a unit's session in the record, or -1.
+func (c *Coordinator) findLocked(unit, name string, incoming bool) int {
 	return slices.IndexFunc(c.rec.Sessions, func(d Delegated) bool { return d.Unit == unit && d.Name == name && d.Incoming == incoming })
 }
 
@@ -53,20 +53,20 @@ func (c *Coordinator) CreateSession(ctx context.Context, unit, name string) (*os
 	if err := c.Kernel.Probe(); err != nil {
 		return nil, fault("NotSupported", "%s can't have a session: %w", unit, err)
 	}
-	if err := c.missing(unit); err != nil {
+	if err := c.missingLocked(unit); err != nil {
 		return nil, err
 	}
-	if err := c.steady("make a session"); err != nil {
+	if err := c.steadyLocked("make a session"); err != nil {
 		return nil, err
 	}
 	if err := sdnotify.CheckName(name); err != nil {
 		return nil, fault("BadName", "make a session for %s: %w", unit, err)
 	}
-	if c.find(unit, name, true) >= 0 {
+	if c.findLocked(unit, name, true) >= 0 {
 		return nil, fault("SessionWaiting", "make a session for %s: its session %q came through a live update and is not released yet; retrieve it, empty it and release it first", unit, name)
 	}
-	if i := c.find(unit, name, false); i >= 0 {
-		return c.lend(i)
+	if i := c.findLocked(unit, name, false); i >= 0 {
+		return c.lendLocked(i)
 	}
 	own := 0
 	for _, d := range c.rec.Sessions {
@@ -80,7 +80,7 @@ func (c *Coordinator) CreateSession(ctx context.Context, unit, name string) (*os
 	c.rec.SessionCount++
 	d := Delegated{Unit: unit, Name: name, Session: fmt.Sprintf("%sg%d.%d", packer.DelegatedPrefix, c.rec.Generation+1, c.rec.SessionCount)}
 	c.rec.Sessions = append(c.rec.Sessions, d)
-	err = c.save()
+	err = c.saveLocked()
 	var s *luo.Session
 	if err == nil {
 		// Somebody else may have the device open.
@@ -97,12 +97,12 @@ func (c *Coordinator) CreateSession(ctx context.Context, unit, name string) (*os
 		}
 	}
 	if err != nil {
-		c.forget(len(c.rec.Sessions) - 1)
-		_ = c.save()
+		c.forgetLocked(len(c.rec.Sessions) - 1)
+		_ = c.saveLocked()
 		return nil, fault("SessionFailed", "make a session for %s: %w", unit, err)
 	}
 	c.Log.Info("made a session", "unit", unit, "name", name, "session", d.Session)
-	return c.lend(len(c.rec.Sessions) - 1)
+	return c.lendLocked(len(c.rec.Sessions) - 1)
 }
 
 // RetrieveSession returns a descriptor of a session that came through an update.
@@ -116,14 +116,14 @@ func (c *Coordinator) RetrieveSession(ctx context.Context, unit, name string) (*
 		return nil, err
 	}
 	defer unlock()
-	if err := c.missing(unit); err != nil {
+	if err := c.missingLocked(unit); err != nil {
 		return nil, err
 	}
-	i := c.find(unit, name, true)
+	i := c.findLocked(unit, name, true)
 	if i < 0 {
 		return nil, fault("NoSuchSession", "retrieve a session: %s has no session %q that came through a live update", unit, name)
 	}
-	return c.lend(i)
+	return c.lendLocked(i)
 }
 
 // ReleaseSession gives a session up: one that came through an update first, or
@@ -135,27 +135,27 @@ func (c *Coordinator) ReleaseSession(ctx context.Context, unit, name string) err
 		return err
 	}
 	defer unlock()
-	if err := c.steady("release a session"); err != nil {
+	if err := c.steadyLocked("release a session"); err != nil {
 		return err
 	}
-	i := c.find(unit, name, true)
+	i := c.findLocked(unit, name, true)
 	if i < 0 {
-		i = c.find(unit, name, false)
+		i = c.findLocked(unit, name, false)
 	}
 	if i < 0 {
 		return fault("NoSuchSession", "release a session: %s has no session %q", unit, name)
 	}
 	was := c.rec.Sessions[i]
-	c.forget(i)
+	c.forgetLocked(i)
 	c.Log.Info("a session was released", "unit", unit, "name", name, "session", was.Session)
-	if was.Incoming && c.allFetched() {
-		c.arrived()
+	if was.Incoming && c.allFetchedLocked() {
+		c.arrivedLocked()
 	}
-	return c.save()
+	return c.saveLocked()
 }
 
-// lend duplicates a session's descriptor.
-func (c *Coordinator) lend(i int) (*os.File, error) {
+// lendLocked duplicates a session's descriptor.
+func (c *Coordinator) lendLocked(i int) (*os.File, error) {
 	d := c.rec.Sessions[i]
 	s := c.sessions[d.Session]
 	if s == nil {
@@ -168,8 +168,8 @@ func (c *Coordinator) lend(i int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), d.Name), nil
 }
 
-// forget closes a session here and strikes it from the record.
-func (c *Coordinator) forget(i int) {
+// forgetLocked closes a session here and strikes it from the record.
+func (c *Coordinator) forgetLocked(i int) {
 	d := c.rec.Sessions[i]
 	c.rec.Sessions = slices.Delete(slices.Clone(c.rec.Sessions), i, i+1)
 	s := c.sessions[d.Session]
@@ -185,9 +185,9 @@ func (c *Coordinator) forget(i int) {
 	}
 }
 
-// reclaim takes back the delegated sessions that a killed luod had, and returns those
+// reclaimLocked takes back the delegated sessions that a killed luod had, and returns those
 // of which the record does not tell.
-func (c *Coordinator) reclaim(found map[string]*luo.Session) (left map[string]*luo.Session) {
+func (c *Coordinator) reclaimLocked(found map[string]*luo.Session) (left map[string]*luo.Session) {
 	var known []Delegated
 	for _, d := range c.rec.Sessions {
 		if s := found[d.Session]; s != nil {
@@ -200,8 +200,8 @@ func (c *Coordinator) reclaim(found map[string]*luo.Session) (left map[string]*l
 	return found
 }
 
-// welcome takes over what came through the update, and notes what did not.
-func (c *Coordinator) welcome(unit manifest.Unit, r *restorer.Restored) {
+// welcomeLocked takes over what came through the update, and notes what did not.
+func (c *Coordinator) welcomeLocked(unit manifest.Unit, r *restorer.Restored) {
 	for _, d := range unit.Sessions {
 		if s := r.Sessions[d.Session]; s != nil {
 			c.sessions[d.Session] = s
@@ -210,8 +210,8 @@ func (c *Coordinator) welcome(unit manifest.Unit, r *restorer.Restored) {
 	}
 }
 
-// sessionUnits are the units that have sessions.
-func (c *Coordinator) sessionUnits() []string {
+// sessionUnitsLocked are the units that have sessions.
+func (c *Coordinator) sessionUnitsLocked() []string {
 	var units []string
 	for _, d := range c.rec.Sessions {
 		units = append(units, d.Unit)
@@ -219,13 +219,13 @@ func (c *Coordinator) sessionUnits() []string {
 	return units
 }
 
-// delegates says whether a unit has a session for the next kernel.
-func (c *Coordinator) delegates(unit string) bool {
+// delegatesLocked says whether a unit has a session for the next kernel.
+func (c *Coordinator) delegatesLocked(unit string) bool {
 	return slices.ContainsFunc(c.rec.Sessions, func(d Delegated) bool { return d.Unit == unit && !d.Incoming })
 }
 
-// outgoingSessions are a unit's, as the manifest tells of them.
-func (c *Coordinator) outgoingSessions(unit string) []manifest.Session {
+// outgoingSessionsLocked are a unit's, as the manifest tells of them.
+func (c *Coordinator) outgoingSessionsLocked(unit string) []manifest.Session {
 	var list []manifest.Session
 	for _, d := range c.rec.Sessions {
 		if d.Unit == unit && !d.Incoming {
@@ -235,10 +235,12 @@ func (c *Coordinator) outgoingSessions(unit string) []manifest.Session {
 	return list
 }
 
-// unreleased are the sessions that came through an update and were not released.
-func (c *Coordinator) unreleased() []Delegated {
+// unreleasedLocked are the sessions that came through an update and were not released.
+func (c *Coordinator) unreleasedLocked() []Delegated {
 	return slices.DeleteFunc(slices.Clone(c.rec.Sessions), func(d Delegated) bool { return !d.Incoming })
 }
 
-// allFetched says that nothing of the last update waits for its unit.
-func (c *Coordinator) allFetched() bool { return len(c.incoming) == 0 && len(c.unreleased()) == 0 }
+// allFetchedLocked says that nothing of the last update waits for its unit.
+func (c *Coordinator) allFetchedLocked() bool {
+	return len(c.incoming) == 0 && len(c.unreleasedLocked()) == 0
+}

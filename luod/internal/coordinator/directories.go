@@ -63,7 +63,7 @@ func (c *Coordinator) stopFirst(u *update) error {
 	if err := c.inside(u, func() error {
 		u.halted = append(u.halted, units...)
 		c.rec.Stopped = before
-		if err := c.save(); err != nil {
+		if err := c.saveLocked(); err != nil {
 			c.rec.Stopped = nil
 			return fault("NoRecord", "stop the services: %w", err)
 		}

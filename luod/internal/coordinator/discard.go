@@ -28,19 +28,19 @@ func (c *Coordinator) Discard(ctx context.Context, unit string, names []string) 
 	if unread && !slices.Contains(c.rec.GivenUp, unit) {
 		c.rec.GivenUp = append(c.rec.GivenUp, unit)
 	}
-	if err := c.discard(ctx, unit, meant, meant); err != nil && !unread {
+	if err := c.discardLocked(ctx, unit, meant, meant); err != nil && !unread {
 		return err
 	}
-	return c.save()
+	return c.saveLocked()
 }
 
-// discard gives up the files of a unit that are meant, and the sessions of its own that
+// discardLocked gives up the files of a unit that are meant, and the sessions of its own that
 // came through an update.
-func (c *Coordinator) discard(ctx context.Context, unit string, meant, sessionMeant func(name string) bool) error {
-	if err := c.steady("discard file descriptors"); err != nil {
+func (c *Coordinator) discardLocked(ctx context.Context, unit string, meant, sessionMeant func(name string) bool) error {
+	if err := c.steadyLocked("discard file descriptors"); err != nil {
 		return err
 	}
-	if err := c.copied(unit, "discard file descriptors"); err != nil {
+	if err := c.copiedLocked(unit, "discard file descriptors"); err != nil {
 		return err
 	}
 	var held []string
@@ -50,7 +50,7 @@ func (c *Coordinator) discard(ctx context.Context, unit string, meant, sessionMe
 		}
 	}
 	gone := slices.Clone(held)
-	for _, name := range c.awaited(unit) {
+	for _, name := range c.awaitedLocked(unit) {
 		if meant(name) && !slices.Contains(gone, name) {
 			gone = append(gone, name) // it lies only in its session
 		}
@@ -58,7 +58,7 @@ func (c *Coordinator) discard(ctx context.Context, unit string, meant, sessionMe
 	sessions := 0
 	for i := len(c.rec.Sessions) - 1; i >= 0; i-- {
 		if d := c.rec.Sessions[i]; d.Unit == unit && d.Incoming && sessionMeant(d.Name) {
-			c.forget(i)
+			c.forgetLocked(i)
 			sessions++
 		}
 	}
@@ -80,20 +80,20 @@ func (c *Coordinator) discard(ctx context.Context, unit string, meant, sessionMe
 		c.rec.Lost[i].Discarded = true
 	}
 	c.Log.Warn("discarded", "unit", unit, "names", gone, "sessions", sessions)
-	c.release(unit, gone)
-	if c.rec.Phase == Restoring && c.allFetched() {
-		c.arrived()
+	c.releaseLocked(unit, gone)
+	if c.rec.Phase == Restoring && c.allFetchedLocked() {
+		c.arrivedLocked()
 	}
-	return c.save()
+	return c.saveLocked()
 }
 
-// release notes that a unit no longer waits for names.
-func (c *Coordinator) release(unit string, names []string) {
+// releaseLocked notes that a unit no longer waits for names.
+func (c *Coordinator) releaseLocked(unit string, names []string) {
 	if c.incoming[unit] != nil {
 		if c.rec.Released == nil {
 			c.rec.Released = map[string][]string{}
 		}
 		c.rec.Released[unit] = append(c.rec.Released[unit], names...)
 	}
-	c.fetched(unit, names)
+	c.fetchedLocked(unit, names)
 }

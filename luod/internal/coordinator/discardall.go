@@ -38,10 +38,10 @@ func (c *Coordinator) Stakes(ctx context.Context) (Stakes, error) {
 		return Stakes{}, err
 	}
 	defer unlock()
-	if err := c.still("see whether anything would be lost"); err != nil {
+	if err := c.stillLocked("see whether anything would be lost"); err != nil {
 		return Stakes{}, err
 	}
-	return c.stakes(), nil
+	return c.stakesLocked(), nil
 }
 
 // DiscardAll gives up all that there is, whosever it is, with the sessions for the next
@@ -56,58 +56,58 @@ func (c *Coordinator) DiscardAll(ctx context.Context) (Stakes, error) {
 		return Stakes{}, err
 	}
 	defer unlock()
-	if err := c.still("discard everything"); err != nil {
+	if err := c.stillLocked("discard everything"); err != nil {
 		return Stakes{}, err
 	}
-	before := c.stakes()
+	before := c.stakesLocked()
 	var failed []error
 	all := func(string) bool { return true }
 	for _, s := range before.Units {
-		if c.onlyOutgoing(s.Unit) {
+		if c.onlyOutgoingLocked(s.Unit) {
 			continue // discard leaves those
 		}
-		if err := c.discard(ctx, s.Unit, all, all); err != nil {
+		if err := c.discardLocked(ctx, s.Unit, all, all); err != nil {
 			failed = append(failed, err)
 		}
 	}
 	for i := len(c.rec.Sessions) - 1; i >= 0; i-- {
-		c.forget(i)
+		c.forgetLocked(i)
 	}
 	for i := range c.rec.Lost {
 		c.rec.Lost[i].Discarded = true
 	}
-	failed = append(failed, c.discardUnread())
-	c.discardStuck()
+	failed = append(failed, c.discardUnreadLocked())
+	c.discardStuckLocked()
 	c.Log.Warn("discarded everything", "units", len(before.Units), "stuck", before.Stuck, "unread", before.Unread)
-	failed = append(failed, c.save())
+	failed = append(failed, c.saveLocked())
 	return before, errors.Join(failed...)
 }
 
-// still refuses what must not happen during an update, from its first step on.
-func (c *Coordinator) still(what string) error {
+// stillLocked refuses what must not happen during an update, from its first step on.
+func (c *Coordinator) stillLocked(what string) error {
 	if c.rec.Phase.underway() {
 		return fault("Busy", "%s: a live update is under way (%s); take it back with 'luoctl cancel', or wait until it is over", what, c.rec.Phase)
 	}
 	return nil
 }
 
-func (c *Coordinator) stakes() Stakes {
+func (c *Coordinator) stakesLocked() Stakes {
 	s := Stakes{Units: []Stake{}, Stuck: uint64(len(c.stuck))}
 	if c.unread != nil {
 		s.Unread = c.rec.Degraded
 	}
-	units := append(c.vault.Units(), c.waiting()...)
-	units = append(units, c.sessionUnits()...)
+	units := append(c.vault.Units(), c.waitingLocked()...)
+	units = append(units, c.sessionUnitsLocked()...)
 	slices.Sort(units)
 	for _, unit := range slices.Compact(units) {
-		s.Units = append(s.Units, c.stake(unit))
+		s.Units = append(s.Units, c.stakeLocked(unit))
 	}
 	return s
 }
 
-func (c *Coordinator) stake(unit string) Stake {
+func (c *Coordinator) stakeLocked(unit string) Stake {
 	s := Stake{Unit: unit}
-	waiting := c.awaited(unit)
+	waiting := c.awaitedLocked(unit)
 	for _, f := range c.vault.Files(unit) {
 		s.Count++
 		if facts, err := vault.Look(f.F); err == nil {
@@ -132,15 +132,15 @@ func (c *Coordinator) stake(unit string) Stake {
 	return s
 }
 
-// onlyOutgoing says that all that a unit has are sessions for the next update.
-func (c *Coordinator) onlyOutgoing(unit string) bool {
-	return len(c.vault.Files(unit))+len(c.awaited(unit)) == 0 &&
+// onlyOutgoingLocked says that all that a unit has are sessions for the next update.
+func (c *Coordinator) onlyOutgoingLocked(unit string) bool {
+	return len(c.vault.Files(unit))+len(c.awaitedLocked(unit)) == 0 &&
 		!slices.ContainsFunc(c.rec.Sessions, func(d Delegated) bool { return d.Unit == unit && d.Incoming })
 }
 
-// discardUnread gives up what could not be restored. What of it the kernel still has
+// discardUnreadLocked gives up what could not be restored. What of it the kernel still has
 // stays there until the machine is rebooted, and so does the reason against an update.
-func (c *Coordinator) discardUnread() error {
+func (c *Coordinator) discardUnreadLocked() error {
 	if c.unread == nil || c.rec.Degraded == "" {
 		return nil
 	}
@@ -155,7 +155,7 @@ func (c *Coordinator) discardUnread() error {
 	return nil
 }
 
-func (c *Coordinator) discardStuck() {
+func (c *Coordinator) discardStuckLocked() {
 	for key, s := range c.stuck {
 		c.letSessionGo(key[:strings.LastIndex(key, "#")], s.Close)
 	}

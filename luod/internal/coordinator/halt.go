@@ -25,7 +25,7 @@ func (c *Coordinator) halt(u *update, result *packer.Packed) error {
 	if err != nil {
 		return err
 	}
-	concerned := c.concerned(u)
+	concerned := c.concernedLocked(u)
 	unlock()
 	running, err := c.Units.Look(ctx, concerned)
 	if err != nil {
@@ -39,7 +39,7 @@ func (c *Coordinator) halt(u *update, result *packer.Packed) error {
 	if err := c.inside(u, func() error {
 		c.rec.Stopped = slices.Compact(slices.Sorted(slices.Values(slices.Concat(c.rec.Stopped, before, concerned))))
 		c.outgoing = result
-		if err := c.move(packedFast); err != nil {
+		if err := c.moveLocked(packedFast); err != nil {
 			return fault("NoRecord", "stop the services: %w", err)
 		}
 		return nil
@@ -52,14 +52,14 @@ func (c *Coordinator) halt(u *update, result *packer.Packed) error {
 	return nil
 }
 
-func (c *Coordinator) concerned(u *update) []string {
-	units := slices.Concat(c.vault.Units(), c.sessionUnits(), slices.Collect(maps.Keys(c.rec.Registered)), slices.Collect(maps.Keys(u.members)), slices.Collect(maps.Keys(u.adoption.units)))
+func (c *Coordinator) concernedLocked(u *update) []string {
+	units := slices.Concat(c.vault.Units(), c.sessionUnitsLocked(), slices.Collect(maps.Keys(c.rec.Registered)), slices.Collect(maps.Keys(u.members)), slices.Collect(maps.Keys(u.adoption.units)))
 	slices.Sort(units)
 	return slices.Compact(units)
 }
 
-// revive starts again what was stopped for a jump that did not happen.
-func (c *Coordinator) revive() {
+// reviveLocked starts again what was stopped for a jump that did not happen.
+func (c *Coordinator) reviveLocked() {
 	units := c.rec.Stopped
 	if len(units) == 0 {
 		return
@@ -78,7 +78,7 @@ func (c *Coordinator) revive() {
 			c.rec.LastError = fmt.Sprintf("%s; not all services that had been stopped could be started again: %v", c.rec.LastError, err)
 			c.Log.Error("not all services that had been stopped could be started again", "reason", err)
 		}
-		_ = c.save()
+		_ = c.saveLocked()
 	}()
 }
 

@@ -27,10 +27,10 @@ func (c *Coordinator) Preserve(ctx context.Context, unit string, names []string,
 	if err := c.Kernel.Probe(); err != nil {
 		return fault("NotSupported", "%s can't have anything preserved: %w", unit, err)
 	}
-	if err := c.missing(unit); err != nil {
+	if err := c.missingLocked(unit); err != nil {
 		return err
 	}
-	if err := c.steady("take file descriptors over"); err != nil {
+	if err := c.steadyLocked("take file descriptors over"); err != nil {
 		return err
 	}
 	for _, name := range names {
@@ -41,17 +41,17 @@ func (c *Coordinator) Preserve(ctx context.Context, unit string, names []string,
 	if err := c.vault.Add(context.WithoutCancel(ctx), unit, names, files); err != nil {
 		return err
 	}
-	c.took(unit, len(files))
-	c.show() // the vault keeps them, and the record has nothing of it
+	c.tookLocked(unit, len(files))
+	c.showLocked() // the vault keeps them, and the record has nothing of it
 	return nil
 }
 
 // tookInterval is how often a unit that hands over again and again is in the log.
 const tookInterval = time.Second
 
-// took logs what a unit handed over: at once, and what comes in the interval after
+// tookLocked logs what a unit handed over: at once, and what comes in the interval after
 // that as one line, since dbus-daemon allows few descriptors in a call.
-func (c *Coordinator) took(unit string, count int) {
+func (c *Coordinator) tookLocked(unit string, count int) {
 	if _, more := c.taken[unit]; more {
 		c.taken[unit] += count
 		return
@@ -84,10 +84,10 @@ func (c *Coordinator) Release(ctx context.Context, unit string, names []string) 
 		return err
 	}
 	defer unlock()
-	if err := c.steady("give file descriptors up"); err != nil {
+	if err := c.steadyLocked("give file descriptors up"); err != nil {
 		return err
 	}
-	if err := c.copied(unit, "give file descriptors up"); err != nil {
+	if err := c.copiedLocked(unit, "give file descriptors up"); err != nil {
 		return err
 	}
 	if err := c.vault.Remove(context.WithoutCancel(ctx), unit, names); err != nil {
@@ -95,23 +95,23 @@ func (c *Coordinator) Release(ctx context.Context, unit string, names []string) 
 	}
 	c.Log.Info("gave file descriptors up", "unit", unit, "count", len(names))
 	if len(names) == 0 {
-		names = c.awaited(unit)
+		names = c.awaitedLocked(unit)
 	}
-	c.release(unit, names)
-	return c.save()
+	c.releaseLocked(unit, names)
+	return c.saveLocked()
 }
 
-// steady refuses what would change the cargo while it is packed or on its way.
-func (c *Coordinator) steady(what string) error {
+// steadyLocked refuses what would change the cargo while it is packed or on its way.
+func (c *Coordinator) steadyLocked(what string) error {
 	if c.rec.Phase.frozen() {
 		return fault("Busy", "%s: a live update is under way (%s); try again when it is over", what, c.rec.Phase)
 	}
 	return nil
 }
 
-// copied refuses to give up what a unit has here once its fd store was copied for the
+// copiedLocked refuses to give up what a unit has here once its fd store was copied for the
 // update under way: what luod had already was not taken once more.
-func (c *Coordinator) copied(unit, what string) error {
+func (c *Coordinator) copiedLocked(unit, what string) error {
 	if u := c.update; u != nil && u.adoption != nil && u.adoption.units[unit] {
 		return fault("Busy", "%s: the fd store of %s was copied for a live update that is under way, and may need it; try again when it is over", what, unit)
 	}
@@ -148,8 +148,8 @@ func (c *Coordinator) retrieve(ctx context.Context, unit string, names []string,
 		return Fetch{}, err
 	}
 	defer unlock()
-	if err := c.missing(unit); err != nil {
-		c.turnAway(unit)
+	if err := c.missingLocked(unit); err != nil {
+		c.turnAwayLocked(unit)
 		return Fetch{}, err
 	}
 	files, err := c.vault.Select(unit, names)
@@ -205,17 +205,17 @@ func (c *Coordinator) Fetched(ctx context.Context, unit string, names []string) 
 		return err
 	}
 	defer unlock()
-	there, missing := c.arrivedIn(unit, names, stores)
-	if err := c.missing(unit); err != nil {
+	there, missing := c.arrivedInLocked(unit, names, stores)
+	if err := c.missingLocked(unit); err != nil {
 		return err // or it would wait for the unit for ever
 	}
 	// What a service asks for itself over D-Bus says nothing of its store.
 	if slices.ContainsFunc(names, entryname.Adopted) {
-		c.noteBack(unit, there)
-		c.settled(unit)
+		c.noteBackLocked(unit, there)
+		c.settledLocked(unit)
 	}
-	c.fetched(unit, there)
-	if err := c.save(); err != nil {
+	c.fetchedLocked(unit, there)
+	if err := c.saveLocked(); err != nil {
 		return err
 	}
 	if len(missing) > 0 {
@@ -224,8 +224,8 @@ func (c *Coordinator) Fetched(ctx context.Context, unit string, names []string) 
 	return nil
 }
 
-// noteBack notes which of a unit's entries PID 1 had for the start that is under way.
-func (c *Coordinator) noteBack(unit string, names []string) {
+// noteBackLocked notes which of a unit's entries PID 1 had for the start that is under way.
+func (c *Coordinator) noteBackLocked(unit string, names []string) {
 	back := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !entryname.Adopted(name) })
 	if len(back) == 0 {
 		return
@@ -245,7 +245,7 @@ func plainly(names []string) string {
 	return strings.Join(texts, ", ")
 }
 
-func (c *Coordinator) awaited(unit string) []string {
+func (c *Coordinator) awaitedLocked(unit string) []string {
 	var names []string
 	if a := c.incoming[unit]; a != nil {
 		for name := range a.names {
@@ -255,13 +255,13 @@ func (c *Coordinator) awaited(unit string) []string {
 	return names
 }
 
-// fetched crosses names off, and finishes the unit's sessions after the last.
+// fetchedLocked crosses names off, and finishes the unit's sessions after the last.
 //
 // Killed before the finish: the sessions are in the fd store and the unit is in
 // the record as waiting; it fetches again. Killed after: the vault's bundles
 // hold the files, and the next start finds the session closed and the files
 // there.
-func (c *Coordinator) fetched(unit string, names []string) {
+func (c *Coordinator) fetchedLocked(unit string, names []string) {
 	a := c.incoming[unit]
 	if a == nil {
 		return
@@ -272,21 +272,21 @@ func (c *Coordinator) fetched(unit string, names []string) {
 	if len(a.names) > 0 {
 		return
 	}
-	c.finish(unit, a)
+	c.finishLocked(unit, a)
 	c.rec.Fetched = append(c.rec.Fetched, unit)
 	for before, now := range c.rec.Renamed {
 		if now == unit {
 			c.rec.Fetched = append(c.rec.Fetched, before)
 		}
 	}
-	c.mark("fetched "+unit, c.Clock.Now())
+	c.markLocked("fetched "+unit, c.Clock.Now())
 	c.Log.Info("the unit has everything that came through the live update", "unit", unit)
-	if c.allFetched() {
-		c.arrived()
+	if c.allFetchedLocked() {
+		c.arrivedLocked()
 	}
 }
 
-func (c *Coordinator) finish(unit string, a *arrival) {
+func (c *Coordinator) finishLocked(unit string, a *arrival) {
 	delete(c.incoming, unit)
 	for name, s := range a.sessions {
 		if err := s.Finish(); err != nil {
@@ -299,18 +299,18 @@ func (c *Coordinator) finish(unit string, a *arrival) {
 	}
 }
 
-// arrived ends the update: nothing waits any more.
-func (c *Coordinator) arrived() {
-	c.dropManifest()
+// arrivedLocked ends the update: nothing waits any more.
+func (c *Coordinator) arrivedLocked() {
+	c.dropManifestLocked()
 	if c.rec.Phase == Restoring {
-		c.mark("done", c.Clock.Now())
-		_ = c.move(complete)
-		c.archive()
+		c.markLocked("done", c.Clock.Now())
+		_ = c.moveLocked(complete)
+		c.archiveLocked()
 		c.Log.Info("the live update is complete", "generation", c.rec.Generation, "lost", len(c.rec.Lost), messageID, idComplete)
 	}
 }
 
-func (c *Coordinator) dropManifest() {
+func (c *Coordinator) dropManifestLocked() {
 	if c.manifest != nil {
 		if err := c.Store.Remove(c.manifestName()); err != nil {
 			c.Log.Warn("could not remove the manifest's session from the fd store", "error", err)
@@ -330,11 +330,11 @@ func (c *Coordinator) Own(ctx context.Context, unit string) ([]Held, error) {
 		return nil, err
 	}
 	defer unlock()
-	if err := c.missing(unit); err != nil {
-		c.turnAway(unit)
+	if err := c.missingLocked(unit); err != nil {
+		c.turnAwayLocked(unit)
 		return nil, err
 	}
-	return slices.DeleteFunc(c.held(unit), func(h Held) bool { return entryname.OfNoUse(h.Name) }), nil
+	return slices.DeleteFunc(c.heldLocked(unit), func(h Held) bool { return entryname.OfNoUse(h.Name) }), nil
 }
 
 // List lists everything held.
@@ -346,7 +346,7 @@ func (c *Coordinator) List(ctx context.Context) ([]Held, error) {
 	defer unlock()
 	var all []Held
 	for _, unit := range c.vault.Units() {
-		all = append(all, c.held(unit)...)
+		all = append(all, c.heldLocked(unit)...)
 	}
 	for _, d := range c.rec.Sessions {
 		all = append(all, d.held())
@@ -354,7 +354,7 @@ func (c *Coordinator) List(ctx context.Context) ([]Held, error) {
 	return all, nil
 }
 
-// held is a delegated session in a list.
+// heldLocked is a delegated session in a list.
 func (d Delegated) held() Held {
 	h := Held{Unit: d.Unit, Name: d.Name, State: "session"}
 	if d.Incoming {
@@ -363,7 +363,7 @@ func (d Delegated) held() Held {
 	return h
 }
 
-func (c *Coordinator) held(unit string) []Held {
+func (c *Coordinator) heldLocked(unit string) []Held {
 	var list []Held
 	for _, f := range c.vault.Files(unit) {
 		h := Held{Unit: unit, Name: f.Name, State: "held"}

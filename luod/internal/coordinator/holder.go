@@ -92,19 +92,19 @@ func duplicates(sessions map[string]*luo.Session) (Fetch, error) {
 	return f, nil
 }
 
-// turnAway notes who asked in vain, because nobody knows yet what it has here.
-func (c *Coordinator) turnAway(unit string) {
+// turnAwayLocked notes who asked in vain, because nobody knows yet what it has here.
+func (c *Coordinator) turnAwayLocked(unit string) {
 	if !slices.Contains(c.rec.Turned, unit) {
 		c.rec.Turned = append(c.rec.Turned, unit)
-		_ = c.save()
+		_ = c.saveLocked()
 	}
 }
 
-// rouse starts those that asked in vain, and failed of it, and whose memory is here
+// rouseLocked starts those that asked in vain, and failed of it, and whose memory is here
 // after all.
 //
 // Killed meanwhile: they stay failed, and an admin's start gets them everything.
-func (c *Coordinator) rouse() {
+func (c *Coordinator) rouseLocked() {
 	var units []string
 	for _, unit := range c.rec.Turned {
 		if c.incoming[unit] != nil {

@@ -44,7 +44,7 @@ func (c *Coordinator) prepareHooks(u *update) error {
 	if err := c.inside(u, func() error {
 		environment = u.environment(c.rec.Loaded)
 		c.rec.Hooked = true
-		if err := c.save(); err != nil {
+		if err := c.saveLocked(); err != nil {
 			return fault("NoRecord", "run the hooks: %w", err)
 		}
 		return nil
@@ -85,18 +85,18 @@ type owed struct {
 	Environment []string `json:"environment"`
 }
 
-// owe notes that hooks are to be told something; pay tells them once that is
+// oweLocked notes that hooks are to be told something; pay tells them once that is
 // written down.
-func (c *Coordinator) owe(phase string, generation uint64, environment ...string) {
+func (c *Coordinator) oweLocked(phase string, generation uint64, environment ...string) {
 	if c.Hooks != nil && c.Hooks() {
 		c.rec.Owed = append(c.rec.Owed, owed{phase, generation, environment})
 	}
 }
 
-// pay tells the hooks what they are owed, in order.
+// payLocked tells the hooks what they are owed, in order.
 //
 // Killed meanwhile: the next start tells them, some perhaps a second time.
-func (c *Coordinator) pay() {
+func (c *Coordinator) payLocked() {
 	if c.paying || len(c.rec.Owed) == 0 {
 		return
 	}
@@ -114,8 +114,8 @@ func (c *Coordinator) pay() {
 		}
 		c.paying = false
 		c.rec.Owed = c.rec.Owed[1:]
-		_ = c.save()
-		c.pay()
+		_ = c.saveLocked()
+		c.payLocked()
 	}()
 }
 

@@ -86,6 +86,7 @@ func TestADelayDelays(t *testing.T) {
 				w.clock.advance(delayInterval) // whenever it looks again
 				time.Sleep(time.Millisecond)
 			}
+			w.until(Committed)
 			w.reboot()
 			w.fetch(a, 2)
 		})

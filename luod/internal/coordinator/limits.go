@@ -2,9 +2,9 @@ package coordinator
 
 import "strings"
 
-// withinLimits refuses what a unit has too much of, now: on the other side no limit
+// withinLimitsLocked refuses what a unit has too much of, now: on the other side no limit
 // counts any more, since it would cost the unit its memory.
-func (c *Coordinator) withinLimits() error {
+func (c *Coordinator) withinLimitsLocked() error {
 	c.vault.Refresh()
 	over := c.vault.Over()
 	if len(over) == 0 {

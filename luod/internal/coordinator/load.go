@@ -42,7 +42,7 @@ func (c *Coordinator) Check(ctx context.Context, r Request) (verdict.Report, err
 	}
 	request := r.ask(loading.Check, c.rec.Generation+1)
 	if r.Entry == "" && r.CommandLine == "" && len(r.Initrds) == 0 && c.rec.Loaded != nil {
-		request = c.again(loading.Check, r.Override)
+		request = c.againLocked(loading.Check, r.Override)
 	}
 	unlock()
 	answer, err := c.ask(ctx, request)
@@ -54,8 +54,8 @@ func (c *Coordinator) Check(ctx context.Context, r Request) (verdict.Report, err
 	return report, nil
 }
 
-// again asks for what is loaded once more, as it is.
-func (c *Coordinator) again(verb loading.Verb, override []string) loading.Request {
+// againLocked asks for what is loaded once more, as it is.
+func (c *Coordinator) againLocked(verb loading.Verb, override []string) loading.Request {
 	l := c.rec.Loaded
 	return loading.Request{
 		Verb: verb, Generation: l.Generation, Override: append(override, l.Overridden...),
@@ -63,16 +63,16 @@ func (c *Coordinator) again(verb loading.Verb, override []string) loading.Reques
 	}
 }
 
-// free refuses what needs the kernel for itself while it is loaded, or an update
+// freeLocked refuses what needs the kernel for itself while it is loaded, or an update
 // under way.
-func (c *Coordinator) free(what string) error {
+func (c *Coordinator) freeLocked(what string) error {
 	if c.loading {
 		return fault("Busy", "%s: a kernel is being loaded; try again when it is", what)
 	}
 	if c.rec.Phase.underway() {
 		return fault("Busy", "%s: a live update is under way (%s); try again when it is over", what, c.rec.Phase)
 	}
-	return c.steady(what)
+	return c.steadyLocked(what)
 }
 
 // ask makes a fault of an answer that says no; the answer is returned as well.
@@ -115,7 +115,7 @@ func (c *Coordinator) Load(ctx context.Context, r Request) (Loaded, verdict.Repo
 		if answer.Kind == loading.CheckFailed || answer.Kind == loading.NoEntry || answer.Kind == loading.BadRequest {
 			c.rec.Loaded = c.previous
 		}
-		_ = c.save()
+		_ = c.saveLocked()
 		return Loaded{}, report, askError
 	}
 	c.rec.Loaded = &Loaded{
@@ -123,7 +123,7 @@ func (c *Coordinator) Load(ctx context.Context, r Request) (Loaded, verdict.Repo
 		Generation: request.Generation, Overridden: r.Override, Known: report.Results, Proof: answer.Proof,
 	}
 	c.Log.Info("loaded a kernel", "kernel", report.Target.Kernel, "release", report.Release, "initrds", report.Target.Initrds, "commandLine", report.Target.CommandLine)
-	return *c.rec.Loaded, report, c.save()
+	return *c.rec.Loaded, report, c.saveLocked()
 }
 
 // beginLoading notes that no kernel is known to be loaded until another is.
@@ -133,12 +133,12 @@ func (c *Coordinator) beginLoading(ctx context.Context, r Request) (loading.Requ
 		return loading.Request{}, err
 	}
 	defer unlock()
-	if err := c.free("load a kernel"); err != nil {
+	if err := c.freeLocked("load a kernel"); err != nil {
 		return loading.Request{}, err
 	}
 	was := c.rec.Loaded
 	c.rec.Loaded = nil
-	if err := c.save(); err != nil {
+	if err := c.saveLocked(); err != nil {
 		c.rec.Loaded = was
 		return loading.Request{}, err
 	}
@@ -155,7 +155,7 @@ func (c *Coordinator) beginLoading(ctx context.Context, r Request) (loading.Requ
 // no longer says, so that the next update loads it once more.
 func (c *Coordinator) preflight(u *update) error {
 	var request loading.Request
-	if err := c.inside(u, func() error { request = c.again(loading.Load, u.options.Override); return nil }); err != nil {
+	if err := c.inside(u, func() error { request = c.againLocked(loading.Load, u.options.Override); return nil }); err != nil {
 		return err
 	}
 	// It is brief, and one that is killed leaves nobody knowing what is loaded: a
@@ -176,9 +176,9 @@ func (c *Coordinator) preflight(u *update) error {
 	return err
 }
 
-// stillLoaded refuses to jump if somebody else has loaded a kernel since the
+// stillLoadedLocked refuses to jump if somebody else has loaded a kernel since the
 // preflight: the next one would know nothing of the sessions.
-func (c *Coordinator) stillLoaded() error {
+func (c *Coordinator) stillLoadedLocked() error {
 	if c.rec.Loaded == nil || c.rec.Loaded.Proof == nil {
 		return nil
 	}

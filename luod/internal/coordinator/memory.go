@@ -55,13 +55,13 @@ func (c *Coordinator) roomForAll(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	files := c.heldFiles()
+	files := c.heldFilesLocked()
 	c.apart(func() { _, err = c.room(files) })
 	return err
 }
 
-// heldFiles is all that was handed over.
-func (c *Coordinator) heldFiles() []*vault.File {
+// heldFilesLocked is all that was handed over.
+func (c *Coordinator) heldFilesLocked() []*vault.File {
 	var files []*vault.File
 	for _, unit := range c.vault.Units() {
 		files = append(files, c.vault.Files(unit)...)
@@ -97,7 +97,7 @@ func (c *Coordinator) judgeMemory(ctx context.Context) (result verdict.Result, e
 		return verdict.Result{}, err
 	}
 	defer unlock()
-	files := c.heldFiles()
+	files := c.heldFilesLocked()
 	c.apart(func() {
 		demand, available, e := c.measure(files)
 		if err = e; err != nil {
@@ -122,9 +122,9 @@ func (c *Coordinator) roomFor(bytes int64) error {
 	return available.Room(bytes)
 }
 
-// found forgets losses of what has come back after all, since a restarted luod has more
+// foundLocked forgets losses of what has come back after all, since a restarted luod has more
 // memory for a copy.
-func (c *Coordinator) found(files []restorer.File) {
+func (c *Coordinator) foundLocked(files []restorer.File) {
 	for _, f := range files {
 		c.rec.Lost = slices.DeleteFunc(c.rec.Lost, func(l restorer.Loss) bool {
 			back := l.Unit == f.Unit && l.Name == f.Name

@@ -42,10 +42,10 @@ func (c *Coordinator) natives(u *update) ([]manifest.Native, error) {
 		return nil, err
 	}
 	defer unlock()
-	return c.carriedByPID1(stores), nil
+	return c.carriedByPID1Locked(stores), nil
 }
 
-func (c *Coordinator) carriedByPID1(stores map[string]pid1.Store) []manifest.Native {
+func (c *Coordinator) carriedByPID1Locked(stores map[string]pid1.Store) []manifest.Native {
 	var list []manifest.Native
 	for _, unit := range slices.Sorted(maps.Keys(stores)) {
 		if !stores[unit].Native {
@@ -68,12 +68,12 @@ func (c *Coordinator) carriedByPID1(stores map[string]pid1.Store) []manifest.Nat
 	return list
 }
 
-// account looks whether PID 1 has brought back what it carried. Units that have
+// accountLocked looks whether PID 1 has brought back what it carried. Units that have
 // started by then may have taken something out of their stores themselves, so it looks
 // at once; PID 1 had everything before it started luod.
 //
 // Killed before it has looked: the report says "unknown", and the next start looks.
-func (c *Coordinator) account() {
+func (c *Coordinator) accountLocked() {
 	if c.recent == nil {
 		return
 	}
@@ -99,12 +99,12 @@ func (c *Coordinator) account() {
 			return
 		}
 		defer unlock()
-		c.broughtBack(stores)
+		c.broughtBackLocked(stores)
 	})
 }
 
-// broughtBack notes what PID 1 has of what it carried, and that the rest is lost.
-func (c *Coordinator) broughtBack(stores map[string]pid1.Store) {
+// broughtBackLocked notes what PID 1 has of what it carried, and that the rest is lost.
+func (c *Coordinator) broughtBackLocked(stores map[string]pid1.Store) {
 	back := map[string][]string{}
 	for unit, s := range stores {
 		for _, e := range s.Entries {
@@ -125,9 +125,9 @@ func (c *Coordinator) broughtBack(stores map[string]pid1.Store) {
 		c.rec.Lost = append(c.rec.Lost, l)
 		c.Log.Error("a file descriptor did not come through the live update", "unit", l.Unit, "name", l.Name, "reason", l.Reason, messageID, idLost)
 	}
-	c.noteReport(c.recent)
+	c.noteReportLocked(c.recent)
 	if c.rec.Phase == Idle {
-		c.archive()
+		c.archiveLocked()
 	}
-	_ = c.save()
+	_ = c.saveLocked()
 }

@@ -76,13 +76,13 @@ func after(from Phase, on event) (Phase, bool) {
 	return from, false
 }
 
-// move makes a transition and writes it down before anything is done about it.
+// moveLocked makes a transition and writes it down before anything is done about it.
 // The error is the record's; the phase has changed nevertheless.
 //
 // Killed before the record is written: the next start finds the phase before,
 // and nothing of the new one was done. Killed after: it finds the new phase,
 // and takes the update back, or after the commit asks whether it goes on.
-func (c *Coordinator) move(on event) error {
+func (c *Coordinator) moveLocked(on event) error {
 	to, ok := after(c.rec.Phase, on)
 	if !ok {
 		// A mistake of ours. Going on is safer than dying with all that is held.
@@ -94,7 +94,7 @@ func (c *Coordinator) move(on event) error {
 		c.step(from, on, false)
 	}
 	c.rec.Phase = to
-	err := c.save()
+	err := c.saveLocked()
 	if c.step != nil {
 		c.step(from, on, true)
 	}

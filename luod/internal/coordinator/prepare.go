@@ -88,11 +88,11 @@ func (c *Coordinator) gather(ctx context.Context) ([]*participant, map[string]*u
 		return nil, nil, err
 	}
 	defer unlock()
-	return c.members(units, running, declared), declared, nil
+	return c.membersLocked(units, running, declared), declared, nil
 }
 
-// members are those of units that run and take part. Registrations of others end.
-func (c *Coordinator) members(units []string, running map[string]pid1.Running, declared map[string]*unitsection.Section) []*participant {
+// membersLocked are those of units that run and take part. Registrations of others end.
+func (c *Coordinator) membersLocked(units []string, running map[string]pid1.Running, declared map[string]*unitsection.Section) []*participant {
 	var members []*participant
 	for _, unit := range units {
 		r, registered := c.rec.Registered[unit]
@@ -110,7 +110,7 @@ func (c *Coordinator) members(units []string, running map[string]pid1.Running, d
 				m.After, m.Before = slices.Concat(m.After, d.After), slices.Concat(m.Before, d.Before)
 			}
 			// The kernel carries its session whether it is ready or not.
-			m.Optional = m.Optional && !c.delegates(unit)
+			m.Optional = m.Optional && !c.delegatesLocked(unit)
 			m.Timeout = min(cmp.Or(m.Timeout, c.Settings.DefaultTimeout), c.Settings.PrepareTimeout)
 			members = append(members, m)
 		}
@@ -130,8 +130,8 @@ func (c *Coordinator) fence(members []*participant) (*barrier.Barrier, error) {
 	return b, nil
 }
 
-// prepare announces the update; the services' turns come next.
-func (c *Coordinator) prepare(u *update, members []*participant) error {
+// prepareLocked announces the update; the services' turns come next.
+func (c *Coordinator) prepareLocked(u *update, members []*participant) error {
 	b, err := c.fence(members)
 	if err != nil {
 		return err
@@ -142,26 +142,26 @@ func (c *Coordinator) prepare(u *update, members []*participant) error {
 		u.members[m.Unit] = m
 		c.rec.Asked = append(c.rec.Asked, m.Unit)
 	}
-	c.mark("checked", c.Clock.Now())
-	if err := c.move(checked); err != nil {
+	c.markLocked("checked", c.Clock.Now())
+	if err := c.moveLocked(checked); err != nil {
 		return fault("NoRecord", "prepare the services: %w", err)
 	}
 	c.watch(u)
 	c.announce(Signal{Start: true, Generation: u.generation, Deadline: c.Clock.Now().Add(c.Settings.PrepareTimeout)})
-	c.turns(u)
+	c.turnsLocked(u)
 	return nil
 }
 
-// turns tells everybody whose turn it is now, notices the verdict, and waits for
+// turnsLocked tells everybody whose turn it is now, notices the verdict, and waits for
 // the next deadline.
-func (c *Coordinator) turns(u *update) {
+func (c *Coordinator) turnsLocked(u *update) {
 	if c.rec.Phase != Preparing || u != c.update {
 		return
 	}
 	for _, unit := range u.barrier.Turns(c.Clock.Now()) {
-		c.invite(u, unit)
+		c.inviteLocked(u, unit)
 	}
-	c.quiet(u)
+	c.quietLocked(u)
 	verdict, reason := u.barrier.Verdict()
 	switch verdict {
 	case barrier.Refused:
@@ -174,29 +174,29 @@ func (c *Coordinator) turns(u *update) {
 	case barrier.Closed:
 		if next := u.barrier.Next(); !next.IsZero() {
 			u.stopTimer = c.Clock.AfterFunc(next.Sub(c.Clock.Now()), func() {
-				_ = c.inside(u, func() error { c.expire(u); return nil })
+				_ = c.inside(u, func() error { c.expireLocked(u); return nil })
 			})
 		}
 	}
-	_ = c.save()
+	_ = c.saveLocked()
 }
 
-// invite tells one unit that it is its turn.
-func (c *Coordinator) invite(u *update, unit string) {
+// inviteLocked tells one unit that it is its turn.
+func (c *Coordinator) inviteLocked(u *update, unit string) {
 	if deadline, is := u.barrier.Turn(unit); is {
 		c.announce(Signal{Unit: unit, Start: true, Generation: u.generation, Deadline: deadline})
 	}
 }
 
-func (c *Coordinator) expire(u *update) {
+func (c *Coordinator) expireLocked(u *update) {
 	if u == c.update && c.rec.Phase == Preparing {
 		u.barrier.Expire(c.Clock.Now())
-		c.turns(u)
+		c.turnsLocked(u)
 	}
 }
 
-// quiet stops the wait for a deadline.
-func (c *Coordinator) quiet(u *update) {
+// quietLocked stops the wait for a deadline.
+func (c *Coordinator) quietLocked(u *update) {
 	if u.stopTimer != nil {
 		u.stopTimer()
 		u.stopTimer = nil
@@ -234,16 +234,16 @@ func (c *Coordinator) survey(u *update) bool {
 	}
 	return c.inside(u, func() error {
 		if u == c.update && c.rec.Phase == Preparing {
-			c.looked(u, running)
-			c.turns(u)
+			c.lookedLocked(u, running)
+			c.turnsLocked(u)
 		}
 		return nil
 	}) == nil
 }
 
-// looked fails who died, and who was started anew after having said Ready, since
+// lookedLocked fails who died, and who was started anew after having said Ready, since
 // the new process isn't.
-func (c *Coordinator) looked(u *update, running map[string]pid1.Running) {
+func (c *Coordinator) lookedLocked(u *update, running map[string]pid1.Running) {
 	for _, unit := range slices.Sorted(maps.Keys(running)) {
 		r, m := running[unit], u.members[unit]
 		if m == nil || slices.Contains(u.halted, unit) {
@@ -255,7 +255,7 @@ func (c *Coordinator) looked(u *update, running map[string]pid1.Running) {
 		case r.InvocationID != m.invocation && r.InvocationID != "":
 			m.invocation = r.InvocationID
 			if _, turn := u.barrier.Turn(unit); turn {
-				c.invite(u, unit)
+				c.inviteLocked(u, unit)
 			} else {
 				_ = u.barrier.Fail(unit, "it was started anew after it had said Ready")
 			}
@@ -281,7 +281,7 @@ func (c *Coordinator) Ready(ctx context.Context, unit string) error {
 		return err
 	}
 	defer unlock()
-	u, err := c.asked(unit, "say Ready")
+	u, err := c.askedLocked(unit, "say Ready")
 	if err != nil {
 		return err
 	}
@@ -289,7 +289,7 @@ func (c *Coordinator) Ready(ctx context.Context, unit string) error {
 		return notTaken(unit, "say Ready", err)
 	}
 	c.Log.Info("a service is ready", "unit", unit)
-	c.turns(u)
+	c.turnsLocked(u)
 	return nil
 }
 
@@ -300,7 +300,7 @@ func (c *Coordinator) Fail(ctx context.Context, unit, reason string) error {
 		return err
 	}
 	defer unlock()
-	u, err := c.asked(unit, "say Fail")
+	u, err := c.askedLocked(unit, "say Fail")
 	if err != nil {
 		return err
 	}
@@ -308,12 +308,12 @@ func (c *Coordinator) Fail(ctx context.Context, unit, reason string) error {
 		return notTaken(unit, "say Fail", err)
 	}
 	c.Log.Warn("a service refuses the live update", "unit", unit, "reason", reason)
-	c.turns(u)
+	c.turnsLocked(u)
 	return nil
 }
 
-// asked returns the update whose services are being prepared.
-func (c *Coordinator) asked(unit, what string) (*update, error) {
+// askedLocked returns the update whose services are being prepared.
+func (c *Coordinator) askedLocked(unit, what string) (*update, error) {
 	u := c.update
 	if u == nil || u.barrier == nil || c.rec.Phase != Preparing {
 		return nil, fault("NotPreparing", "%s: no live update is being prepared (%s is told when one is)", what, unit)
@@ -332,12 +332,12 @@ func notTaken(unit, what string, err error) error {
 	return fault(name, "%s for %s: %w", what, unit, err)
 }
 
-// cargo is what goes along, first the units that are prepared last, since they
+// cargoLocked is what goes along, first the units that are prepared last, since they
 // shall be restored first. Left out is who failed.
-func (c *Coordinator) cargo(u *update) []packer.Unit {
+func (c *Coordinator) cargoLocked(u *update) []packer.Unit {
 	var units []packer.Unit
 	add := func(name string) {
-		files, sessions := slices.Concat(c.vault.Files(name), u.adopted(name)), c.outgoingSessions(name)
+		files, sessions := slices.Concat(c.vault.Files(name), u.adopted(name)), c.outgoingSessionsLocked(name)
 		if len(files)+len(sessions) > 0 {
 			d := u.declared[name]
 			units = append(units, packer.Unit{Name: name, Files: files, Sessions: sessions, Verify: d != nil && d.Verify})
@@ -349,7 +349,7 @@ func (c *Coordinator) cargo(u *update) []packer.Unit {
 			add(s.Unit)
 		}
 	}
-	others := append(c.vault.Units(), c.sessionUnits()...)
+	others := append(c.vault.Units(), c.sessionUnitsLocked()...)
 	if u.adoption != nil {
 		others = slices.AppendSeq(others, maps.Keys(u.adoption.units))
 	}
@@ -362,8 +362,8 @@ func (c *Coordinator) cargo(u *update) []packer.Unit {
 	return units
 }
 
-// standings is the progress for the status.
-func (c *Coordinator) standings() []barrier.Standing {
+// standingsLocked is the progress for the status.
+func (c *Coordinator) standingsLocked() []barrier.Standing {
 	if c.update == nil || c.update.barrier == nil {
 		return nil
 	}
@@ -379,7 +379,7 @@ func (c *Coordinator) Remind(ctx context.Context) error {
 	defer unlock()
 	if u := c.update; u != nil && u.barrier != nil && c.rec.Phase == Preparing {
 		for _, unit := range u.barrier.Answering() {
-			c.invite(u, unit)
+			c.inviteLocked(u, unit)
 		}
 	}
 	return nil

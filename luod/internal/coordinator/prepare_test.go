@@ -46,9 +46,19 @@ func (w *world) until(phase Phase) Status {
 func (w *world) still() bool {
 	still, err := locked(ctx, w.c, func() (bool, error) {
 		u := w.c.update
-		return u == nil || w.c.rec.Phase == Committed || w.c.rec.Phase == Preparing && !u.decided && u.ctx.Err() == nil, nil
+		return u == nil || w.c.rec.Phase == Committed && over(u) || w.c.rec.Phase == Preparing && !u.decided && u.ctx.Err() == nil, nil
 	})
 	return still || err != nil
+}
+
+// over says that the jump was begun, or not.
+func over(u *update) bool {
+	select {
+	case <-u.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // settle waits until nothing moves by itself.
@@ -404,7 +414,7 @@ func TestAKillAtEveryTransitionLosesNothing(t *testing.T) {
 				case <-time.After(10 * time.Second):
 					t.Fatal("luod was not killed there: the test proves nothing")
 				}
-				w.c.drop()
+				w.c.dropLocked()
 				w.answer, w.stopErr = loading.Answer{}, nil
 				w.start()
 				w.runsAgain(a, b, d)

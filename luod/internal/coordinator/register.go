@@ -70,7 +70,7 @@ func (c *Coordinator) Register(ctx context.Context, unit string, r Registration)
 		c.rec.Registered = map[string]Registration{}
 	}
 	c.rec.Registered[unit] = r
-	if err := c.save(); err != nil {
+	if err := c.saveLocked(); err != nil {
 		if c.rec.Registered[unit] = was; !again {
 			delete(c.rec.Registered, unit)
 		}
@@ -78,7 +78,7 @@ func (c *Coordinator) Register(ctx context.Context, unit string, r Registration)
 	}
 	c.Log.Info("a service takes part in live updates", "unit", unit, "timeout", r.Timeout)
 	if u := c.update; u != nil && u.barrier != nil && c.rec.Phase == Preparing {
-		c.invite(u, unit)
+		c.inviteLocked(u, unit)
 	}
 	return nil
 }
@@ -97,7 +97,7 @@ func (c *Coordinator) Unregister(ctx context.Context, unit string) error {
 	delete(c.rec.Registered, unit)
 	if u := c.update; u != nil && u.barrier != nil && c.rec.Phase == Preparing {
 		_ = u.barrier.Fail(unit, "it unregistered while the update was prepared")
-		c.turns(u)
+		c.turnsLocked(u)
 	}
-	return c.save()
+	return c.saveLocked()
 }

@@ -94,11 +94,11 @@ func compose(m *manifest.Manifest, kernel string, lost []restorer.Loss, changed 
 	return r
 }
 
-// report adds what the record knows of the last update.
-func (c *Coordinator) report(r *Report) *Report {
+// reportLocked adds what the record knows of the last update.
+func (c *Coordinator) reportLocked(r *Report) *Report {
 	full := *r
 	full.Files = slices.Clone(r.Files)
-	full.Complete = c.allFetched()
+	full.Complete = c.allFetchedLocked()
 	full.LeftBehind = append([]manifest.LeftBehind{}, c.rec.LeftBehind...)
 	full.TimeLine = slices.Clone(c.rec.TimeLine)
 	full.Files = slices.Clone(r.Files)
@@ -116,8 +116,8 @@ func (c *Coordinator) recentPath() string {
 	return filepath.Join(filepath.Dir(c.Record), "report.json")
 }
 
-// noteReport writes it down for a luod that is restarted.
-func (c *Coordinator) noteReport(r *Report) {
+// noteReportLocked writes it down for a luod that is restarted.
+func (c *Coordinator) noteReportLocked(r *Report) {
 	c.recent = r
 	data, err := json.Marshal(r)
 	if err == nil {
@@ -128,7 +128,7 @@ func (c *Coordinator) noteReport(r *Report) {
 	}
 }
 
-func (c *Coordinator) readReport() {
+func (c *Coordinator) readReportLocked() {
 	data, err := os.ReadFile(c.recentPath())
 	if err != nil {
 		return
@@ -139,13 +139,13 @@ func (c *Coordinator) readReport() {
 	}
 }
 
-// archive keeps the report of a complete update where it outlives the next, and
+// archiveLocked keeps the report of a complete update where it outlives the next, and
 // forgets the oldest. The disk may be slow, so it does that on its own.
-func (c *Coordinator) archive() {
+func (c *Coordinator) archiveLocked() {
 	if c.recent == nil || c.History == "" {
 		return
 	}
-	r, dir := c.report(c.recent), c.History
+	r, dir := c.reportLocked(c.recent), c.History
 	c.background.Go(func() {
 		if err := keepReport(dir, r); err != nil {
 			c.Log.Warn("could not keep the report of the live update", "error", err)
@@ -212,7 +212,7 @@ func (c *Coordinator) Report(ctx context.Context, generation uint64) (string, er
 	}
 	var r *Report
 	if c.recent != nil && (generation == 0 || generation == c.recent.Generation) {
-		r = c.report(c.recent)
+		r = c.reportLocked(c.recent)
 	}
 	unlock()
 	if r != nil {

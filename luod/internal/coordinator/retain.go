@@ -10,17 +10,17 @@ import (
 // warnAfter is when luod says who has not fetched what came through an update.
 const warnAfter = 10 * time.Minute
 
-// retain warns of what nobody fetches, and gives it up after RetainSec= if there is
+// retainLocked warns of what nobody fetches, and gives it up after RetainSec= if there is
 // such a time; both count from luod's start. What the same unit has fetched, or has
 // handed over since, stays.
-func (c *Coordinator) retain() {
+func (c *Coordinator) retainLocked() {
 	after := func(d time.Duration, f func(units []string)) {
 		c.Clock.AfterFunc(d, func() {
 			unlock, err := c.lock(context.Background())
 			if err != nil {
 				return
 			}
-			units := c.waiting()
+			units := c.waitingLocked()
 			unlock()
 			if len(units) > 0 {
 				f(units)
@@ -50,8 +50,8 @@ func (c *Coordinator) giveUpUnfetched(unit string) error {
 		return err
 	}
 	defer unlock()
-	waiting := c.awaited(unit)
+	waiting := c.awaitedLocked(unit)
 	unfetched := func(name string) bool { return slices.Contains(waiting, name) }
 	unreleased := func(string) bool { return true }
-	return c.discard(ctx, unit, unfetched, unreleased)
+	return c.discardLocked(ctx, unit, unfetched, unreleased)
 }

@@ -43,7 +43,7 @@ func (c *Coordinator) schedule(ctx context.Context, options Options) (uint64, er
 	defer unlock()
 	was := c.rec.Schedule
 	c.rec.Schedule = &Schedule{At: at.Round(0), Options: options}
-	if err := c.save(); err != nil {
+	if err := c.saveLocked(); err != nil {
 		c.rec.Schedule = was
 		return 0, fault("NoRecord", "schedule a live update: %w", err)
 	}
@@ -51,12 +51,12 @@ func (c *Coordinator) schedule(ctx context.Context, options Options) (uint64, er
 	if !options.NoWall {
 		c.wall("A live update is scheduled for "+at.Format(time.DateTime)+": the system will boot another kernel, and sessions will end.", options.Message)
 	}
-	c.arm()
+	c.armLocked()
 	return generation, nil
 }
 
-// arm waits for the scheduled time, or to look at the clock again.
-func (c *Coordinator) arm() {
+// armLocked waits for the scheduled time, or to look at the clock again.
+func (c *Coordinator) armLocked() {
 	if c.disarm != nil {
 		c.disarm()
 		c.disarm = nil
@@ -72,7 +72,7 @@ func (c *Coordinator) arm() {
 		if err != nil {
 			return
 		}
-		due := s == c.rec.Schedule && c.due(s)
+		due := s == c.rec.Schedule && c.dueLocked(s)
 		unlock()
 		if due {
 			c.runScheduled(s)
@@ -80,24 +80,24 @@ func (c *Coordinator) arm() {
 	})
 }
 
-// due takes the schedule down if its time has come, and says whether to begin.
+// dueLocked takes the schedule down if its time has come, and says whether to begin.
 //
 // Killed after that: the update doesn't happen, which is better than twice, and the
 // record says so.
-func (c *Coordinator) due(s *Schedule) bool {
+func (c *Coordinator) dueLocked(s *Schedule) bool {
 	late := c.Clock.Now().Round(0).Sub(s.At)
 	if late < 0 {
-		c.arm()
+		c.armLocked()
 		return false
 	}
 	c.rec.Schedule = nil
-	c.arm()
+	c.armLocked()
 	c.rec.LastError = fmt.Sprintf("the live update that was scheduled for %s did not begin: luod was interrupted; schedule it again", s.At.Format(time.DateTime))
 	if late > scheduleGrace {
 		c.rec.LastError = fmt.Sprintf("the live update that was scheduled for %s was missed by %s and is dropped; schedule it again", s.At.Format(time.DateTime), late.Round(time.Second))
 		c.Log.Error(c.rec.LastError)
 	}
-	if err := c.save(); err != nil {
+	if err := c.saveLocked(); err != nil {
 		return false // who can't write that down would begin again and again
 	}
 	return late <= scheduleGrace
@@ -116,10 +116,10 @@ func (c *Coordinator) runScheduled(s *Schedule) {
 	defer unlock()
 	c.rec.LastError = fmt.Sprintf("the scheduled live update did not begin: %v", why)
 	c.Log.Error(c.rec.LastError)
-	_ = c.save()
+	_ = c.saveLocked()
 }
 
-func (c *Coordinator) scheduled() time.Time {
+func (c *Coordinator) scheduledLocked() time.Time {
 	if c.rec.Schedule == nil {
 		return time.Time{}
 	}

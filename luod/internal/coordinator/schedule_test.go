@@ -113,7 +113,7 @@ func TestAKilledScheduleSaysSo(t *testing.T) {
 		return nil, nil
 	})
 	aside(func() { w.clock.advance(time.Hour) })
-	w.c.drop()
+	w.c.dropLocked()
 	w.start()
 	if s := w.expect(Idle, 0); !strings.Contains(s.LastError, "did not begin: luod was interrupted") || !s.Scheduled.IsZero() {
 		t.Fatalf("%+v", s)

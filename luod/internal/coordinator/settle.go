@@ -16,14 +16,14 @@ import (
 // goes into its fd store.
 const settleInterval = time.Second
 
-// settled waits until a unit has back what came out of its fd store, and runs, and then
+// settledLocked waits until a unit has back what came out of its fd store, and runs, and then
 // lets go of the files: from then on PID 1 keeps them as long as the unit wants. If its
 // start fails, the next one gets them once more.
 //
 // However often it is called, each unit is looked at once in an interval.
 //
 // Killed meanwhile: the next start of luod waits again.
-func (c *Coordinator) settled(unit string) {
+func (c *Coordinator) settledLocked(unit string) {
 	if c.settling == nil {
 		c.settling = map[string]uint64{}
 	}
@@ -57,22 +57,22 @@ func (c *Coordinator) lookWhether(unit string) {
 	defer unlock()
 	stale := c.settling[unit] != before
 	delete(c.settling, unit)
-	held := c.fromStore(unit)
+	held := c.fromStoreLocked(unit)
 	switch is := running[unit]; {
 	case len(held) == 0:
 		return
 	case err == nil && !stale && !is.Runs():
 		return // its next start begins anew
 	case err != nil || stale || c.rec.Phase.underway() || is.State != "active":
-		c.settled(unit)
+		c.settledLocked(unit)
 		return
 	}
 	had := origin{back: c.rec.Back[unit]}
 	if copied := c.rec.Copied[unit]; copied.Start != "" && copied.Start == running[unit].InvocationID {
 		had.copied = copied.Names
 	}
-	c.letGo(unit, held, had.dispensable(held, c.vault.Files(unit), stores[unit].Entries))
-	_ = c.save()
+	c.letGoLocked(unit, held, had.dispensable(held, c.vault.Files(unit), stores[unit].Entries))
+	_ = c.saveLocked()
 }
 
 // starting notes that unit is being started: what PID 1 had for an earlier start it may
@@ -90,13 +90,13 @@ func (c *Coordinator) starting(ctx context.Context, unit string) error {
 	}
 	if _, is := c.rec.Back[unit]; is {
 		delete(c.rec.Back, unit)
-		_ = c.save()
+		_ = c.saveLocked()
 	}
 	return nil
 }
 
-// letGo gives up names, of what is held of a unit's store.
-func (c *Coordinator) letGo(unit string, held []*vault.File, names []string) {
+// letGoLocked gives up names, of what is held of a unit's store.
+func (c *Coordinator) letGoLocked(unit string, held []*vault.File, names []string) {
 	if len(names) < len(held) {
 		c.Log.Warn("luod keeps what it has not seen in the unit's fd store; the unit's next start gets it, and 'luoctl discard' gives it up", "unit", unit, "count", len(held)-len(names))
 	}
@@ -205,17 +205,17 @@ func (p inStore) hasSame(f *vault.File, plain string, all []*vault.File) bool {
 	return p.named[key] >= others
 }
 
-// fromStore are a unit's files that came out of its fd store, or are a directory of
+// fromStoreLocked are a unit's files that came out of its fd store, or are a directory of
 // its.
-func (c *Coordinator) fromStore(unit string) []*vault.File {
+func (c *Coordinator) fromStoreLocked(unit string) []*vault.File {
 	return slices.DeleteFunc(c.vault.Files(unit), func(f *vault.File) bool { return !entryname.Adopted(f.Name) })
 }
 
-// settleAll waits for every unit of which luod has what belongs into its fd store.
-func (c *Coordinator) settleAll() {
+// settleAllLocked waits for every unit of which luod has what belongs into its fd store.
+func (c *Coordinator) settleAllLocked() {
 	for _, unit := range c.vault.Units() {
-		if len(c.fromStore(unit)) > 0 {
-			c.settled(unit)
+		if len(c.fromStoreLocked(unit)) > 0 {
+			c.settledLocked(unit)
 		}
 	}
 }
@@ -234,9 +234,9 @@ func (c *Coordinator) storeFor(ctx context.Context, unit string, names []string)
 	return stores[unit].Entries, nil
 }
 
-// arrivedIn says which of names are in unit's fd store, as far as they belong there; the
+// arrivedInLocked says which of names are in unit's fd store, as far as they belong there; the
 // others are taken at their word.
-func (c *Coordinator) arrivedIn(unit string, names []string, store []storeview.Stored) (there, missing []string) {
+func (c *Coordinator) arrivedInLocked(unit string, names []string, store []storeview.Stored) (there, missing []string) {
 	if !slices.ContainsFunc(names, entryname.Adopted) {
 		return names, nil
 	}

@@ -68,7 +68,7 @@ func Start(ctx context.Context, config Config, entries []sdnotify.Entry) (*Coord
 		c.Log.Error("some of what was handed over is unreadable", "error", err)
 		c.rec.Warning = err.Error()
 	}
-	incoming, outgoing, delegated := c.sort(sessions)
+	incoming, outgoing, delegated := c.sortLocked(sessions)
 	if old != nil {
 		warning := c.rec.Warning
 		c.rec = *old
@@ -79,7 +79,7 @@ func Start(ctx context.Context, config Config, entries []sdnotify.Entry) (*Coord
 		c.rec.Phase = Idle
 	}
 	if old != nil {
-		left := c.reclaim(delegated)
+		left := c.reclaimLocked(delegated)
 		if c.rec.Generation == 0 {
 			// Killed after these were retrieved, and before the record told of them.
 			maps.Copy(incoming, left)
@@ -87,64 +87,64 @@ func Start(ctx context.Context, config Config, entries []sdnotify.Entry) (*Coord
 		}
 		for name, s := range left {
 			c.Log.Error("a session is not in the record; it is kept open", "session", name)
-			c.keepStuck(name, s)
+			c.keepStuckLocked(name, s)
 		}
-		c.reunite()
+		c.reuniteLocked()
 	} else {
 		maps.Copy(incoming, delegated) // PID 1 carried them
 	}
 	if old != nil {
-		c.readReport()
+		c.readReportLocked()
 	}
-	c.resume(ctx, outgoing)
+	c.resumeLocked(ctx, outgoing)
 	// A record that tells of a restored handover has its generation.
 	if old == nil || old.Degraded != "" || incoming[manifest.SessionName] != nil {
-		c.restore(ctx, incoming, started)
+		c.restoreLocked(ctx, incoming, started)
 	} else {
-		c.nothingLeft(incoming)
+		c.nothingLeftLocked(incoming)
 	}
-	if err := c.save(); err != nil {
+	if err := c.saveLocked(); err != nil {
 		close(c.closed)
 		return nil, err
 	}
-	c.arm()
-	c.restored()
-	c.settleAll()
+	c.armLocked()
+	c.restoredLocked()
+	c.settleAllLocked()
 	c.served = true
 	return c, nil
 }
 
-// restored does what follows when the record tells of what was restored.
-func (c *Coordinator) restored() {
-	c.pay()
+// restoredLocked does what follows when the record tells of what was restored.
+func (c *Coordinator) restoredLocked() {
+	c.payLocked()
 	if c.rec.Phase == Restoring {
-		c.retain()
+		c.retainLocked()
 	}
-	c.account()
+	c.accountLocked()
 }
 
-// nothingLeft is what restore finds after all was fetched, or if there was nothing:
+// nothingLeftLocked is what restore finds after all was fetched, or if there was nothing:
 // what is still open without its manifest stays open.
-func (c *Coordinator) nothingLeft(back map[string]*luo.Session) {
+func (c *Coordinator) nothingLeftLocked(back map[string]*luo.Session) {
 	for name, s := range back {
-		c.keepStuck(name, s)
+		c.keepStuckLocked(name, s)
 	}
-	if c.rec.Phase == Restoring && len(c.unreleased()) == 0 {
+	if c.rec.Phase == Restoring && len(c.unreleasedLocked()) == 0 {
 		c.rec.Phase = Idle
 	}
 }
 
-// sort tells sessions that came from the previous kernel from those made for the
+// sortLocked tells sessions that came from the previous kernel from those made for the
 // next. Asking for a token that no packer uses changes nothing: an incoming
 // session answers ENOENT, an outgoing one EINVAL (kernel/liveupdate/luo_session.c:
 // luo_ioctl_type_valid). Duplicates of one session are closed.
-func (c *Coordinator) sort(sessions []*luo.Session) (incoming, outgoing, delegated map[string]*luo.Session) {
+func (c *Coordinator) sortLocked(sessions []*luo.Session) (incoming, outgoing, delegated map[string]*luo.Session) {
 	incoming, outgoing, delegated = map[string]*luo.Session{}, map[string]*luo.Session{}, map[string]*luo.Session{}
 	for _, s := range sessions {
 		name, err := s.Name()
 		if err != nil {
 			c.Log.Error("a session in the fd store does not tell its name", "error", err)
-			c.keepStuck("nameless", s)
+			c.keepStuckLocked("nameless", s)
 			continue
 		}
 		direction := incoming
@@ -165,7 +165,7 @@ func (c *Coordinator) sort(sessions []*luo.Session) (incoming, outgoing, delegat
 	return incoming, outgoing, delegated
 }
 
-func (c *Coordinator) keepStuck(name string, s *luo.Session) {
+func (c *Coordinator) keepStuckLocked(name string, s *luo.Session) {
 	if c.stuck == nil {
 		c.stuck = map[string]*luo.Session{}
 	}
@@ -190,9 +190,9 @@ func (l leftover) Drop() { closeAll(l.sessions) }
 
 func (l leftover) Sessions() map[string]*luo.Session { return maps.Clone(l.sessions) }
 
-// resume goes on where a killed luod stood. A jump that was committed and is
+// resumeLocked goes on where a killed luod stood. A jump that was committed and is
 // under way goes on with the sessions kept open; anything else is taken back.
-func (c *Coordinator) resume(ctx context.Context, outgoing map[string]*luo.Session) {
+func (c *Coordinator) resumeLocked(ctx context.Context, outgoing map[string]*luo.Session) {
 	out := leftover{store: c.Store, sessions: outgoing}
 	if c.rec.Phase == Committed {
 		jumping, err := c.Jumper.Jumping(ctx)
@@ -215,36 +215,36 @@ func (c *Coordinator) resume(ctx context.Context, outgoing map[string]*luo.Sessi
 		}
 		c.rec.Phase = Idle
 		c.rec.LastError = fmt.Sprintf("luod was restarted while the update was %s: it was taken back", phase)
-		c.tell(c.rec.Asked, c.rec.LastError)
+		c.tellLocked(c.rec.Asked, c.rec.LastError)
 		c.rec.Asked = nil
-		c.unhook(c.rec.LastError)
+		c.unhookLocked(c.rec.LastError)
 		c.Log.Warn("luod was restarted during a live update: it was taken back", "phase", phase, "sessions", len(outgoing), messageID, idTakenBack)
 	}
-	c.revive()
+	c.reviveLocked()
 }
 
-// restore brings back what the previous kernel handed over, or what a killed
+// restoreLocked brings back what the previous kernel handed over, or what a killed
 // luod had not finished bringing back. What can't be restored yet is unread.
-func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session, started time.Time) {
+func (c *Coordinator) restoreLocked(ctx context.Context, back map[string]*luo.Session, started time.Time) {
 	if c.Kernel.Probe() != nil && len(back) == 0 {
-		c.noteNothing()
+		c.noteNothingLocked()
 		return
 	}
 	again := c.rec.Generation != 0 // the record tells of it
 	have := func(unit, name string) bool {
-		if again && slices.Contains(c.rec.Fetched, unit) || c.released(unit, name) {
+		if again && slices.Contains(c.rec.Fetched, unit) || c.releasedLocked(unit, name) {
 			return true
 		}
-		files, err := c.vault.Select(c.called(unit), []string{name})
+		files, err := c.vault.Select(c.calledLocked(unit), []string{name})
 		return err == nil && len(files) == 1
 	}
 	// Such a record tells of all delegated sessions too.
-	from := restorer.Source{Kernel: c.Kernel, Store: c.Store, Have: have, Delegated: !again, Patience: c.patience(), Room: c.roomFor}
+	from := restorer.Source{Kernel: c.Kernel, Store: c.Store, Have: have, Delegated: !again, Patience: c.patienceLocked(), Room: c.roomFor}
 	var r *restorer.Restored
 	var err error
 	c.apart(func() { r, err = from.Restore(ctx, back) })
 	if err != nil {
-		c.notRestored(r, err, started)
+		c.notRestoredLocked(r, err, started)
 		return
 	}
 	c.unread, c.rec.Degraded = nil, ""
@@ -253,29 +253,29 @@ func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session,
 	if !again {
 		c.rec.Generation, c.rec.OldKernel = m.Generation, m.OldKernel
 		c.rec.TimeLine, c.rec.LeftBehind = m.TimeLine, m.LeftBehind
-		c.mark("kernel started", c.Machine.Booted())
-		c.mark("luod started", started)
+		c.markLocked("kernel started", c.Machine.Booted())
+		c.markLocked("luod started", started)
 	}
 	c.rec.Phase = Restoring
 	for i := range r.Files {
-		r.Files[i].Unit = c.called(r.Files[i].Unit)
+		r.Files[i].Unit = c.calledLocked(r.Files[i].Unit)
 	}
-	c.found(r.Files)
+	c.foundLocked(r.Files)
 	for _, l := range r.Lost {
-		l.Unit = c.called(l.Unit)
-		if c.lost(l.Unit, l.Name) {
+		l.Unit = c.calledLocked(l.Unit)
+		if c.lostLocked(l.Unit, l.Name) {
 			continue // known since before luod was restarted
 		}
 		c.rec.Lost = append(c.rec.Lost, l)
 		c.Log.Error("a file descriptor did not come through the live update", "unit", l.Unit, "name", l.Name, "reason", l.Reason, messageID, idLost)
 	}
-	c.keep(r.Files)
+	c.keepLocked(r.Files)
 	for _, u := range m.Units {
-		c.welcome(u, r)
+		c.welcomeLocked(u, r)
 		if slices.Contains(c.rec.Fetched, u.Name) {
 			continue
 		}
-		unit := c.called(u.Name)
+		unit := c.calledLocked(u.Name)
 		a := c.incoming[unit]
 		if a == nil {
 			a = &arrival{sessions: map[string]*luo.Session{}, names: map[string]bool{}}
@@ -285,12 +285,12 @@ func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session,
 			if s != nil {
 				a.sessions[f.Session] = s
 			}
-			if c.released(u.Name, f.Name) {
+			if c.releasedLocked(u.Name, f.Name) {
 				continue
 			}
 			// One that came back otherwise than it went stays in its session,
 			// which therefore is never finished.
-			if have(u.Name, f.Name) || s != nil && c.lost(unit, f.Name) {
+			if have(u.Name, f.Name) || s != nil && c.lostLocked(unit, f.Name) {
 				a.names[f.Name] = true
 			}
 		}
@@ -299,27 +299,27 @@ func (c *Coordinator) restore(ctx context.Context, back map[string]*luo.Session,
 		}
 	}
 	if !again {
-		c.mark("restored", c.Clock.Now())
-		c.noteReport(compose(m, c.Machine.Release, r.Lost, c.changed(r.Changed)...))
-		c.owe("restore", m.Generation, "LUOD_OLD_KERNEL="+m.OldKernel)
+		c.markLocked("restored", c.Clock.Now())
+		c.noteReportLocked(compose(m, c.Machine.Release, r.Lost, c.changed(r.Changed)...))
+		c.oweLocked("restore", m.Generation, "LUOD_OLD_KERNEL="+m.OldKernel)
 	}
 	c.Log.Info("restored what the previous kernel handed over", "generation", m.Generation, "from", m.OldKernel, "units", len(m.Units), "lost", len(r.Lost), messageID, idRestored)
-	if c.allFetched() {
-		c.arrived()
+	if c.allFetchedLocked() {
+		c.arrivedLocked()
 	}
 }
 
-// released says whether a file of a unit of the manifest was given up.
-func (c *Coordinator) released(unit, name string) bool {
-	return slices.Contains(c.rec.Released[unit], name) || slices.Contains(c.rec.Released[c.called(unit)], name)
+// releasedLocked says whether a file of a unit of the manifest was given up.
+func (c *Coordinator) releasedLocked(unit, name string) bool {
+	return slices.Contains(c.rec.Released[unit], name) || slices.Contains(c.rec.Released[c.calledLocked(unit)], name)
 }
 
-func (c *Coordinator) lost(unit, name string) bool {
+func (c *Coordinator) lostLocked(unit, name string) bool {
 	return slices.ContainsFunc(c.rec.Lost, func(l restorer.Loss) bool { return l.Unit == unit && l.Name == name })
 }
 
-// keep puts restored files into the vault, unit by unit in their order.
-func (c *Coordinator) keep(files []restorer.File) {
+// keepLocked puts restored files into the vault, unit by unit in their order.
+func (c *Coordinator) keepLocked(files []restorer.File) {
 	var batches []vault.Batch
 	of := map[string]int{}
 	for _, f := range files {
@@ -346,9 +346,9 @@ func (c *Coordinator) keep(files []restorer.File) {
 	}
 }
 
-// noteNothing tells a cold boot from an update that lost everything: luod puts
+// noteNothingLocked tells a cold boot from an update that lost everything: luod puts
 // the generation on the command line of the kernel it loads.
-func (c *Coordinator) noteNothing() {
+func (c *Coordinator) noteNothingLocked() {
 	c.unread, c.rec.Degraded = nil, ""
 	if generation, ok := c.expected(); ok {
 		c.rec.Warning = fmt.Sprintf("the command line says that this boot is generation %d of a live update, but the previous kernel handed nothing over to luod: either its memory was lost (an ordinary reboot, or a kernel that does not understand the old one), or somebody booted with a copied command line", generation)

@@ -19,8 +19,8 @@ import (
 // stores asks PID 1 for the fd stores that are to come along, and refuses what no
 // kernel can carry and nobody makes anew, unless its unit lets the update go on
 // without. The stores have only the entries that luod takes over: not those that are
-// left behind, nor what PID 1 carries by itself. It works outside of the
-// coordinator's goroutine.
+// left behind, nor what PID 1 carries by itself. It works without the
+// lock.
 func (c *Coordinator) stores(ctx context.Context, declared map[string]*unitsection.Section, options Options) (map[string]pid1.Store, []manifest.LeftBehind, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()

@@ -14,9 +14,9 @@ func TestManyCallsInARowAreTwoLinesInTheLog(t *testing.T) {
 	var log bytes.Buffer
 	w.c.Log = slog.New(slog.NewTextHandler(&log, nil))
 	for range 5 {
-		_, _ = locked(ctx, w.c, func() (any, error) { w.c.took("a.service", 16); return nil, nil })
+		_, _ = locked(ctx, w.c, func() (any, error) { w.c.tookLocked("a.service", 16); return nil, nil })
 	}
-	_, _ = locked(ctx, w.c, func() (any, error) { w.c.took("b.service", 3); return nil, nil })
+	_, _ = locked(ctx, w.c, func() (any, error) { w.c.tookLocked("b.service", 3); return nil, nil })
 	w.clock.advance(2 * tookInterval)
 	w.status() // after what the clock began
 	for _, want := range []string{"over\" unit=a.service count=16\n", "took more file descriptors over\" unit=a.service count=64\n", "over\" unit=b.service count=3\n"} {
@@ -27,7 +27,7 @@ func TestManyCallsInARowAreTwoLinesInTheLog(t *testing.T) {
 	if n := strings.Count(log.String(), "\n"); n != 3 {
 		t.Errorf("%d lines:\n%s", n, log.String())
 	}
-	_, _ = locked(ctx, w.c, func() (any, error) { w.c.took("a.service", 1); return nil, nil })
+	_, _ = locked(ctx, w.c, func() (any, error) { w.c.tookLocked("a.service", 1); return nil, nil })
 	if !strings.Contains(log.String(), "took file descriptors over\" unit=a.service count=1\n") {
 		t.Errorf("a later call is not in the log:\n%s", log.String())
 	}

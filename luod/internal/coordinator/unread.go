@@ -38,11 +38,11 @@ func (c *Coordinator) expected() (generation uint64, is bool) {
 	return kexec.ParseCommandLine(c.Machine.CommandLine).Generation()
 }
 
-// notRestored keeps what came with err, which says why no more did.
+// notRestoredLocked keeps what came with err, which says why no more did.
 //
 // Killed in this state: the record says so, and the next start tries once more with
 // the sessions that came back from the fd store.
-func (c *Coordinator) notRestored(r *restorer.Restored, err error, started time.Time) {
+func (c *Coordinator) notRestoredLocked(r *restorer.Restored, err error, started time.Time) {
 	sessions := r.Sessions
 	if r.Session != nil {
 		sessions[manifest.SessionName] = r.Session
@@ -50,23 +50,23 @@ func (c *Coordinator) notRestored(r *restorer.Restored, err error, started time.
 	before := c.unread
 	c.unread = nil
 	if errors.Is(err, restorer.ErrNothing) && len(sessions)+len(c.stuck) == 0 {
-		c.noteNothing()
+		c.noteNothingLocked()
 		return
 	}
 	if errors.Is(err, restorer.ErrTaken) || errors.Is(err, unix.EIO) {
 		for name, s := range sessions {
-			c.keepStuck(name, s)
+			c.keepStuckLocked(name, s)
 		}
-		c.degrade("what the previous kernel handed over could not be restored, and can't be in this boot: %v. Units start without it, and no live update can run until the machine is rebooted", err)
+		c.degradeLocked("what the previous kernel handed over could not be restored, and can't be in this boot: %v. Units start without it, and no live update can run until the machine is rebooted", err)
 		return
 	}
 	c.unread = &unread{sessions: sessions, busy: errors.Is(err, unix.EBUSY), pause: rereadPause}
 	switch _, is := c.expected(); {
 	case !c.unread.busy:
-		c.degrade("what the previous kernel handed over could not be restored: %v. Its sessions are kept and nothing is discarded; units that ask for their memory are not started without it ('luoctl discard UNIT' has one do without), and no live update can run until the machine is rebooted or a luod that can read it is started", err)
+		c.degradeLocked("what the previous kernel handed over could not be restored: %v. Its sessions are kept and nothing is discarded; units that ask for their memory are not started without it ('luoctl discard UNIT' has one do without), and no live update can run until the machine is rebooted or a luod that can read it is started", err)
 		return
 	case is || len(sessions) > 0:
-		c.degrade("what the previous kernel handed over could not be restored yet: %v. Nothing of it is lost, luod tries again by itself, and until then units that ask for their memory are not started without it ('luoctl discard UNIT' has one do without)", err)
+		c.degradeLocked("what the previous kernel handed over could not be restored yet: %v. Nothing of it is lost, luod tries again by itself, and until then units that ask for their memory are not started without it ('luoctl discard UNIT' has one do without)", err)
 	case before == nil:
 		c.Log.Warn("could not see whether the previous kernel handed anything over; the command line says that this boot is no live update. Trying again", "error", err)
 	}
@@ -78,16 +78,16 @@ func (c *Coordinator) notRestored(r *restorer.Restored, err error, started time.
 	})
 }
 
-func (c *Coordinator) degrade(format string, err error) {
+func (c *Coordinator) degradeLocked(format string, err error) {
 	if text := fmt.Sprintf(format, err); text != c.rec.Degraded {
 		c.rec.Degraded = text
 		c.Log.Error(text, messageID, idDegraded)
 	}
 }
 
-// patience is how long restore waits for the device. When luod starts PID 1 may have
+// patienceLocked is how long restore waits for the device. When luod starts PID 1 may have
 // it open (systemd ≥ 261, for milliseconds); later nobody is served meanwhile.
-func (c *Coordinator) patience() time.Duration {
+func (c *Coordinator) patienceLocked() time.Duration {
 	if c.unread == nil {
 		return time.Second
 	}
@@ -106,16 +106,16 @@ func (c *Coordinator) reread(started time.Time) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), briefly)
 	defer cancel()
-	c.restore(ctx, c.unread.sessions, started)
+	c.restoreLocked(ctx, c.unread.sessions, started)
 	if c.unread == nil {
-		c.restored()
-		c.rouse()
+		c.restoredLocked()
+		c.rouseLocked()
 	}
-	_ = c.save()
+	_ = c.saveLocked()
 }
 
-// missing is why a unit can't be told what is its own, if that isn't known.
-func (c *Coordinator) missing(unit string) error {
+// missingLocked is why a unit can't be told what is its own, if that isn't known.
+func (c *Coordinator) missingLocked(unit string) error {
 	if c.unread == nil || c.rec.Degraded == "" || slices.Contains(c.rec.GivenUp, unit) {
 		return nil
 	}

@@ -24,14 +24,14 @@ func (c *Coordinator) Unload(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	if err := c.free("unload the kernel"); err != nil {
+	if err := c.freeLocked("unload the kernel"); err != nil {
 		return err
 	}
 	if err := c.Loader.Unload(); err != nil {
 		return &Fault{Name: "LoadFailed", Err: err}
 	}
 	c.rec.Loaded = nil
-	return c.save()
+	return c.saveLocked()
 }
 
 // UnloadOwn unloads the kernel that luod has loaded, and returns its release, or an
@@ -42,13 +42,13 @@ func (c *Coordinator) UnloadOwn(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	if err := c.free("unload the kernel"); err != nil {
+	if err := c.freeLocked("unload the kernel"); err != nil {
 		return "", err
 	}
 	var foreign *Fault
-	switch err := c.stillLoaded(); {
+	switch err := c.stillLoadedLocked(); {
 	case errors.As(err, &foreign) && foreign.Name == "ForeignKernel":
-		return "", c.save() // it has struck ours from the record
+		return "", c.saveLocked() // it has struck ours from the record
 	case err != nil:
 		return "", err
 	case c.rec.Loaded == nil:
@@ -59,7 +59,7 @@ func (c *Coordinator) UnloadOwn(ctx context.Context) (string, error) {
 		return "", &Fault{Name: "LoadFailed", Err: err}
 	}
 	c.rec.Loaded = nil
-	return release, c.save()
+	return release, c.saveLocked()
 }
 
 // Options of a live update.
@@ -96,8 +96,8 @@ func (o Options) way() pid1.Way {
 	return pid1.ByLogind
 }
 
-// update is the one that is under way. It belongs to the coordinator's
-// goroutine, but for what is set when it is made and for err after done.
+// update is the one that is under way. It belongs to whoever has
+// the state, but for what is set when it is made and for err after done.
 type update struct {
 	options    Options
 	generation uint64
@@ -177,11 +177,11 @@ func (c *Coordinator) rehearse(ctx context.Context, options Options) (uint64, er
 	if err != nil {
 		return 0, err
 	}
-	if err := c.ready(); err != nil {
+	if err := c.readyLocked(); err != nil {
 		unlock()
 		return 0, err
 	}
-	request := c.again(loading.Check, options.Override)
+	request := c.againLocked(loading.Check, options.Override)
 	unlock()
 	if _, err := c.ask(ctx, request); err != nil {
 		return 0, err
@@ -206,17 +206,17 @@ func (c *Coordinator) trigger(ctx context.Context, options Options) (*update, er
 		return nil, err
 	}
 	defer unlock()
-	if err := c.ready(); err != nil {
+	if err := c.readyLocked(); err != nil {
 		return nil, err
 	}
 	lastError, timeLine, leftBehind := c.rec.LastError, c.rec.TimeLine, c.rec.LeftBehind
 	c.rec.LastError, c.rec.TimeLine, c.rec.LeftBehind = "", nil, nil
-	c.mark("trigger", c.Clock.Now())
+	c.markLocked("trigger", c.Clock.Now())
 	c.vault.Refresh()
 	u := &update{options: options, generation: c.rec.Generation + 1, passed: make(chan struct{}), done: make(chan struct{})}
-	if err := c.move(triggered); err != nil {
+	if err := c.moveLocked(triggered); err != nil {
 		c.rec.LastError, c.rec.TimeLine, c.rec.LeftBehind = lastError, timeLine, leftBehind
-		c.rec.Phase = c.resting()
+		c.rec.Phase = c.restingLocked()
 		return nil, fault("NoRecord", "start a live update: %w", err)
 	}
 	u.ctx, u.cancel = context.WithCancelCause(context.Background())
@@ -267,7 +267,7 @@ func (c *Coordinator) advance(u *update) error {
 	if err := c.prepareHooks(u); err != nil {
 		return err
 	}
-	if err := c.inside(u, func() error { return c.prepare(u, members) }); err != nil {
+	if err := c.inside(u, func() error { return c.prepareLocked(u, members) }); err != nil {
 		return err
 	}
 	if err := c.wait(u); err != nil {
@@ -287,7 +287,7 @@ func (c *Coordinator) advance(u *update) error {
 		return err
 	}
 	var cargo packer.Cargo
-	if err := c.insideHoldings(u, func() (err error) { cargo, err = c.begin(u); return err }); err != nil {
+	if err := c.insideHoldings(u, func() (err error) { cargo, err = c.beginLocked(u); return err }); err != nil {
 		return err
 	}
 	packing, cancel := context.WithTimeout(u.ctx, packTimeout)
@@ -337,10 +337,10 @@ func (c *Coordinator) last(u *update) error {
 		return fault("NoManager", "find out whether the services still run: %w", err)
 	}
 	return c.inside(u, func() error {
-		if err := c.stillLoaded(); err != nil {
+		if err := c.stillLoadedLocked(); err != nil {
 			return err
 		}
-		c.looked(u, running)
+		c.lookedLocked(u, running)
 		if verdict, reason := u.barrier.Verdict(); verdict == barrier.Refused {
 			return fault("Vetoed", "a service is no longer ready for a live update: %s", reason)
 		}
@@ -348,9 +348,9 @@ func (c *Coordinator) last(u *update) error {
 	})
 }
 
-// begin starts packing; everybody is ready.
-func (c *Coordinator) begin(u *update) (packer.Cargo, error) {
-	if err := c.withinLimits(); err != nil {
+// beginLocked starts packing; everybody is ready.
+func (c *Coordinator) beginLocked(u *update) (packer.Cargo, error) {
+	if err := c.withinLimitsLocked(); err != nil {
 		return packer.Cargo{}, err
 	}
 	cargo := packer.Cargo{
@@ -370,14 +370,14 @@ func (c *Coordinator) begin(u *update) (packer.Cargo, error) {
 	// What still lies in an incoming session can't go into an outgoing one
 	// (EBUSY); the vault holds it, so the session may go.
 	for unit, a := range c.incoming {
-		c.finish(unit, a)
+		c.finishLocked(unit, a)
 	}
-	c.dropManifest()
-	c.mark("prepared", c.Clock.Now())
-	if err := c.move(prepared); err != nil {
+	c.dropManifestLocked()
+	c.markLocked("prepared", c.Clock.Now())
+	if err := c.moveLocked(prepared); err != nil {
 		return packer.Cargo{}, fault("NoRecord", "pack: %w", err)
 	}
-	cargo.Units = c.cargo(u)
+	cargo.Units = c.cargoLocked(u)
 	var err error
 	// To look at all of it may take a while.
 	files := filesOf(cargo.Units)
@@ -390,12 +390,12 @@ func (c *Coordinator) begin(u *update) (packer.Cargo, error) {
 	return cargo, nil
 }
 
-// ready says why there can be no live update now.
-func (c *Coordinator) ready() error {
+// readyLocked says why there can be no live update now.
+func (c *Coordinator) readyLocked() error {
 	if err := c.Kernel.Probe(); err != nil {
 		return fault("NotSupported", "no live update is possible: %w", err)
 	}
-	if err := c.free("start a live update"); err != nil {
+	if err := c.freeLocked("start a live update"); err != nil {
 		return err
 	}
 	if c.rec.Degraded != "" {
@@ -410,17 +410,17 @@ func (c *Coordinator) ready() error {
 	if len(c.rec.Stopped) > 0 {
 		return fault("Busy", "no live update now: services that were stopped for the last one are being started again; try again in a moment")
 	}
-	if err := c.withinLimits(); err != nil {
+	if err := c.withinLimitsLocked(); err != nil {
 		return err
 	}
 	for unit, a := range c.incoming {
 		for name := range a.names {
-			if c.lost(unit, name) {
+			if c.lostLocked(unit, name) {
 				return fault("Degraded", "no live update is possible: %q of %s did not come back as it went and lies only in its session, which the update would discard; 'luoctl status' says why, and 'luoctl discard %s' gives it up", name, unit, unit)
 			}
 		}
 	}
-	if waiting := c.unreleased(); len(waiting) > 0 {
+	if waiting := c.unreleasedLocked(); len(waiting) > 0 {
 		return fault("SessionWaiting", "no live update is possible: the session %q of %s came through the last one and is not released; what is in it would be lost", waiting[0].Name, waiting[0].Unit)
 	}
 	loaded, err := c.Loader.Loaded()
@@ -445,7 +445,7 @@ func (c *Coordinator) able(ctx context.Context, options Options) error {
 	if err != nil {
 		return err
 	}
-	err = c.ready()
+	err = c.readyLocked()
 	unlock()
 	if err != nil {
 		return err
@@ -473,9 +473,9 @@ func (c *Coordinator) Cancel(ctx context.Context, reason string) error {
 		c.update.cancel(fault("Cancelled", "the live update was cancelled: %s", reason))
 	case c.rec.Schedule != nil:
 		c.rec.Schedule = nil
-		c.arm()
+		c.armLocked()
 		c.Log.Info("the scheduled live update was cancelled", "reason", reason)
-		return c.save()
+		return c.saveLocked()
 	default:
 		return fault("NothingToCancel", "cancel the live update: none is under way or scheduled")
 	}
@@ -491,14 +491,14 @@ func (c *Coordinator) commit(u *update, result *packer.Packed) error {
 	if err := c.inside(u, func() error {
 		c.outgoing = result
 		c.rec.TimeLine = result.Manifest.TimeLine
-		if err := c.stillLoaded(); err != nil {
+		if err := c.stillLoadedLocked(); err != nil {
 			return err
 		}
 		on := packed
 		if u.options.Fast {
 			on = stopped
 		}
-		if err := c.move(on); err != nil {
+		if err := c.moveLocked(on); err != nil {
 			return fault("NoRecord", "commit the live update: %w", err)
 		}
 		return nil
@@ -562,33 +562,33 @@ func (c *Coordinator) abort(why error) error {
 	}
 	defer unlock()
 	if u := c.update; u != nil {
-		c.quiet(u)
+		c.quietLocked(u)
 		u.adoption.close()
 	}
-	c.unhook(why.Error())
+	c.unhookLocked(why.Error())
 	if u := c.update; u != nil && !u.options.NoWall {
 		c.wall("The live update was taken back, and the system runs on.", why.Error())
 	}
 	c.update = nil
-	c.tell(c.rec.Asked, why.Error())
+	c.tellLocked(c.rec.Asked, why.Error())
 	c.rec.LastError, c.rec.Asked = why.Error(), nil
 	c.Log.Error("the live update was taken back", "reason", why, "generation", c.rec.Generation+1, messageID, idTakenBack)
 	on := takenBack
-	if c.resting() == Restoring {
+	if c.restingLocked() == Restoring {
 		on = resumed
 	}
-	_ = c.move(on)
-	c.pay()
-	c.revive()
-	c.settleAll()
+	_ = c.moveLocked(on)
+	c.payLocked()
+	c.reviveLocked()
+	c.settleAllLocked()
 	return why
 }
 
-// unhook has the hooks told that the update of which they heard was taken back.
-func (c *Coordinator) unhook(reason string) {
+// unhookLocked has the hooks told that the update of which they heard was taken back.
+func (c *Coordinator) unhookLocked(reason string) {
 	if c.rec.Hooked {
 		c.rec.Hooked = false
-		c.owe("cancel", c.rec.Generation+1, "LUOD_REASON="+reason)
+		c.oweLocked("cancel", c.rec.Generation+1, "LUOD_REASON="+reason)
 	}
 }
 
@@ -603,8 +603,8 @@ func (c *Coordinator) wall(text, message string) {
 	c.Wall(text)
 }
 
-// tell says to units, and to everybody, that the update was taken back.
-func (c *Coordinator) tell(units []string, reason string) {
+// tellLocked says to units, and to everybody, that the update was taken back.
+func (c *Coordinator) tellLocked(units []string, reason string) {
 	for _, unit := range units {
 		c.announce(Signal{Unit: unit, Generation: c.rec.Generation + 1, Reason: reason})
 	}
@@ -613,9 +613,9 @@ func (c *Coordinator) tell(units []string, reason string) {
 	}
 }
 
-// resting is the phase while no update is under way.
-func (c *Coordinator) resting() Phase {
-	if c.allFetched() {
+// restingLocked is the phase while no update is under way.
+func (c *Coordinator) restingLocked() Phase {
+	if c.allFetchedLocked() {
 		return Idle
 	}
 	return Restoring
