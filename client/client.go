@@ -11,6 +11,8 @@ import (
 
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/client/errorname"
 )
 
 // The names of luod on the system bus.
@@ -193,7 +195,7 @@ func (c *Client) Retrieve(ctx context.Context) (map[string]*os.File, error) {
 		if files, err = c.retrieve(ctx, list); err == nil {
 			return files, nil
 		}
-		if !refusedAs(err, "NoSuchName") {
+		if !refusedAs(err, errorname.NoSuchName) {
 			break
 		}
 		// luod has let go of what the unit has in its fd store again, or another process

@@ -11,9 +11,9 @@ import (
 	"syscall"
 
 	"github.com/godbus/dbus/v5"
-)
 
-const errorPrefix = "org.luod.LiveUpdate1.Error."
+	"github.com/liveupdate/luod/client/errorname"
+)
 
 // Error is luod's answer to a request that it refused, or the bus's; nothing changed
 // then, unless the error is ErrUnknown too.
@@ -35,7 +35,7 @@ var errClosed = fmt.Errorf("the client is closed: %w", os.ErrClosed)
 
 // NotSupported says whether err is luod's answer on a kernel without live
 // update: a service can go on without it.
-func NotSupported(err error) bool { return refusedAs(err, "NotSupported") }
+func NotSupported(err error) bool { return refusedAs(err, errorname.NotSupported) }
 
 // refusedAs says whether err is luod's of that name.
 func refusedAs(err error, name string) bool {
@@ -43,9 +43,9 @@ func refusedAs(err error, name string) bool {
 	var remote dbus.Error
 	switch {
 	case errors.As(err, &e):
-		return e.Name == errorPrefix+name
+		return e.Name == errorname.Prefix+name
 	case errors.As(err, &remote):
-		return remote.Name == errorPrefix+name
+		return remote.Name == errorname.Prefix+name
 	}
 	return false
 }
@@ -155,11 +155,11 @@ const notThere = "org.freedesktop.DBus.Error.ServiceUnknown"
 
 func judgeName(name string) verdict {
 	switch name {
-	case errorPrefix + "NotRestored":
+	case errorname.Prefix + errorname.NotRestored:
 		return early
 	case "org.freedesktop.DBus.Error.LimitsExceeded":
 		return full
-	case "org.freedesktop.DBus.Error.NoReply", "org.freedesktop.DBus.Error.Disconnected", errorPrefix + "Stopping":
+	case "org.freedesktop.DBus.Error.NoReply", "org.freedesktop.DBus.Error.Disconnected", errorname.Prefix + errorname.Stopping:
 		return unknown
 	case notThere, "org.freedesktop.DBus.Error.NameHasNoOwner", "org.freedesktop.DBus.Error.TimedOut": // of luod's start
 		return away

@@ -96,6 +96,7 @@ func TestARegistrationOutlivesTheBus(t *testing.T) {
 	if e := next(t, events); e.Prepare || e.Generation != 3 || e.Reason == "" {
 		t.Fatalf("told %+v", e)
 	}
+	m.wait(t, func() bool { return m.registered == 1 }) // before, it hears nothing
 	emit(t, m, "Cancelled", uint64(3), "said late")
 	emit(t, m, "PrepareForLiveUpdate", uint64(4), uint64(0))
 	if e := next(t, events); !e.Prepare || e.Generation != 4 {

@@ -14,6 +14,8 @@ import (
 
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/client/errorname"
 )
 
 const busConfig = `<busconfig>
@@ -206,7 +208,7 @@ func (m *manager) do(method string, carryOut func(leave int) *dbus.Error) *dbus.
 	return err
 }
 
-func no(name string) *dbus.Error { return dbus.NewError(errorPrefix+name, []any{name}) }
+func no(name string) *dbus.Error { return dbus.NewError(errorname.Prefix+name, []any{name}) }
 
 func (m *manager) Preserve(fds []named, _ map[string]dbus.Variant) *dbus.Error {
 	taken := map[string]bool{}

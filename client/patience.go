@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+
+	"github.com/liveupdate/luod/client/errorname"
 )
 
 // The bus is full for a moment when many services hand over at once.
@@ -106,7 +108,7 @@ func (w *waiting) over(err error) error {
 // meet notes that luod was there, if an answer or the lack of it says so.
 func (c *Client) meet(err error) {
 	var remote dbus.Error
-	if err == nil || errors.As(err, &remote) && (strings.HasPrefix(remote.Name, errorPrefix) || judgeName(remote.Name) == unknown) {
+	if err == nil || errors.As(err, &remote) && (strings.HasPrefix(remote.Name, errorname.Prefix) || judgeName(remote.Name) == unknown) {
 		c.seen.Store(true)
 	}
 }

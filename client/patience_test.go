@@ -10,6 +10,8 @@ import (
 
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/client/errorname"
 )
 
 // Somebody without a deadline is not kept for ever, and one with a deadline until then.
@@ -81,7 +83,7 @@ func TestWhatCantHelpIsNotRepeated(t *testing.T) {
 	for _, name := range []string{
 		"org.freedesktop.systemd1.UnitMasked", "org.freedesktop.systemd1.NoSuchUnit",
 		"org.freedesktop.DBus.Error.Spawn.ServiceNotFound", "org.freedesktop.DBus.Error.AccessDenied",
-		"org.freedesktop.DBus.Error.Failed", errorPrefix + "Degraded", errorPrefix + "NotSupported",
+		"org.freedesktop.DBus.Error.Failed", errorname.Prefix + "Degraded", errorname.Prefix + "NotSupported",
 	} {
 		m.with(func() { m.trouble["Register"], m.asked["Register"] = []trouble{{name: name}}, 0 })
 		_, err := c.Register(within(t), Participation{})
@@ -122,7 +124,7 @@ func TestVerdicts(t *testing.T) {
 		{*dbus.NewError("org.freedesktop.DBus.Error.NameHasNoOwner", nil), away},
 		{*dbus.NewError("org.freedesktop.DBus.Error.ServiceUnknown", nil), away},
 		{*dbus.NewError("org.freedesktop.systemd1.TransactionIsDestructive", nil), away},
-		{*dbus.NewError(errorPrefix+"NameInUse", nil), refused},
+		{*dbus.NewError(errorname.Prefix+"NameInUse", nil), refused},
 	} {
 		if got := judge(one.err); got != one.want {
 			t.Errorf("%v: %d, not %d", one.err, got, one.want)

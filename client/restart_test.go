@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/liveupdate/luod/client/errorname"
 )
 
 // within is long enough for everything here, and short enough to see what hangs.
@@ -89,7 +91,7 @@ func TestACallIsRepeatedWhenLuodGoesAway(t *testing.T) {
 			{"before", []trouble{{}}},
 			{"after", []trouble{{late: true}}},
 			{"twice", []trouble{{}, {late: true}}},
-			{"stopping", []trouble{{name: errorPrefix + "Stopping"}}},
+			{"stopping", []trouble{{name: errorname.Prefix + "Stopping"}}},
 			{"not started", []trouble{{name: "org.freedesktop.systemd1.ShuttingDown"}, {name: "org.freedesktop.DBus.Error.Spawn.ChildExited"}, {name: "org.freedesktop.DBus.Error.TimedOut"}}},
 		} {
 			if how.trouble[0].name != "" && one.method != "Preserve" && one.method != "Retrieve" {

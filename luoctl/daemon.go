@@ -9,6 +9,8 @@ import (
 
 	"github.com/godbus/dbus/v5"
 	"github.com/spf13/cobra"
+
+	"github.com/liveupdate/luod/client/errorname"
 )
 
 // daemon is luod on the system bus.
@@ -62,7 +64,7 @@ func plain(err error) error {
 	case "org.freedesktop.DBus.Error.ServiceUnknown", "org.freedesktop.DBus.Error.NameHasNoOwner", "org.freedesktop.systemd1.NoSuchUnit":
 		return fmt.Errorf("luod is not running: see 'systemctl status luod.service' (%s)", remote.Error())
 	}
-	return &refusal{strings.TrimPrefix(remote.Name, "org.luod.LiveUpdate1.Error."), remote.Error()}
+	return &refusal{strings.TrimPrefix(remote.Name, errorname.Prefix), remote.Error()}
 }
 
 // refusal is luod's answer that something can't be done. name is the last part of

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/kexec/verdict"
 )
@@ -90,10 +91,10 @@ type Answer struct {
 type Kind string
 
 const (
-	NoEntry     Kind = "NoEntry"
-	BadRequest  Kind = "BadRequest"
-	CheckFailed Kind = "CheckFailed"
-	LoadFailed  Kind = "LoadFailed"
+	NoEntry     Kind = errorname.NoEntry
+	BadRequest  Kind = errorname.BadRequest
+	CheckFailed Kind = errorname.CheckFailed
+	LoadFailed  Kind = errorname.LoadFailed
 )
 
 // Explain makes one text of failed checks.

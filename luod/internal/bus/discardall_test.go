@@ -6,6 +6,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 )
 
@@ -28,7 +29,7 @@ func TestDiscardAllThroughTheDoor(t *testing.T) {
 	if err := call(conn, "UnloadOwn").Store(&release); err != nil || release != "7.3" {
 		t.Errorf("%q, %v", release, err)
 	}
-	if err := call(conn, "DiscardAll", map[string]dbus.Variant{"dry": dbus.MakeVariant(true)}).Err; errorName(err) != errorPrefix+"UnknownOption" {
+	if err := call(conn, "DiscardAll", map[string]dbus.Variant{"dry": dbus.MakeVariant(true)}).Err; errorName(err) != errorname.Prefix+"UnknownOption" {
 		t.Error(err)
 	}
 	r.mu.Lock()

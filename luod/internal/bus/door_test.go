@@ -27,6 +27,7 @@ import (
 	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/quota"
 	"github.com/liveupdate/luod/luod/internal/vault"
@@ -477,7 +478,7 @@ func TestARefusalLeavesNoDescriptor(t *testing.T) {
 		want   string
 	}{
 		{&vault.Refusal{Reason: vault.UnsupportedFile, Text: "t"}, nil, []named{{"x", fd}}, none, "org.luod.LiveUpdate1.Error.UnsupportedFile"},
-		{&coordinator.Fault{Name: "Busy", Err: errors.New("t")}, nil, []named{{"x", fd}}, none, "org.luod.LiveUpdate1.Error.Busy"},
+		{&fault.Fault{Name: "Busy", Err: errors.New("t")}, nil, []named{{"x", fd}}, none, "org.luod.LiveUpdate1.Error.Busy"},
 		{errors.New("t"), nil, []named{{"x", fd}}, none, "org.freedesktop.DBus.Error.Failed"},
 		{nil, callers.ErrNoUnit, []named{{"x", fd}}, none, "org.luod.LiveUpdate1.Error.NoUnit"},
 		{nil, nil, []named{{"x", fd}}, map[string]dbus.Variant{"huh": dbus.MakeVariant(1)}, "org.luod.LiveUpdate1.Error.UnknownOption"},

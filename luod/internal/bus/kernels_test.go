@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/godbus/dbus/v5"
+
+	"github.com/liveupdate/luod/client/errorname"
 )
 
 func TestKernelsAreCheckedAndLoadedThroughTheDoor(t *testing.T) {
@@ -47,11 +49,11 @@ func TestBadOptionsAreRefused(t *testing.T) {
 		{"dry-run", "yes", "UnknownOption"},
 		{"verify", uint32(1), "UnknownOption"},
 	} {
-		if err := call(conn, "LiveUpdate", map[string]dbus.Variant{c.name: dbus.MakeVariant(c.value)}).Err; errorName(err) != errorPrefix+c.want {
+		if err := call(conn, "LiveUpdate", map[string]dbus.Variant{c.name: dbus.MakeVariant(c.value)}).Err; errorName(err) != errorname.Prefix+c.want {
 			t.Errorf("%s=%v: %v", c.name, c.value, err)
 		}
 	}
-	if err := call(conn, "Load", "", map[string]dbus.Variant{"initrds": dbus.MakeVariant("/i")}).Err; errorName(err) != errorPrefix+"UnknownOption" {
+	if err := call(conn, "Load", "", map[string]dbus.Variant{"initrds": dbus.MakeVariant("/i")}).Err; errorName(err) != errorname.Prefix+"UnknownOption" {
 		t.Errorf("a string for a list: %v", err)
 	}
 	r.mu.Lock()

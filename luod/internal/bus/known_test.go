@@ -9,6 +9,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 )
@@ -26,7 +27,7 @@ func TestACallerIsIdentifiedOnceAndItsUnitEachTime(t *testing.T) {
 	r.mu.Lock()
 	r.noUnit = callers.ErrNoUnit // it has moved into another cgroup
 	r.mu.Unlock()
-	if err := call(conn, "ListNames").Err; errorName(err) != errorPrefix+"NoUnit" {
+	if err := call(conn, "ListNames").Err; errorName(err) != errorname.Prefix+"NoUnit" {
 		t.Errorf("got %v", err)
 	}
 	if after := openFDs(t); after != before {

@@ -10,11 +10,13 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/godbus/dbus/v5/introspect"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/entryname"
 	"github.com/liveupdate/luod/internal/foreign"
 	"github.com/liveupdate/luod/internal/helperprotocol"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/quota"
 	"github.com/liveupdate/luod/luod/internal/vault"
@@ -74,22 +76,22 @@ func answer(err error) *dbus.Error {
 	}
 	name := failed
 	var refusal *vault.Refusal
-	var fault *coordinator.Fault
+	var named *fault.Fault
 	var noLock *inhibitors.Refusal
 	var exceeded *quota.Exceeded
 	switch {
 	case errors.As(err, &exceeded):
-		name = errorPrefix + "TooManyCalls"
+		name = errorname.Prefix + errorname.TooManyCalls
 	case errors.As(err, &noLock):
-		name = errorPrefix + noLock.Reason
+		name = errorname.Prefix + noLock.Reason
 	case errors.As(err, &refusal):
-		name = errorPrefix + string(refusal.Reason)
-	case errors.As(err, &fault):
-		name = errorPrefix + fault.Name
+		name = errorname.Prefix + string(refusal.Reason)
+	case errors.As(err, &named):
+		name = errorname.Prefix + named.Name
 	case errors.Is(err, callers.ErrNoUnit):
-		name = errorPrefix + "NoUnit"
+		name = errorname.Prefix + errorname.NoUnit
 	case errors.Is(err, errUnidentified):
-		name = errorPrefix + "Unidentified"
+		name = errorname.Prefix + errorname.Unidentified
 	case errors.Is(err, errDenied):
 		name = accessDenied
 	}

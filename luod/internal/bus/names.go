@@ -8,7 +8,6 @@ const (
 	// unitInterface is that of a unit's object, which only has signals.
 	unitInterface = "org.luod.LiveUpdate1.Unit"
 
-	errorPrefix  = "org.luod.LiveUpdate1.Error."
 	accessDenied = "org.freedesktop.DBus.Error.AccessDenied"
 	failed       = "org.freedesktop.DBus.Error.Failed"
 )

@@ -13,6 +13,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/peers"
 	"github.com/liveupdate/luod/internal/peers/leftbehind"
 	"github.com/liveupdate/luod/internal/peers/oldkernel"
@@ -111,7 +112,7 @@ func TestAConnectionLeftBehindSpeaksForNobody(t *testing.T) {
 			}
 			for range 3 {
 				err := call(left, "Register", none).Err
-				if got := errorName(err); got != errorPrefix+"Unidentified" && got != errorPrefix+"NoUnit" {
+				if got := errorName(err); got != errorname.Prefix+"Unidentified" && got != errorname.Prefix+"NoUnit" {
 					t.Errorf("got %v", err)
 				}
 			}
@@ -191,7 +192,7 @@ func TestAnOldBusIsLookedAtOnceForEachConnection(t *testing.T) {
 		return len(asked) / 2
 	}
 	before := openFDs(t)
-	if err := call(conn, "ListNames").Err; errorName(err) != errorPrefix+"NoUnit" || vouches() != 0 {
+	if err := call(conn, "ListNames").Err; errorName(err) != errorname.Prefix+"NoUnit" || vouches() != 0 {
 		t.Errorf("who has no unit: %v, looked at %d times", err, vouches())
 	}
 	u.set(os.Getpid(), "a.service")
@@ -199,7 +200,7 @@ func TestAnOldBusIsLookedAtOnceForEachConnection(t *testing.T) {
 	refuse = errors.New("it can't be seen")
 	mu.Unlock()
 	err := call(conn, "ListNames").Err
-	if errorName(err) != errorPrefix+"Unidentified" || !strings.Contains(fmt.Sprint(err), "luod-reissue") || !strings.Contains(fmt.Sprint(err), "it can't be seen") {
+	if errorName(err) != errorname.Prefix+"Unidentified" || !strings.Contains(fmt.Sprint(err), "luod-reissue") || !strings.Contains(fmt.Sprint(err), "it can't be seen") {
 		t.Errorf("got %v", err)
 	}
 	if after := openFDs(t); after != before {
@@ -226,7 +227,7 @@ func TestAnOldBusIsLookedAtOnceForEachConnection(t *testing.T) {
 	for d.newCalls.Take("a.service on new connections", time.Now()) == nil {
 	}
 	d.vouching.Unlock()
-	if err := call(other, "ListNames").Err; errorName(err) != errorPrefix+"TooManyCalls" || vouches() != 1 {
+	if err := call(other, "ListNames").Err; errorName(err) != errorname.Prefix+"TooManyCalls" || vouches() != 1 {
 		t.Errorf("a flood: %v, looked at %d times", err, vouches())
 	}
 	if err := call(conn, "ListNames").Err; err != nil {
@@ -245,8 +246,8 @@ func TestOnAnOldKernelNobodyIsRefusedForNothing(t *testing.T) {
 		want   string
 	}{
 		{coordinator.Status{Phase: coordinator.Idle, Unsupported: "no /dev/liveupdate"}, ""},
-		{coordinator.Status{Phase: coordinator.Idle}, errorPrefix + "Unidentified"},
-		{coordinator.Status{Phase: coordinator.Idle, Unsupported: "no /dev/liveupdate", FileDescriptors: 1}, errorPrefix + "Unidentified"},
+		{coordinator.Status{Phase: coordinator.Idle}, errorname.Prefix + "Unidentified"},
+		{coordinator.Status{Phase: coordinator.Idle, Unsupported: "no /dev/liveupdate", FileDescriptors: 1}, errorname.Prefix + "Unidentified"},
 	} {
 		_, _, _, conn := openWith(t, func(r *registry, d *Door) { r.status = c.status })
 		if err := call(conn, "ListNames").Err; err != nil && errorName(err) != c.want || err == nil && c.want != "" {

@@ -5,12 +5,13 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/kexec/verdict"
-	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/fault"
 )
 
 func badRequest(format string, args ...any) error {
-	return &coordinator.Fault{Name: "BadRequest", Err: fmt.Errorf(format, args...)}
+	return &fault.Fault{Name: errorname.BadRequest, Err: fmt.Errorf(format, args...)}
 }
 
 // options stores what was given where known says. It refuses options that this
@@ -19,14 +20,14 @@ func options(given map[string]dbus.Variant, known map[string]any) error {
 	for name, value := range given {
 		to, is := known[name]
 		if !is {
-			return &coordinator.Fault{Name: "UnknownOption", Err: fmt.Errorf("unknown option %q", name)}
+			return &fault.Fault{Name: errorname.UnknownOption, Err: fmt.Errorf("unknown option %q", name)}
 		}
 		if err := value.Store(to); err != nil {
-			return &coordinator.Fault{Name: "UnknownOption", Err: fmt.Errorf("the option %q must be a %s, not a %s", name, dbus.SignatureOf(to), value.Signature())}
+			return &fault.Fault{Name: errorname.UnknownOption, Err: fmt.Errorf("the option %q must be a %s, not a %s", name, dbus.SignatureOf(to), value.Signature())}
 		}
 		if list, is := to.(*[]string); is && name == "override" {
 			if err := verdict.ValidNames(*list); err != nil {
-				return &coordinator.Fault{Name: "BadRequest", Err: fmt.Errorf("override a check: %w", err)}
+				return &fault.Fault{Name: errorname.BadRequest, Err: fmt.Errorf("override a check: %w", err)}
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 )
 
@@ -20,11 +21,11 @@ func TestRegister(t *testing.T) {
 		"UnknownOption": {"colour": v("red")},
 		"BadRequest":    {"on-failure": v("explode")},
 	} {
-		if err := call(conn, "Register", given).Err; errorName(err) != errorPrefix+name {
+		if err := call(conn, "Register", given).Err; errorName(err) != errorname.Prefix+name {
 			t.Errorf("%v: %v", given, err)
 		}
 	}
-	if err := call(conn, "Register", map[string]dbus.Variant{"timeout": v(uint64(1) << 63)}).Err; errorName(err) != errorPrefix+"BadRequest" {
+	if err := call(conn, "Register", map[string]dbus.Variant{"timeout": v(uint64(1) << 63)}).Err; errorName(err) != errorname.Prefix+"BadRequest" {
 		t.Errorf("an endless timeout: %v", err)
 	}
 	var path dbus.ObjectPath
@@ -50,7 +51,7 @@ func TestWhoCallsTooOftenIsRefused(t *testing.T) {
 	// clock brings nothing.
 	for later := time.Now().Add(time.Hour); d.Meter.Take("test.service", later) == nil; {
 	}
-	if err := call(conn, "ListNames").Err; errorName(err) != errorPrefix+"TooManyCalls" {
+	if err := call(conn, "ListNames").Err; errorName(err) != errorname.Prefix+"TooManyCalls" {
 		t.Errorf("got %v", err)
 	}
 	var s dbus.Variant
@@ -124,7 +125,7 @@ func TestSignalsWaitForTheBus(t *testing.T) {
 
 func TestAnInhibitorHoldsAsLongAsTheCallerKeepsIt(t *testing.T) {
 	_, _, d, conn := open(t)
-	if err := call(conn, "Inhibit", "sleep", "x", "y", "block").Err; errorName(err) != errorPrefix+"BadRequest" {
+	if err := call(conn, "Inhibit", "sleep", "x", "y", "block").Err; errorName(err) != errorname.Prefix+"BadRequest" {
 		t.Fatalf("another what: %v", err)
 	}
 	before := openFDs(t)

@@ -7,7 +7,8 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
-	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/client/errorname"
+	"github.com/liveupdate/luod/luod/internal/fault"
 )
 
 func TestSessionsGoThroughTheDoor(t *testing.T) {
@@ -36,10 +37,10 @@ func TestSessionsGoThroughTheDoor(t *testing.T) {
 		t.Errorf("%d file descriptors before, %d after", before, openFDs(t))
 	}
 	r.mu.Lock()
-	r.refuse = &coordinator.Fault{Name: "SessionWaiting", Err: io.EOF}
+	r.refuse = &fault.Fault{Name: "SessionWaiting", Err: io.EOF}
 	r.mu.Unlock()
 	for _, method := range []string{"CreateSession", "RetrieveSession", "ReleaseSession"} {
-		if err := call(conn, method, "vm").Err; errorName(err) != errorPrefix+"SessionWaiting" {
+		if err := call(conn, method, "vm").Err; errorName(err) != errorname.Prefix+"SessionWaiting" {
 			t.Errorf("%s: %v", method, err)
 		}
 	}

@@ -8,8 +8,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/entryname"
 	"github.com/liveupdate/luod/internal/unitsection"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/vault"
@@ -78,7 +80,7 @@ func (c *Coordinator) adopt(u *update) error {
 	}
 	running, err := c.Units.Look(u.ctx, slices.Collect(maps.Keys(stores)))
 	if err != nil {
-		return fault("NoManager", "find out which services run: %w", err)
+		return fault.New(errorname.NoManager, "find out which services run: %w", err)
 	}
 	a := &adoption{files: map[string][]*vault.File{}, skipped: map[string]int{}, units: map[string]bool{}, directories: map[string][]string{}}
 	for _, unit := range slices.Sorted(maps.Keys(stores)) {
@@ -214,7 +216,7 @@ func (c *Coordinator) supersedeLocked(a *adoption, unit string) error {
 		}
 		plain := entryname.PlainName(f.Name)
 		if came[plain] == 0 {
-			return fault("StoreChanged", "%q was in the fd store of %s, and was gone when the unit had stopped: either the unit removed it, or PID 1 has forgotten its store (systemd 254 to 260 do so with units that nothing refers to); luod holds it, and a start of the unit gets it", plain, unit)
+			return fault.New(errorname.StoreChanged, "%q was in the fd store of %s, and was gone when the unit had stopped: either the unit removed it, or PID 1 has forgotten its store (systemd 254 to 260 do so with units that nothing refers to); luod holds it, and a start of the unit gets it", plain, unit)
 		}
 		came[plain]--
 		replaced = append(replaced, f.Name)
@@ -247,12 +249,12 @@ func (c *Coordinator) takeOver(u *update, stores map[string]pid1.Store, name str
 		Unit: caller, Description: fmt.Sprintf("Take Over File Descriptor Stores for Live Update %d", u.generation), Argv: argv, Timeout: adoptTimeout,
 	})
 	if err != nil {
-		return fault("AdoptFailed", "take over the fd stores: %w", err)
+		return fault.New(errorname.AdoptFailed, "take over the fd stores: %w", err)
 	}
 	return c.inside(u, func() error {
 		for unit, s := range stores {
 			if want, got := len(s.Entries), len(a.files[unit])+a.skipped[unit]; got < want {
-				return fault("AdoptFailed", "take over the fd store of %s: it has %d entries, and %d came", unit, want, got)
+				return fault.New(errorname.AdoptFailed, "take over the fd store of %s: it has %d entries, and %d came", unit, want, got)
 			}
 		}
 		a.caller = ""

@@ -9,10 +9,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/entryname"
 	"github.com/liveupdate/luod/internal/recipe"
 	"github.com/liveupdate/luod/internal/sdnotify"
 	"github.com/liveupdate/luod/internal/storeview"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
@@ -21,7 +23,7 @@ import (
 func (c *Coordinator) adoptingLocked(caller, unit string) (*adoption, error) {
 	u := c.update
 	if u == nil || u.adoption == nil || caller == "" || u.adoption.caller != caller || !u.adoption.units[unit] || u.ctx.Err() != nil {
-		return nil, fault("NotPreparing", "%s may not hand over what belongs to %s", caller, unit)
+		return nil, fault.New(errorname.NotPreparing, "%s may not hand over what belongs to %s", caller, unit)
 	}
 	return u.adoption, nil
 }
@@ -41,7 +43,7 @@ func (c *Coordinator) Adopt(ctx context.Context, caller, unit string, names []st
 		return err
 	}
 	if len(names) != len(files) {
-		return fault("BadRequest", "%d names were given for %d file descriptors", len(names), len(files))
+		return fault.New(errorname.BadRequest, "%d names were given for %d file descriptors", len(names), len(files))
 	}
 	in := intake{c: c, a: a, unit: unit, seen: maps.Clone(a.seen[unit]), matched: maps.Clone(a.matched)}
 	for i, f := range files {
@@ -101,7 +103,7 @@ func (in *intake) take(name string, f *os.File) error {
 	path, packed := entryname.Directory(name)
 	switch {
 	case packed && !slices.Contains(in.a.directories[in.unit], path):
-		return fault("NotPreparing", "it is no directory that comes along")
+		return fault.New(errorname.NotPreparing, "it is no directory that comes along")
 	case packed:
 		in.add(name, f)
 		return nil
@@ -109,7 +111,7 @@ func (in *intake) take(name string, f *os.File) error {
 		return in.takeDescription(entryname.PlainName(name), f)
 	}
 	if err := sdnotify.CheckName(name); err != nil {
-		return fault("BadRequest", "%w", err)
+		return fault.New(errorname.BadRequest, "%w", err)
 	}
 	return in.takeMemfd(name, f)
 }
@@ -120,21 +122,21 @@ func (in *intake) take(name string, f *os.File) error {
 // over for directories.
 func (in *intake) takeDescription(plain string, f *os.File) error {
 	if err := sdnotify.CheckName(plain); err != nil {
-		return fault("BadRequest", "%w", err)
+		return fault.New(errorname.BadRequest, "%w", err)
 	}
 	d, err := recipe.Read(f)
 	if err != nil {
-		return fault("BadRequest", "%w", err)
+		return fault.New(errorname.BadRequest, "%w", err)
 	}
 	kind := storeview.Files
 	switch {
 	case d.Same != nil:
-		return fault("BadRequest", "only luod itself describes what shares a memfd")
+		return fault.New(errorname.BadRequest, "only luod itself describes what shares a memfd")
 	case d.Socket != nil:
 		kind = storeview.Sockets
 	}
 	if declared := in.c.update.declared[in.unit]; declared == nil || !slices.Contains(declared.Recreate, kind) {
-		return fault("NotPreparing", "%s has no Recreate=%s", in.unit, kind)
+		return fault.New(errorname.NotPreparing, "%s has no Recreate=%s", in.unit, kind)
 	}
 	if in.matches(entryname.Recreated, plain, d) {
 		in.skip(f)
@@ -159,7 +161,7 @@ func (in *intake) takeMemfd(plain string, f *os.File) error {
 	}
 	if holder := in.c.vault.Holder(id.device, id.inode); holder != nil {
 		if holder.Unit != in.unit {
-			return fault("FileInUse", "%s has the same memfd preserved, and the kernel preserves it once", holder.Unit)
+			return fault.New(errorname.FileInUse, "%s has the same memfd preserved, and the kernel preserves it once", holder.Unit)
 		}
 		if !entryname.Adopted(holder.Name) && !stands(holder, plain, f) {
 			return in.share(plain, holder.Name, f)
@@ -170,7 +172,7 @@ func (in *intake) takeMemfd(plain string, f *os.File) error {
 	}
 	for unit, seen := range in.a.seen {
 		if _, is := seen[id]; is && unit != in.unit {
-			return fault("FileInUse", "the fd store of %s has the same memfd, and the kernel preserves it once", unit)
+			return fault.New(errorname.FileInUse, "the fd store of %s has the same memfd, and the kernel preserves it once", unit)
 		}
 	}
 	name := in.free(entryname.StoreName, plain)
@@ -256,7 +258,7 @@ func (c *Coordinator) Forgo(ctx context.Context, caller, unit string, names, rea
 		return err
 	}
 	if len(names) != len(reasons) || len(names) == 0 {
-		return fault("BadRequest", "%d names were given for %d reasons", len(names), len(reasons))
+		return fault.New(errorname.BadRequest, "%d names were given for %d reasons", len(names), len(reasons))
 	}
 	text := ""
 	for i, name := range names {
@@ -267,7 +269,7 @@ func (c *Coordinator) Forgo(ctx context.Context, caller, unit string, names, rea
 	}
 	d := c.update.declared[unit]
 	if d == nil || !d.Optional {
-		why := fault("WouldNotSurvive", "no live update is possible: the fd store of %s holds what can't be made anew: %s; with OnFailure=ignore in its unit file an update goes on without", unit, text)
+		why := fault.New(errorname.WouldNotSurvive, "no live update is possible: the fd store of %s holds what can't be made anew: %s; with OnFailure=ignore in its unit file an update goes on without", unit, text)
 		c.update.cancel(why) // rather than what the program makes of it
 		return why
 	}

@@ -7,7 +7,9 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/unitsection"
+	"github.com/liveupdate/luod/luod/internal/fault"
 )
 
 // calledLocked is what a unit of the manifest is called now.
@@ -35,7 +37,7 @@ func (c *Coordinator) claim(ctx context.Context, unit string) error {
 	defer cancel()
 	known, err := c.Units.Known(ask, unit)
 	if err != nil {
-		return fault("NoManager", "find out what %s was called before: %w", unit, err)
+		return fault.New(errorname.NoManager, "find out what %s was called before: %w", unit, err)
 	}
 	files, err := unitsection.Read(known.Files)
 	if err != nil {
@@ -44,7 +46,7 @@ func (c *Coordinator) claim(ctx context.Context, unit string) error {
 	d, _, err := unitsection.Parse(unit, files)
 	// Other mistakes refuse an update, and no start.
 	if err != nil && slices.ContainsFunc(files, func(f unitsection.File) bool { return bytes.Contains(f.Data, []byte("Aliases")) }) {
-		return fault("BadDeclaration", "find out what %s was called before: %w", unit, err)
+		return fault.New(errorname.BadDeclaration, "find out what %s was called before: %w", unit, err)
 	}
 	names := known.Names
 	if d != nil {
@@ -56,7 +58,7 @@ func (c *Coordinator) claim(ctx context.Context, unit string) error {
 		}
 		is, err := c.Units.Known(ask, old)
 		if err != nil {
-			return fault("NoManager", "find out whether %s is still there: %w", old, err)
+			return fault.New(errorname.NoManager, "find out whether %s is still there: %w", old, err)
 		}
 		if is.Loaded && is.Name != unit {
 			c.Log.Warn("a unit claims what belongs to another that is still there", "unit", unit, "other", old)

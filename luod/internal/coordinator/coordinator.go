@@ -10,8 +10,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/loading"
 	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/memory"
@@ -156,7 +158,7 @@ type arrival struct {
 
 // errStopped is what callers get once Close was called; what they asked for may have
 // been done or not.
-var errStopped error = &Fault{Name: "Stopping", Err: errors.New("luod is stopping")}
+var errStopped error = &fault.Fault{Name: errorname.Stopping, Err: errors.New("luod is stopping")}
 
 // Close stops the coordinator and closes this process's descriptors, as a kill
 // would. Everything stays in the fd store, and nothing is un-preserved or

@@ -25,6 +25,7 @@ import (
 	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luo/luofake"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/pid1"
@@ -511,7 +512,7 @@ func TestARefusalChangesNothing(t *testing.T) {
 			w.load()
 			c.spoil(w)
 			_, err := w.c.LiveUpdate(ctx, Options{})
-			var f *Fault
+			var f *fault.Fault
 			if !errors.As(err, &f) || f.Name != c.fault {
 				t.Fatalf("got %v, want %s", err, c.fault)
 			}
@@ -574,7 +575,7 @@ func TestTheKernelIsCheckedAndLoadedAgainBeforeAnythingStops(t *testing.T) {
 	// Services may go on handing over, and nobody may load or start anything.
 	w.asking = func() {
 		w.preserve("b.service", 1)
-		var f *Fault
+		var f *fault.Fault
 		if _, _, err := w.c.Load(ctx, Request{}); !errors.As(err, &f) || f.Name != "Busy" {
 			t.Errorf("load meanwhile: %v", err)
 		}
@@ -628,7 +629,7 @@ func TestARefusedLoadKeepsWhatWasLoaded(t *testing.T) {
 	was := w.status().Loaded
 	for _, kind := range []loading.Kind{loading.CheckFailed, loading.NoEntry, loading.BadRequest} {
 		w.answer = loading.Answer{Kind: kind, Error: "no"}
-		var f *Fault
+		var f *fault.Fault
 		if _, _, err := w.c.Load(ctx, Request{}); !errors.As(err, &f) || f.Name != string(kind) {
 			t.Fatalf("got %v", err)
 		}
@@ -647,7 +648,7 @@ func TestAShutdownThatIsGivenUpIsTakenBack(t *testing.T) {
 	w.preserve("a.service", 3)
 	w.update()
 	f := memfd(t, "x")
-	var busy *Fault
+	var busy *fault.Fault
 	if err := w.c.Preserve(ctx, "a.service", []string{"late"}, []*os.File{f}); !errors.As(err, &busy) || busy.Name != "Busy" {
 		t.Fatalf("during an update: %v", err)
 	}
@@ -680,7 +681,7 @@ func TestAKillAtAnyStepLosesNothing(t *testing.T) {
 			}
 			w.asking = nil
 			w.start()
-			var f *Fault
+			var f *fault.Fault
 			if _, err := w.c.LiveUpdate(ctx, Options{}); !errors.As(err, &f) || f.Name != "ForeignKernel" {
 				w.t.Fatalf("got %v", err)
 			}
@@ -815,7 +816,7 @@ func TestAnUnreadableManifestKeepsTheSessionsOpen(t *testing.T) {
 					t.Fatalf("%+v, incoming %v", s, w.kernel.Incoming())
 				}
 				w.load()
-				var fault *Fault
+				var fault *fault.Fault
 				if _, err := w.c.LiveUpdate(ctx, Options{}); !errors.As(err, &fault) || fault.Name != "Degraded" {
 					t.Fatalf("an update went ahead: %v", err)
 				}
@@ -933,7 +934,7 @@ func TestWhatCameBackOtherwiseIsNeverDiscarded(t *testing.T) {
 			t.Fatalf("%+v", s)
 		}
 		w.load()
-		var fault *Fault
+		var fault *fault.Fault
 		if _, err := w.c.LiveUpdate(ctx, Options{}); !errors.As(err, &fault) || fault.Name != "Degraded" || !strings.Contains(err.Error(), "fd-0") {
 			t.Fatalf("an update went ahead: %v", err)
 		}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/unitsection"
+	"github.com/liveupdate/luod/luod/internal/fault"
 )
 
 // declared reads what the services that run say in their unit files. It works
@@ -13,7 +15,7 @@ import (
 func (c *Coordinator) declared(ctx context.Context) (map[string]*unitsection.Section, error) {
 	services, err := c.Units.Services(ctx, unitsection.Name)
 	if err != nil {
-		return nil, fault("NoManager", "find the services that declare their part in live updates: %w", err)
+		return nil, fault.New(errorname.NoManager, "find the services that declare their part in live updates: %w", err)
 	}
 	all := map[string]*unitsection.Section{}
 	var wrong []error
@@ -37,7 +39,7 @@ func (c *Coordinator) declared(ctx context.Context) (map[string]*unitsection.Sec
 		}
 	}
 	if len(wrong) > 0 {
-		return nil, fault("BadDeclaration", "a service declares something that can't be understood: %w", errors.Join(wrong...))
+		return nil, fault.New(errorname.BadDeclaration, "a service declares something that can't be understood: %w", errors.Join(wrong...))
 	}
 	return all, nil
 }

@@ -8,8 +8,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/sdnotify"
 	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/packer"
 	"github.com/liveupdate/luod/luod/internal/restorer"
@@ -51,7 +53,7 @@ func (c *Coordinator) CreateSession(ctx context.Context, unit, name string) (*os
 	}
 	defer unlock()
 	if err := c.Kernel.Probe(); err != nil {
-		return nil, fault("NotSupported", "%s can't have a session: %w", unit, err)
+		return nil, fault.New(errorname.NotSupported, "%s can't have a session: %w", unit, err)
 	}
 	if err := c.missingLocked(unit); err != nil {
 		return nil, err
@@ -60,10 +62,10 @@ func (c *Coordinator) CreateSession(ctx context.Context, unit, name string) (*os
 		return nil, err
 	}
 	if err := sdnotify.CheckName(name); err != nil {
-		return nil, fault("BadName", "make a session for %s: %w", unit, err)
+		return nil, fault.New(errorname.BadName, "make a session for %s: %w", unit, err)
 	}
 	if c.findLocked(unit, name, true) >= 0 {
-		return nil, fault("SessionWaiting", "make a session for %s: its session %q came through a live update and is not released yet; retrieve it, empty it and release it first", unit, name)
+		return nil, fault.New(errorname.SessionWaiting, "make a session for %s: its session %q came through a live update and is not released yet; retrieve it, empty it and release it first", unit, name)
 	}
 	if i := c.findLocked(unit, name, false); i >= 0 {
 		return c.lendLocked(i)
@@ -75,7 +77,7 @@ func (c *Coordinator) CreateSession(ctx context.Context, unit, name string) (*os
 		}
 	}
 	if own >= c.Settings.SessionsMax || len(c.rec.Sessions) >= maxSessions {
-		return nil, fault("TooMany", "make a session for %s: it has %d of at most %d, and all units have %d of at most %d", unit, own, c.Settings.SessionsMax, len(c.rec.Sessions), maxSessions)
+		return nil, fault.New(errorname.TooMany, "make a session for %s: it has %d of at most %d, and all units have %d of at most %d", unit, own, c.Settings.SessionsMax, len(c.rec.Sessions), maxSessions)
 	}
 	c.rec.SessionCount++
 	d := Delegated{Unit: unit, Name: name, Session: fmt.Sprintf("%sg%d.%d", packer.DelegatedPrefix, c.rec.Generation+1, c.rec.SessionCount)}
@@ -99,7 +101,7 @@ func (c *Coordinator) CreateSession(ctx context.Context, unit, name string) (*os
 	if err != nil {
 		c.forgetLocked(len(c.rec.Sessions) - 1)
 		_ = c.saveLocked()
-		return nil, fault("SessionFailed", "make a session for %s: %w", unit, err)
+		return nil, fault.New(errorname.SessionFailed, "make a session for %s: %w", unit, err)
 	}
 	c.Log.Info("made a session", "unit", unit, "name", name, "session", d.Session)
 	return c.lendLocked(len(c.rec.Sessions) - 1)
@@ -121,7 +123,7 @@ func (c *Coordinator) RetrieveSession(ctx context.Context, unit, name string) (*
 	}
 	i := c.findLocked(unit, name, true)
 	if i < 0 {
-		return nil, fault("NoSuchSession", "retrieve a session: %s has no session %q that came through a live update", unit, name)
+		return nil, fault.New(errorname.NoSuchSession, "retrieve a session: %s has no session %q that came through a live update", unit, name)
 	}
 	return c.lendLocked(i)
 }
@@ -143,7 +145,7 @@ func (c *Coordinator) ReleaseSession(ctx context.Context, unit, name string) err
 		i = c.findLocked(unit, name, false)
 	}
 	if i < 0 {
-		return fault("NoSuchSession", "release a session: %s has no session %q", unit, name)
+		return fault.New(errorname.NoSuchSession, "release a session: %s has no session %q", unit, name)
 	}
 	was := c.rec.Sessions[i]
 	c.forgetLocked(i)
@@ -159,7 +161,7 @@ func (c *Coordinator) lendLocked(i int) (*os.File, error) {
 	d := c.rec.Sessions[i]
 	s := c.sessions[d.Session]
 	if s == nil {
-		return nil, fault("SessionFailed", "lend %s its session %q: it is gone", d.Unit, d.Name)
+		return nil, fault.New(errorname.SessionFailed, "lend %s its session %q: it is gone", d.Unit, d.Name)
 	}
 	fd, err := unix.FcntlInt(s.File().Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {

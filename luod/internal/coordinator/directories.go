@@ -9,7 +9,9 @@ import (
 	"os"
 	"slices"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 )
 
@@ -43,11 +45,11 @@ func (c *Coordinator) stopFirst(u *update) error {
 	defer cancel()
 	running, err := c.Units.Look(ctx, units)
 	if err != nil {
-		return fault("NoManager", "find out which services run: %w", err)
+		return fault.New(errorname.NoManager, "find out which services run: %w", err)
 	}
 	before, err := c.Units.Active(ctx, units)
 	if err != nil {
-		return fault("NoManager", "find out what runs: %w", err)
+		return fault.New(errorname.NoManager, "find out what runs: %w", err)
 	}
 	for _, unit := range units {
 		if running[unit].Runs() {
@@ -57,7 +59,7 @@ func (c *Coordinator) stopFirst(u *update) error {
 	if len(u.adoption.late) > 0 {
 		defer c.unpin()
 		if err := c.Units.Pin(ctx, u.adoption.late); err != nil {
-			return fault("NoManager", "have PID 1 keep the fd stores of units that stop: %w", err)
+			return fault.New(errorname.NoManager, "have PID 1 keep the fd stores of units that stop: %w", err)
 		}
 	}
 	if err := c.inside(u, func() error {
@@ -65,14 +67,14 @@ func (c *Coordinator) stopFirst(u *update) error {
 		c.rec.Stopped = before
 		if err := c.saveLocked(); err != nil {
 			c.rec.Stopped = nil
-			return fault("NoRecord", "stop the services: %w", err)
+			return fault.New(errorname.NoRecord, "stop the services: %w", err)
 		}
 		return nil
 	}); err != nil {
 		return err
 	}
 	if err := c.Units.Stop(ctx, units); err != nil {
-		return fault("StopFailed", "stop the services whose directories or fd stores come along: %w", err)
+		return fault.New(errorname.StopFailed, "stop the services whose directories or fd stores come along: %w", err)
 	}
 	if err := c.adoptLate(u); err != nil {
 		return err
@@ -90,7 +92,7 @@ func (c *Coordinator) lookAtDirectories(u *update, concerned map[string][]string
 	units := slices.Sorted(maps.Keys(concerned))
 	running, err := c.Units.Look(u.ctx, units)
 	if err != nil {
-		return fault("NoManager", "find out which services run: %w", err)
+		return fault.New(errorname.NoManager, "find out which services run: %w", err)
 	}
 	for _, unit := range units {
 		if running[unit].Runs() {
@@ -111,7 +113,7 @@ func (c *Coordinator) lookAtDirectories(u *update, concerned map[string][]string
 		Unit: fmt.Sprintf("luod-adopt-check-%d.service", u.generation), Description: fmt.Sprintf("Look at Directories for Live Update %d", u.generation),
 		Argv: directoriesOf("--check-directories", concerned), Timeout: adoptTimeout, ReadsOnly: true,
 	}); err != nil {
-		return fault("AdoptFailed", "pack directories: %w", err)
+		return fault.New(errorname.AdoptFailed, "pack directories: %w", err)
 	}
 	return nil
 }
@@ -146,14 +148,14 @@ func (c *Coordinator) packDirectories(u *update, concerned map[string][]string) 
 	if err := c.Units.Run(u.ctx, pid1.Program{
 		Unit: caller, Description: fmt.Sprintf("Pack Directories for Live Update %d", u.generation), Argv: directoriesOf("--directories", concerned), Timeout: c.Settings.StopTimeout, ReadsOnly: true,
 	}); err != nil {
-		return fault("AdoptFailed", "pack directories: %w", err)
+		return fault.New(errorname.AdoptFailed, "pack directories: %w", err)
 	}
 	return c.inside(u, func() error {
 		u.adoption.caller = ""
 		for unit, paths := range concerned {
 			for _, path := range paths {
 				if !slices.Contains(u.adoptedNames(unit), entryname.DirectoryName(path)) {
-					return fault("AdoptFailed", "pack the directory %s of %s: it did not come", path, unit)
+					return fault.New(errorname.AdoptFailed, "pack the directory %s of %s: it did not come", path, unit)
 				}
 			}
 		}

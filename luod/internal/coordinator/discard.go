@@ -4,7 +4,9 @@ import (
 	"context"
 	"slices"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/luod/internal/fault"
 )
 
 // Discard gives up what a unit has here, or of it what has these names, which may be
@@ -69,7 +71,7 @@ func (c *Coordinator) discardLocked(ctx context.Context, unit string, meant, ses
 		}
 	}
 	if len(gone)+sessions+len(lost) == 0 {
-		return fault("NoSuchName", "discard: luod has nothing of that name for %s; see 'luoctl list'", unit)
+		return fault.New(errorname.NoSuchName, "discard: luod has nothing of that name for %s; see 'luoctl list'", unit)
 	}
 	if len(held) > 0 {
 		if err := c.vault.Remove(context.WithoutCancel(ctx), unit, held); err != nil {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/liveupdate/luod/client/errorname"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
 
@@ -86,7 +88,7 @@ func (c *Coordinator) DiscardAll(ctx context.Context) (Stakes, error) {
 // stillLocked refuses what must not happen during an update, from its first step on.
 func (c *Coordinator) stillLocked(what string) error {
 	if c.rec.Phase.underway() {
-		return fault("Busy", "%s: a live update is under way (%s); take it back with 'luoctl cancel', or wait until it is over", what, c.rec.Phase)
+		return fault.New(errorname.Busy, "%s: a live update is under way (%s); take it back with 'luoctl cancel', or wait until it is over", what, c.rec.Phase)
 	}
 	return nil
 }
@@ -145,7 +147,7 @@ func (c *Coordinator) discardUnreadLocked() error {
 		return nil
 	}
 	if c.unread.busy {
-		return fault("NotRestored", "discard what the previous kernel handed over: the kernel still has it, and %s", c.rec.Degraded)
+		return fault.New(errorname.NotRestored, "discard what the previous kernel handed over: the kernel still has it, and %s", c.rec.Degraded)
 	}
 	for name, s := range c.unread.sessions {
 		c.letSessionGo(name, s.Close)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/liveupdate/luod/client/errorname"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/packer"
 )
 
@@ -29,25 +31,25 @@ func (c *Coordinator) halt(u *update, result *packer.Packed) error {
 	unlock()
 	running, err := c.Units.Look(ctx, concerned)
 	if err != nil {
-		return fault("NoManager", "find out which services run: %w", err)
+		return fault.New(errorname.NoManager, "find out which services run: %w", err)
 	}
 	concerned = slices.DeleteFunc(concerned, func(unit string) bool { return !running[unit].Runs() })
 	before, err := c.Units.Active(ctx, concerned)
 	if err != nil {
-		return fault("NoManager", "find out what runs: %w", err)
+		return fault.New(errorname.NoManager, "find out what runs: %w", err)
 	}
 	if err := c.inside(u, func() error {
 		c.rec.Stopped = slices.Compact(slices.Sorted(slices.Values(slices.Concat(c.rec.Stopped, before, concerned))))
 		c.outgoing = result
 		if err := c.moveLocked(packedFast); err != nil {
-			return fault("NoRecord", "stop the services: %w", err)
+			return fault.New(errorname.NoRecord, "stop the services: %w", err)
 		}
 		return nil
 	}); err != nil {
 		return err
 	}
 	if err := c.Units.Stop(ctx, concerned); err != nil {
-		return fault("StopFailed", "stop the services before the jump: %w", err)
+		return fault.New(errorname.StopFailed, "stop the services before the jump: %w", err)
 	}
 	return nil
 }
@@ -116,6 +118,6 @@ func (c *Coordinator) oversee(no int) {
 			c.oversee(no + 1)
 			return
 		}
-		c.giveUp(fault("JumpFailed", "%w", errGivenUp))
+		c.giveUp(fault.New(errorname.JumpFailed, "%w", errGivenUp))
 	})
 }

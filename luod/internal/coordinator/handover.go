@@ -10,8 +10,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/entryname"
 	"github.com/liveupdate/luod/internal/sdnotify"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
 
@@ -25,7 +27,7 @@ func (c *Coordinator) Preserve(ctx context.Context, unit string, names []string,
 	}
 	defer unlock()
 	if err := c.Kernel.Probe(); err != nil {
-		return fault("NotSupported", "%s can't have anything preserved: %w", unit, err)
+		return fault.New(errorname.NotSupported, "%s can't have anything preserved: %w", unit, err)
 	}
 	if err := c.missingLocked(unit); err != nil {
 		return err
@@ -104,7 +106,7 @@ func (c *Coordinator) Release(ctx context.Context, unit string, names []string) 
 // steadyLocked refuses what would change the cargo while it is packed or on its way.
 func (c *Coordinator) steadyLocked(what string) error {
 	if c.rec.Phase.frozen() {
-		return fault("Busy", "%s: a live update is under way (%s); try again when it is over", what, c.rec.Phase)
+		return fault.New(errorname.Busy, "%s: a live update is under way (%s); try again when it is over", what, c.rec.Phase)
 	}
 	return nil
 }
@@ -113,7 +115,7 @@ func (c *Coordinator) steadyLocked(what string) error {
 // update under way: what luod had already was not taken once more.
 func (c *Coordinator) copiedLocked(unit, what string) error {
 	if u := c.update; u != nil && u.adoption != nil && u.adoption.units[unit] {
-		return fault("Busy", "%s: the fd store of %s was copied for a live update that is under way, and may need it; try again when it is over", what, unit)
+		return fault.New(errorname.Busy, "%s: the fd store of %s was copied for a live update that is under way, and may need it; try again when it is over", what, unit)
 	}
 	return nil
 }
@@ -219,7 +221,7 @@ func (c *Coordinator) Fetched(ctx context.Context, unit string, names []string) 
 		return err
 	}
 	if len(missing) > 0 {
-		return fault("NotInStore", "%s has not got %s into its fd store: PID 1 closes what exceeds FileDescriptorStoreMax= of the unit without a word; luod keeps everything, raise it and start the unit again", unit, plainly(missing))
+		return fault.New(errorname.NotInStore, "%s has not got %s into its fd store: PID 1 closes what exceeds FileDescriptorStoreMax= of the unit without a word; luod keeps everything, raise it and start the unit again", unit, plainly(missing))
 	}
 	return nil
 }

@@ -9,7 +9,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 )
 
@@ -27,7 +29,7 @@ func (c *Coordinator) holdTwice(u *update, result outgoing) error {
 		return err
 	}
 	if err := c.Units.StartHolder(u.ctx); err != nil {
-		return fault("WouldNotSurvive", "no live update is possible: %s, which holds the sessions in case that luod dies during the shutdown, does not start: %w", pid1.HolderUnit, err)
+		return fault.New(errorname.WouldNotSurvive, "no live update is possible: %s, which holds the sessions in case that luod dies during the shutdown, does not start: %w", pid1.HolderUnit, err)
 	}
 	return nil
 }
@@ -59,7 +61,7 @@ const holderInterval = 10 * time.Second
 // that holds them too. Whoever has the Fetch owns them.
 func (c *Coordinator) Sessions(ctx context.Context, caller string) (Fetch, error) {
 	if caller != pid1.HolderUnit {
-		return Fetch{}, fault("NotPreparing", "%s may not hold sessions", caller)
+		return Fetch{}, fault.New(errorname.NotPreparing, "%s may not hold sessions", caller)
 	}
 	unlock, err := c.lock(ctx)
 	if err != nil {
@@ -67,7 +69,7 @@ func (c *Coordinator) Sessions(ctx context.Context, caller string) (Fetch, error
 	}
 	defer unlock()
 	if c.outgoing == nil {
-		return Fetch{}, fault("NotPreparing", "there are no sessions to be held: no live update is packed")
+		return Fetch{}, fault.New(errorname.NotPreparing, "there are no sessions to be held: no live update is packed")
 	}
 	sessions := c.outgoing.Sessions()
 	for _, d := range c.rec.Sessions {

@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/liveupdate/luod/client/errorname"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 )
 
@@ -45,14 +47,14 @@ func (c *Coordinator) prepareHooks(u *update) error {
 		environment = u.environment(c.rec.Loaded)
 		c.rec.Hooked = true
 		if err := c.saveLocked(); err != nil {
-			return fault("NoRecord", "run the hooks: %w", err)
+			return fault.New(errorname.NoRecord, "run the hooks: %w", err)
 		}
 		return nil
 	}); err != nil {
 		return err
 	}
 	if err := c.hooks(u.ctx, "prepare", u.generation, environment...); err != nil {
-		return fault("Vetoed", "a hook refuses the live update: %w", err)
+		return fault.New(errorname.Vetoed, "a hook refuses the live update: %w", err)
 	}
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/liveupdate/luod/client/errorname"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 )
 
@@ -26,7 +28,7 @@ func (c *Coordinator) inhibited(ctx context.Context, options Options) error {
 	defer cancel()
 	list, err := c.Inhibitors(ctx)
 	if err != nil {
-		return fault("Inhibited", "find out who inhibits a live update: %w; --ignore-inhibitors does without", err)
+		return fault.New(errorname.Inhibited, "find out who inhibits a live update: %w; --ignore-inhibitors does without", err)
 	}
 	var who []string
 	for _, i := range list {
@@ -37,7 +39,7 @@ func (c *Coordinator) inhibited(ctx context.Context, options Options) error {
 	if len(who) == 0 {
 		return nil
 	}
-	return fault("Inhibited", "no live update now, it is inhibited by %s; wait, or go on in spite of it with --ignore-inhibitors", strings.Join(who, "; and by "))
+	return fault.New(errorname.Inhibited, "no live update now, it is inhibited by %s; wait, or go on in spite of it with --ignore-inhibitors", strings.Join(who, "; and by "))
 }
 
 // delay waits for those who wanted to be told first, but no longer than

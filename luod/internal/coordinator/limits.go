@@ -1,6 +1,11 @@
 package coordinator
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/liveupdate/luod/client/errorname"
+	"github.com/liveupdate/luod/luod/internal/fault"
+)
 
 // withinLimitsLocked refuses what a unit has too much of, now: on the other side no limit
 // counts any more, since it would cost the unit its memory.
@@ -14,5 +19,5 @@ func (c *Coordinator) withinLimitsLocked() error {
 	for i, o := range over {
 		texts[i] = o.String()
 	}
-	return fault("OverLimit", "no live update is possible: %s; raise the limit, or have the unit release some ('luoctl list %s')", strings.Join(texts, "; "), over[0].Unit)
+	return fault.New(errorname.OverLimit, "no live update is possible: %s; raise the limit, or have the unit release some ('luoctl list %s')", strings.Join(texts, "; "), over[0].Unit)
 }

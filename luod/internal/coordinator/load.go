@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/loading"
 	"github.com/liveupdate/luod/kexec/verdict"
+	"github.com/liveupdate/luod/luod/internal/fault"
 )
 
 // Request is what Check and Load are asked for.
@@ -67,10 +69,10 @@ func (c *Coordinator) againLocked(verb loading.Verb, override []string) loading.
 // under way.
 func (c *Coordinator) freeLocked(what string) error {
 	if c.loading {
-		return fault("Busy", "%s: a kernel is being loaded; try again when it is", what)
+		return fault.New(errorname.Busy, "%s: a kernel is being loaded; try again when it is", what)
 	}
 	if c.rec.Phase.underway() {
-		return fault("Busy", "%s: a live update is under way (%s); try again when it is over", what, c.rec.Phase)
+		return fault.New(errorname.Busy, "%s: a live update is under way (%s); try again when it is over", what, c.rec.Phase)
 	}
 	return c.steadyLocked(what)
 }
@@ -79,13 +81,13 @@ func (c *Coordinator) freeLocked(what string) error {
 func (c *Coordinator) ask(ctx context.Context, r loading.Request) (loading.Answer, error) {
 	answer, err := c.Loader.Ask(ctx, r)
 	if err != nil {
-		return answer, fault("LoadFailed", "%w", err)
+		return answer, fault.New(errorname.LoadFailed, "%w", err)
 	}
 	if answer.Error != "" {
-		return answer, fault(string(answer.Kind), "%s", answer.Error)
+		return answer, fault.New(string(answer.Kind), "%s", answer.Error)
 	}
 	if answer.Report == nil && r.Verb != loading.Entries {
-		return answer, fault("LoadFailed", "luod-kexec answered without a report")
+		return answer, fault.New(errorname.LoadFailed, "luod-kexec answered without a report")
 	}
 	return answer, nil
 }
@@ -184,11 +186,11 @@ func (c *Coordinator) stillLoadedLocked() error {
 	}
 	left, err := c.Loader.Left()
 	if err != nil {
-		return &Fault{Name: "LoadFailed", Err: err}
+		return &fault.Fault{Name: errorname.LoadFailed, Err: err}
 	}
 	if want := c.rec.Loaded.Proof.Left; left != want {
 		c.rec.Loaded = nil
-		return fault("ForeignKernel", "commit the live update: somebody else has loaded or unloaded a kernel since it was checked (the kernel lets %d more be loaded, and would let %d); load it again with 'luoctl load', and find out who did it", left, want)
+		return fault.New(errorname.ForeignKernel, "commit the live update: somebody else has loaded or unloaded a kernel since it was checked (the kernel lets %d more be loaded, and would let %d); load it again with 'luoctl load', and find out who did it", left, want)
 	}
 	return nil
 }

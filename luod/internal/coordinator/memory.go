@@ -5,7 +5,9 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/kexec/verdict"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/memory"
 	"github.com/liveupdate/luod/luod/internal/packer"
 	"github.com/liveupdate/luod/luod/internal/restorer"
@@ -24,11 +26,11 @@ func (c *Coordinator) memory() (memory.Available, error) {
 func (c *Coordinator) measure(files []*vault.File) (memory.Demand, memory.Available, error) {
 	available, err := c.memory()
 	if err != nil {
-		return nil, available, fault("NotEnoughMemory", "find out whether the memory is enough: %w", err)
+		return nil, available, fault.New(errorname.NotEnoughMemory, "find out whether the memory is enough: %w", err)
 	}
 	demand, err := memory.Need(files, available.Swapped)
 	if err != nil {
-		return nil, available, fault("NotEnoughMemory", "find out whether the memory is enough: %w", err)
+		return nil, available, fault.New(errorname.NotEnoughMemory, "find out whether the memory is enough: %w", err)
 	}
 	return demand, available, nil
 }
@@ -43,7 +45,7 @@ func (c *Coordinator) room(files []*vault.File) (map[*vault.File]bool, error) {
 	}
 	superset, err := demand.Against(available)
 	if err != nil {
-		return nil, fault("NotEnoughMemory", "no live update is possible: there is not enough memory: %w; %s", err, memory.Remedy)
+		return nil, fault.New(errorname.NotEnoughMemory, "no live update is possible: there is not enough memory: %w; %s", err, memory.Remedy)
 	}
 	return superset, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/liveupdate/luod/internal/sdnotify/fakestore"
 	"github.com/liveupdate/luod/kexec/verdict"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/memory"
 	"github.com/liveupdate/luod/luod/internal/restorer"
@@ -45,7 +46,7 @@ func TestNobodyTakesTheMachineDown(t *testing.T) {
 	w.load()
 	for what, options := range map[string]Options{"rehearsed": {DryRun: true}, "for real": {}, "fast": {Fast: true}} {
 		_, err := w.c.LiveUpdate(ctx, options)
-		var refused *Fault
+		var refused *fault.Fault
 		if !errors.As(err, &refused) || refused.Name != "NotEnoughMemory" || !strings.Contains(err.Error(), cron) || !strings.Contains(err.Error(), `"huge"`) {
 			t.Errorf("%s: got %v", what, err)
 		}
@@ -84,7 +85,7 @@ func TestMemoryIsCountedAgainBeforeItIsPacked(t *testing.T) {
 			return memory.Available{Total: 8 * gib, Free: 6 * gib}, nil
 		}
 		_, err := w.c.LiveUpdate(ctx, Options{})
-		var refused *Fault
+		var refused *fault.Fault
 		if !errors.As(err, &refused) || refused.Name != "NotEnoughMemory" {
 			t.Errorf("look %d: got %v", last, err)
 		}

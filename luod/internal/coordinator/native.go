@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/liveupdate/luod/client/errorname"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/restorer"
@@ -35,7 +37,7 @@ func (c *Coordinator) natives(u *update) ([]manifest.Native, error) {
 	defer cancel()
 	stores, err := c.Units.Stores(ctx, units)
 	if err != nil {
-		return nil, fault("NoManager", "look into the fd stores that PID 1 carries: %w", err)
+		return nil, fault.New(errorname.NoManager, "look into the fd stores that PID 1 carries: %w", err)
 	}
 	unlock, err := c.lock(ctx)
 	if err != nil {

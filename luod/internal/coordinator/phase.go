@@ -1,5 +1,11 @@
 package coordinator
 
+import (
+	"github.com/liveupdate/luod/luod/internal/fault"
+
+	"github.com/liveupdate/luod/client/errorname"
+)
+
 // Phase is where a live update stands.
 type Phase string
 
@@ -87,7 +93,7 @@ func (c *Coordinator) moveLocked(on event) error {
 	if !ok {
 		// A mistake of ours. Going on is safer than dying with all that is held.
 		c.Log.Error("there is no such transition", "from", c.rec.Phase, "on", on)
-		return fault("Busy", "there is no way from %s on %q", c.rec.Phase, on)
+		return fault.New(errorname.Busy, "there is no way from %s on %q", c.rec.Phase, on)
 	}
 	from := c.rec.Phase
 	if c.step != nil {

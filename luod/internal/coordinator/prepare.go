@@ -9,8 +9,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/unitsection"
 	"github.com/liveupdate/luod/luod/internal/barrier"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/packer"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 )
@@ -81,7 +83,7 @@ func (c *Coordinator) gather(ctx context.Context) ([]*participant, map[string]*u
 	slices.Sort(units)
 	running, err := c.Units.Look(ctx, units)
 	if err != nil {
-		return nil, nil, fault("NoManager", "find out which services run: %w", err)
+		return nil, nil, fault.New(errorname.NoManager, "find out which services run: %w", err)
 	}
 	unlock, err = c.lock(ctx)
 	if err != nil {
@@ -125,7 +127,7 @@ func (c *Coordinator) fence(members []*participant) (*barrier.Barrier, error) {
 	}
 	b, err := barrier.New(list, c.Clock.Now().Add(c.Settings.PrepareTimeout))
 	if err != nil {
-		return nil, fault("BadOrder", "%w", err)
+		return nil, fault.New(errorname.BadOrder, "%w", err)
 	}
 	return b, nil
 }
@@ -144,7 +146,7 @@ func (c *Coordinator) prepareLocked(u *update, members []*participant) error {
 	}
 	c.markLocked("checked", c.Clock.Now())
 	if err := c.moveLocked(checked); err != nil {
-		return fault("NoRecord", "prepare the services: %w", err)
+		return fault.New(errorname.NoRecord, "prepare the services: %w", err)
 	}
 	c.watch(u)
 	c.announce(Signal{Start: true, Generation: u.generation, Deadline: c.Clock.Now().Add(c.Settings.PrepareTimeout)})
@@ -165,7 +167,7 @@ func (c *Coordinator) turnsLocked(u *update) {
 	verdict, reason := u.barrier.Verdict()
 	switch verdict {
 	case barrier.Refused:
-		u.cancel(fault("Vetoed", "a service is not ready for a live update: %s", reason))
+		u.cancel(fault.New(errorname.Vetoed, "a service is not ready for a live update: %s", reason))
 	case barrier.Passed:
 		if !u.decided {
 			u.decided = true
@@ -316,20 +318,20 @@ func (c *Coordinator) Fail(ctx context.Context, unit, reason string) error {
 func (c *Coordinator) askedLocked(unit, what string) (*update, error) {
 	u := c.update
 	if u == nil || u.barrier == nil || c.rec.Phase != Preparing {
-		return nil, fault("NotPreparing", "%s: no live update is being prepared (%s is told when one is)", what, unit)
+		return nil, fault.New(errorname.NotPreparing, "%s: no live update is being prepared (%s is told when one is)", what, unit)
 	}
 	return u, nil
 }
 
 func notTaken(unit, what string, err error) error {
-	name := "NotPreparing"
+	name := errorname.NotPreparing
 	switch {
 	case errors.Is(err, barrier.ErrNotYet):
-		name = "NotYet"
+		name = errorname.NotYet
 	case errors.Is(err, barrier.ErrTooLate):
-		name = "TooLate"
+		name = errorname.TooLate
 	}
-	return fault(name, "%s for %s: %w", what, unit, err)
+	return fault.New(name, "%s for %s: %w", what, unit, err)
 }
 
 // cargoLocked is what goes along, first the units that are prepared last, since they

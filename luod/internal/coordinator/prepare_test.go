@@ -17,6 +17,7 @@ import (
 	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/internal/barrier"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 )
 
@@ -124,7 +125,7 @@ func (w *world) expectTold(want ...string) {
 
 func (w *world) expectFault(err error, name string) {
 	w.t.Helper()
-	var f *Fault
+	var f *fault.Fault
 	if !errors.As(err, &f) || f.Name != name {
 		w.t.Fatalf("got %v, want %s", err, name)
 	}

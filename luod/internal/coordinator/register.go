@@ -6,7 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/unitsection"
+	"github.com/liveupdate/luod/luod/internal/fault"
 )
 
 // Registration is what a service asked for by Register.
@@ -37,15 +39,15 @@ const (
 func (c *Coordinator) Register(ctx context.Context, unit string, r Registration) error {
 	switch names := append(slices.Clone(r.After), r.Before...); {
 	case r.Timeout != 0 && r.Timeout < minTimeout || r.Timeout > c.Settings.PrepareTimeout:
-		return fault("BadRequest", "register %s: the timeout %s is not between %s and %s", unit, r.Timeout, minTimeout, c.Settings.PrepareTimeout)
+		return fault.New(errorname.BadRequest, "register %s: the timeout %s is not between %s and %s", unit, r.Timeout, minTimeout, c.Settings.PrepareTimeout)
 	case len(names) > maxOrder:
-		return fault("BadRequest", "register %s: it names %d units to be ordered with, and at most %d can be", unit, len(names), maxOrder)
+		return fault.New(errorname.BadRequest, "register %s: it names %d units to be ordered with, and at most %d can be", unit, len(names), maxOrder)
 	case slices.Contains(names, unit):
-		return fault("BadRequest", "register %s: it can't come before or after itself", unit)
+		return fault.New(errorname.BadRequest, "register %s: it can't come before or after itself", unit)
 	default:
 		for _, name := range names {
 			if !unitsection.ValidUnit(name) {
-				return fault("BadRequest", "register %s: %q is no name of a service", unit, strings.ToValidUTF8(name, "?"))
+				return fault.New(errorname.BadRequest, "register %s: %q is no name of a service", unit, strings.ToValidUTF8(name, "?"))
 			}
 		}
 	}
@@ -63,7 +65,7 @@ func (c *Coordinator) Register(ctx context.Context, unit string, r Registration)
 	defer unlock()
 	_, again := c.rec.Registered[unit]
 	if !again && len(c.rec.Registered) >= maxRegistrations {
-		return fault("TooMany", "register %s: %d units are registered already", unit, maxRegistrations)
+		return fault.New(errorname.TooMany, "register %s: %d units are registered already", unit, maxRegistrations)
 	}
 	was := c.rec.Registered[unit]
 	if c.rec.Registered == nil {
@@ -74,7 +76,7 @@ func (c *Coordinator) Register(ctx context.Context, unit string, r Registration)
 		if c.rec.Registered[unit] = was; !again {
 			delete(c.rec.Registered, unit)
 		}
-		return fault("NoRecord", "register %s: %w", unit, err)
+		return fault.New(errorname.NoRecord, "register %s: %w", unit, err)
 	}
 	c.Log.Info("a service takes part in live updates", "unit", unit, "timeout", r.Timeout)
 	if u := c.update; u != nil && u.barrier != nil && c.rec.Phase == Preparing {
@@ -92,7 +94,7 @@ func (c *Coordinator) Unregister(ctx context.Context, unit string) error {
 	}
 	defer unlock()
 	if _, is := c.rec.Registered[unit]; !is {
-		return fault("NotRegistered", "unregister %s: it is not registered", unit)
+		return fault.New(errorname.NotRegistered, "unregister %s: it is not registered", unit)
 	}
 	delete(c.rec.Registered, unit)
 	if u := c.update; u != nil && u.barrier != nil && c.rec.Phase == Preparing {

@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/unitsection"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 )
@@ -25,12 +27,12 @@ func (c *Coordinator) reissuable(ctx context.Context, declared map[string]*units
 	}
 	reissues, err := c.Units.Reissues(ctx, slices.Sorted(slices.Values(units)))
 	if err != nil {
-		return nil, fault("NoManager", "find out whether fd stores can be put back: %w", err)
+		return nil, fault.New(errorname.NoManager, "find out whether fd stores can be put back: %w", err)
 	}
 	var without []manifest.LeftBehind
 	for _, unit := range slices.Sorted(maps.Keys(reissues)) {
 		if dir := within(declared[unit].Directories, reissues[unit].Removed); dir != "" {
-			return nil, fault("WouldNotSurvive", "no live update is possible: PID 1 would remove the directory %s when %s stops, before it is packed; run 'luoctl enable %s', or set RuntimeDirectoryPreserve=yes", dir, unit, unit)
+			return nil, fault.New(errorname.WouldNotSurvive, "no live update is possible: PID 1 would remove the directory %s when %s stops, before it is packed; run 'luoctl enable %s', or set RuntimeDirectoryPreserve=yes", dir, unit, unit)
 		}
 		_, taken := stores[unit]
 		why := hindrance(reissues[unit], taken || len(declared[unit].Directories) > 0)
@@ -40,7 +42,7 @@ func (c *Coordinator) reissuable(ctx context.Context, declared map[string]*units
 			delete(stores, unit)
 			without = append(without, manifest.LeftBehind{Unit: unit, Reason: fmt.Sprintf("its fd store could not be put back: %s; 'luoctl enable %s' sets luod-reissue up", why, unit)})
 		default:
-			return nil, fault("WouldNotSurvive", "no live update is possible: the fd store of %s could not be put back: %s; run 'luoctl enable %s', which sets luod-reissue up; with OnFailure=ignore in its unit file an update goes on without", unit, why, unit)
+			return nil, fault.New(errorname.WouldNotSurvive, "no live update is possible: the fd store of %s could not be put back: %s; run 'luoctl enable %s', which sets luod-reissue up; with OnFailure=ignore in its unit file an update goes on without", unit, why, unit)
 		}
 	}
 	return without, nil

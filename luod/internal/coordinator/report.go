@@ -12,7 +12,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/restorer"
 )
@@ -220,14 +222,14 @@ func (c *Coordinator) Report(ctx context.Context, generation uint64) (string, er
 		return string(data), err
 	}
 	if generation == 0 {
-		return "", fault("NoReport", "this boot is no live update; name an earlier one of %s", list(c.History))
+		return "", fault.New(errorname.NoReport, "this boot is no live update; name an earlier one of %s", list(c.History))
 	}
 	data, err := os.ReadFile(reportPath(c.History, generation))
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", fault("NoReport", "there is no report of live update %d, only of %s", generation, list(c.History))
+		return "", fault.New(errorname.NoReport, "there is no report of live update %d, only of %s", generation, list(c.History))
 	}
 	if err != nil {
-		return "", fault("NoReport", "read the report: %w", err)
+		return "", fault.New(errorname.NoReport, "read the report: %w", err)
 	}
 	return string(data), nil
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/liveupdate/luod/client/errorname"
+	"github.com/liveupdate/luod/luod/internal/fault"
 )
 
 // Schedule is an update that is to begin later.
@@ -30,7 +33,7 @@ func (c *Coordinator) schedule(ctx context.Context, options Options) (uint64, er
 	at := options.When
 	options.When = time.Time{}
 	if !at.After(c.Clock.Now()) {
-		return 0, fault("BadRequest", "schedule a live update: %s is over", at.Format(time.DateTime))
+		return 0, fault.New(errorname.BadRequest, "schedule a live update: %s is over", at.Format(time.DateTime))
 	}
 	generation, err := c.rehearse(ctx, options)
 	if err != nil {
@@ -45,7 +48,7 @@ func (c *Coordinator) schedule(ctx context.Context, options Options) (uint64, er
 	c.rec.Schedule = &Schedule{At: at.Round(0), Options: options}
 	if err := c.saveLocked(); err != nil {
 		c.rec.Schedule = was
-		return 0, fault("NoRecord", "schedule a live update: %w", err)
+		return 0, fault.New(errorname.NoRecord, "schedule a live update: %w", err)
 	}
 	c.Log.Info("a live update is scheduled", "at", at, messageID, idScheduled)
 	if !options.NoWall {

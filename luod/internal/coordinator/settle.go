@@ -5,9 +5,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/entryname"
 	"github.com/liveupdate/luod/internal/recipe"
 	"github.com/liveupdate/luod/internal/storeview"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
@@ -229,7 +231,7 @@ func (c *Coordinator) storeFor(ctx context.Context, unit string, names []string)
 	defer cancel()
 	stores, err := c.Units.Stores(ctx, []string{unit})
 	if err != nil {
-		return nil, fault("NoManager", "see what is in the fd store of %s: %w", unit, err)
+		return nil, fault.New(errorname.NoManager, "see what is in the fd store of %s: %w", unit, err)
 	}
 	return stores[unit].Entries, nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"testing"
+
+	"github.com/liveupdate/luod/luod/internal/fault"
 )
 
 // Who calls while luod stops is told so by name, and calls again: it is no refusal.
@@ -11,7 +13,7 @@ func TestACallThatMeetsLuodsStopIsToldSo(t *testing.T) {
 	w := newWorld(t)
 	w.c.Close()
 	err := w.c.Ready(context.Background(), "a.service")
-	var said *Fault
+	var said *fault.Fault
 	if !errors.As(err, &said) || said.Name != "Stopping" || !errors.Is(err, errStopped) {
 		t.Errorf("got %v", err)
 	}

@@ -10,8 +10,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/storeview"
 	"github.com/liveupdate/luod/internal/unitsection"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 )
@@ -33,7 +35,7 @@ func (c *Coordinator) stores(ctx context.Context, declared map[string]*unitsecti
 	slices.Sort(units)
 	stores, err := c.Units.Stores(ctx, units)
 	if err != nil {
-		return nil, nil, fault("NoManager", "look into the fd stores: %w", err)
+		return nil, nil, fault.New(errorname.NoManager, "look into the fd stores: %w", err)
 	}
 	if err := c.shared(ctx, stores); err != nil {
 		return nil, nil, err
@@ -42,7 +44,7 @@ func (c *Coordinator) stores(ctx context.Context, declared map[string]*unitsecti
 	for _, unit := range slices.Sorted(maps.Keys(stores)) {
 		s := stores[unit]
 		if most := declared[unit].StoreMax; most != nil && s.Count > *most {
-			return nil, nil, fault("WouldNotFit", "no live update is possible: the fd store of %s has %d entries, and by its unit files the next start has room for %d (FileDescriptorStoreMax=); raise it", unit, s.Count, *most)
+			return nil, nil, fault.New(errorname.WouldNotFit, "no live update is possible: the fd store of %s has %d entries, and by its unit files the next start has room for %d (FileDescriptorStoreMax=); raise it", unit, s.Count, *most)
 		}
 		s.Native = s.Native && !options.Fast // a fast jump leaves PID 1 out
 		sorted := sortEntries(s, declared[unit].Recreate)
@@ -54,7 +56,7 @@ func (c *Coordinator) stores(ctx context.Context, declared map[string]*unitsecti
 		if len(sorted.spoilt) > 0 {
 			spoilt := strings.Join(sorted.spoilt, ", ")
 			if !declared[unit].Optional {
-				return nil, nil, fault("WouldNotSurvive", "no live update is possible: PID 1 carries the fd store of %s itself, and would not bring it back as it is: %s; with FileDescriptorStorePreserve=restart in its unit file luod carries it, and with OnFailure=ignore an update goes on anyway", unit, spoilt)
+				return nil, nil, fault.New(errorname.WouldNotSurvive, "no live update is possible: PID 1 carries the fd store of %s itself, and would not bring it back as it is: %s; with FileDescriptorStorePreserve=restart in its unit file luod carries it, and with OnFailure=ignore an update goes on anyway", unit, spoilt)
 			}
 			without = append(without, manifest.LeftBehind{Unit: unit, Reason: "of its fd store, PID 1 does not carry as it is: " + spoilt})
 		}
@@ -67,7 +69,7 @@ func (c *Coordinator) stores(ctx context.Context, declared map[string]*unitsecti
 			if len(sorted.help) > 0 {
 				hint = fmt.Sprintf("; with Recreate=%s in its unit file they are made anew, see luod(8)", strings.Join(sorted.help, " "))
 			}
-			return nil, nil, fault("WouldNotSurvive", "no live update is possible: the fd store of %s holds what no kernel carries: %s%s; with OnFailure=ignore in its unit file an update goes on without", unit, lost, hint)
+			return nil, nil, fault.New(errorname.WouldNotSurvive, "no live update is possible: the fd store of %s holds what no kernel carries: %s%s; with OnFailure=ignore in its unit file an update goes on without", unit, lost, hint)
 		}
 		without = append(without, manifest.LeftBehind{Unit: unit, Reason: forgoing + lost})
 	}
@@ -172,7 +174,7 @@ func (c *Coordinator) shared(ctx context.Context, stores map[string]pid1.Store) 
 			case !is:
 				first[id] = holder{unit, e.Name}
 			case h.unit != unit:
-				return fault("FileInUse", "no live update is possible: %q in the fd store of %s and %q in that of %s are the same memfd, which the kernel preserves once; one of them has to be without it", h.name, h.unit, e.Name, unit)
+				return fault.New(errorname.FileInUse, "no live update is possible: %q in the fd store of %s and %q in that of %s are the same memfd, which the kernel preserves once; one of them has to be without it", h.name, h.unit, e.Name, unit)
 			}
 		}
 	}
@@ -183,7 +185,7 @@ func (c *Coordinator) shared(ctx context.Context, stores map[string]pid1.Store) 
 	defer unlock()
 	for id, h := range first {
 		if f := c.vault.Holder(id.device, id.inode); f != nil && f.Unit != h.unit {
-			return fault("FileInUse", "no live update is possible: %q in the fd store of %s and %q of %s, which luod holds, are the same memfd, which the kernel preserves once; one of them has to be without it", h.name, h.unit, f.Name, f.Unit)
+			return fault.New(errorname.FileInUse, "no live update is possible: %q in the fd store of %s and %q of %s, which luod holds, are the same memfd, which the kernel preserves once; one of them has to be without it", h.name, h.unit, f.Name, f.Unit)
 		}
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/pid1/fakepid1"
 )
@@ -193,7 +194,7 @@ func (s *storeStory) update() string {
 	err := s.tryUpdate(fast)
 	restore()
 	s.jumpErr, s.holderErr = nil, nil
-	if f := (*Fault)(nil); lowered && (!errors.As(err, &f) || f.Name != "WouldNotFit") {
+	if f := (*fault.Fault)(nil); lowered && (!errors.As(err, &f) || f.Name != "WouldNotFit") {
 		s.t.Fatalf("a limit was lowered, and %v", err)
 	}
 	what := fmt.Sprintf("update, fast %t, trouble %d: %v", fast, trouble, err)

@@ -9,8 +9,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/restorer"
 )
@@ -119,9 +121,9 @@ func (c *Coordinator) missingLocked(unit string) error {
 	if c.unread == nil || c.rec.Degraded == "" || slices.Contains(c.rec.GivenUp, unit) {
 		return nil
 	}
-	name := "Degraded"
+	name := errorname.Degraded
 	if c.unread.busy {
-		name = "NotRestored"
+		name = errorname.NotRestored
 	}
-	return fault(name, "nobody knows yet what %s has here: %s", unit, c.rec.Degraded)
+	return fault.New(name, "nobody knows yet what %s has here: %s", unit, c.rec.Degraded)
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 )
 
@@ -181,7 +182,7 @@ func TestWhatCanNeverBeReadKeepsNobodyFromStarting(t *testing.T) {
 	}
 	w.look(a, 0)
 	w.load()
-	var f *Fault
+	var f *fault.Fault
 	if _, err := w.c.LiveUpdate(ctx, Options{}); !errors.As(err, &f) || f.Name != "Degraded" {
 		t.Fatal(err)
 	}

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/loading"
 	"github.com/liveupdate/luod/internal/unitsection"
 	"github.com/liveupdate/luod/luod/internal/barrier"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/packer"
 	"github.com/liveupdate/luod/luod/internal/pid1"
@@ -28,7 +30,7 @@ func (c *Coordinator) Unload(ctx context.Context) error {
 		return err
 	}
 	if err := c.Loader.Unload(); err != nil {
-		return &Fault{Name: "LoadFailed", Err: err}
+		return &fault.Fault{Name: errorname.LoadFailed, Err: err}
 	}
 	c.rec.Loaded = nil
 	return c.saveLocked()
@@ -45,9 +47,9 @@ func (c *Coordinator) UnloadOwn(ctx context.Context) (string, error) {
 	if err := c.freeLocked("unload the kernel"); err != nil {
 		return "", err
 	}
-	var foreign *Fault
+	var foreign *fault.Fault
 	switch err := c.stillLoadedLocked(); {
-	case errors.As(err, &foreign) && foreign.Name == "ForeignKernel":
+	case errors.As(err, &foreign) && foreign.Name == errorname.ForeignKernel:
 		return "", c.saveLocked() // it has struck ours from the record
 	case err != nil:
 		return "", err
@@ -56,7 +58,7 @@ func (c *Coordinator) UnloadOwn(ctx context.Context) (string, error) {
 	}
 	release := c.rec.Loaded.Release
 	if err := c.Loader.Unload(); err != nil {
-		return "", &Fault{Name: "LoadFailed", Err: err}
+		return "", &fault.Fault{Name: errorname.LoadFailed, Err: err}
 	}
 	c.rec.Loaded = nil
 	return release, c.saveLocked()
@@ -217,7 +219,7 @@ func (c *Coordinator) trigger(ctx context.Context, options Options) (*update, er
 	if err := c.moveLocked(triggered); err != nil {
 		c.rec.LastError, c.rec.TimeLine, c.rec.LeftBehind = lastError, timeLine, leftBehind
 		c.rec.Phase = c.restingLocked()
-		return nil, fault("NoRecord", "start a live update: %w", err)
+		return nil, fault.New(errorname.NoRecord, "start a live update: %w", err)
 	}
 	u.ctx, u.cancel = context.WithCancelCause(context.Background())
 	c.update = u
@@ -294,7 +296,7 @@ func (c *Coordinator) advance(u *update) error {
 	defer cancel()
 	result, err := packer.Pack(packing, c.Kernel, c.Store, cargo)
 	if err != nil {
-		return fault("PackFailed", "%w", err)
+		return fault.New(errorname.PackFailed, "%w", err)
 	}
 	c.commitHooks(u)
 	err = c.last(u)
@@ -334,7 +336,7 @@ func (c *Coordinator) last(u *update) error {
 	}
 	running, err := c.Units.Look(ctx, units)
 	if err != nil {
-		return fault("NoManager", "find out whether the services still run: %w", err)
+		return fault.New(errorname.NoManager, "find out whether the services still run: %w", err)
 	}
 	return c.inside(u, func() error {
 		if err := c.stillLoadedLocked(); err != nil {
@@ -342,7 +344,7 @@ func (c *Coordinator) last(u *update) error {
 		}
 		c.lookedLocked(u, running)
 		if verdict, reason := u.barrier.Verdict(); verdict == barrier.Refused {
-			return fault("Vetoed", "a service is no longer ready for a live update: %s", reason)
+			return fault.New(errorname.Vetoed, "a service is no longer ready for a live update: %s", reason)
 		}
 		return nil
 	})
@@ -375,7 +377,7 @@ func (c *Coordinator) beginLocked(u *update) (packer.Cargo, error) {
 	c.dropManifestLocked()
 	c.markLocked("prepared", c.Clock.Now())
 	if err := c.moveLocked(prepared); err != nil {
-		return packer.Cargo{}, fault("NoRecord", "pack: %w", err)
+		return packer.Cargo{}, fault.New(errorname.NoRecord, "pack: %w", err)
 	}
 	cargo.Units = c.cargoLocked(u)
 	var err error
@@ -393,22 +395,22 @@ func (c *Coordinator) beginLocked(u *update) (packer.Cargo, error) {
 // readyLocked says why there can be no live update now.
 func (c *Coordinator) readyLocked() error {
 	if err := c.Kernel.Probe(); err != nil {
-		return fault("NotSupported", "no live update is possible: %w", err)
+		return fault.New(errorname.NotSupported, "no live update is possible: %w", err)
 	}
 	if err := c.freeLocked("start a live update"); err != nil {
 		return err
 	}
 	if c.rec.Degraded != "" {
-		return fault("Degraded", "no live update is possible: %s", c.rec.Degraded)
+		return fault.New(errorname.Degraded, "no live update is possible: %s", c.rec.Degraded)
 	}
 	if c.unread != nil {
-		return fault("NotRestored", "no live update is possible: luod has not seen yet whether the previous kernel handed anything over, because somebody else has /dev/liveupdate open; see 'fuser /dev/liveupdate'")
+		return fault.New(errorname.NotRestored, "no live update is possible: luod has not seen yet whether the previous kernel handed anything over, because somebody else has /dev/liveupdate open; see 'fuser /dev/liveupdate'")
 	}
 	if c.holderLeft.Load() {
-		return fault("Busy", "no live update now: %s of the last one still holds its sessions, and could not be stopped; luod tries again", pid1.HolderUnit)
+		return fault.New(errorname.Busy, "no live update now: %s of the last one still holds its sessions, and could not be stopped; luod tries again", pid1.HolderUnit)
 	}
 	if len(c.rec.Stopped) > 0 {
-		return fault("Busy", "no live update now: services that were stopped for the last one are being started again; try again in a moment")
+		return fault.New(errorname.Busy, "no live update now: services that were stopped for the last one are being started again; try again in a moment")
 	}
 	if err := c.withinLimitsLocked(); err != nil {
 		return err
@@ -416,24 +418,24 @@ func (c *Coordinator) readyLocked() error {
 	for unit, a := range c.incoming {
 		for name := range a.names {
 			if c.lostLocked(unit, name) {
-				return fault("Degraded", "no live update is possible: %q of %s did not come back as it went and lies only in its session, which the update would discard; 'luoctl status' says why, and 'luoctl discard %s' gives it up", name, unit, unit)
+				return fault.New(errorname.Degraded, "no live update is possible: %q of %s did not come back as it went and lies only in its session, which the update would discard; 'luoctl status' says why, and 'luoctl discard %s' gives it up", name, unit, unit)
 			}
 		}
 	}
 	if waiting := c.unreleasedLocked(); len(waiting) > 0 {
-		return fault("SessionWaiting", "no live update is possible: the session %q of %s came through the last one and is not released; what is in it would be lost", waiting[0].Name, waiting[0].Unit)
+		return fault.New(errorname.SessionWaiting, "no live update is possible: the session %q of %s came through the last one and is not released; what is in it would be lost", waiting[0].Name, waiting[0].Unit)
 	}
 	loaded, err := c.Loader.Loaded()
 	if err != nil {
-		return &Fault{Name: "LoadFailed", Err: err}
+		return &fault.Fault{Name: errorname.LoadFailed, Err: err}
 	}
 	switch {
 	case !loaded:
-		return fault("NoKernelLoaded", "no live update is possible: no kernel is loaded; load one with 'luoctl load'")
+		return fault.New(errorname.NoKernelLoaded, "no live update is possible: no kernel is loaded; load one with 'luoctl load'")
 	case c.rec.Loaded == nil:
-		return fault("ForeignKernel", "no live update is possible: the loaded kernel was not loaded by luod, so its command line and its ability to take memory over are unknown; load one with 'luoctl load'")
+		return fault.New(errorname.ForeignKernel, "no live update is possible: the loaded kernel was not loaded by luod, so its command line and its ability to take memory over are unknown; load one with 'luoctl load'")
 	case c.rec.Loaded.Generation != c.rec.Generation+1:
-		return fault("ForeignKernel", "no live update is possible: the loaded kernel was meant for generation %d and the next is %d; load it again", c.rec.Loaded.Generation, c.rec.Generation+1)
+		return fault.New(errorname.ForeignKernel, "no live update is possible: the loaded kernel was meant for generation %d and the next is %d; load it again", c.rec.Loaded.Generation, c.rec.Generation+1)
 	}
 	return nil
 }
@@ -453,7 +455,7 @@ func (c *Coordinator) able(ctx context.Context, options Options) error {
 	look, cancel := context.WithTimeout(ctx, briefly)
 	defer cancel()
 	if err := c.Jumper.Check(look, options.Fast); err != nil {
-		return fault("WouldNotSurvive", "no live update is possible: %w", err)
+		return fault.New(errorname.WouldNotSurvive, "no live update is possible: %w", err)
 	}
 	return c.roomForAll(ctx)
 }
@@ -468,16 +470,16 @@ func (c *Coordinator) Cancel(ctx context.Context, reason string) error {
 	defer unlock()
 	switch {
 	case c.rec.Phase == Committed:
-		return fault("TooLate", "cancel the live update: it is committed, and PID 1 shuts the system down; 'systemctl cancel' may still stop that")
+		return fault.New(errorname.TooLate, "cancel the live update: it is committed, and PID 1 shuts the system down; 'systemctl cancel' may still stop that")
 	case c.rec.Phase.underway() && c.update != nil:
-		c.update.cancel(fault("Cancelled", "the live update was cancelled: %s", reason))
+		c.update.cancel(fault.New(errorname.Cancelled, "the live update was cancelled: %s", reason))
 	case c.rec.Schedule != nil:
 		c.rec.Schedule = nil
 		c.armLocked()
 		c.Log.Info("the scheduled live update was cancelled", "reason", reason)
 		return c.saveLocked()
 	default:
-		return fault("NothingToCancel", "cancel the live update: none is under way or scheduled")
+		return fault.New(errorname.NothingToCancel, "cancel the live update: none is under way or scheduled")
 	}
 	return nil
 }
@@ -499,7 +501,7 @@ func (c *Coordinator) commit(u *update, result *packer.Packed) error {
 			on = stopped
 		}
 		if err := c.moveLocked(on); err != nil {
-			return fault("NoRecord", "commit the live update: %w", err)
+			return fault.New(errorname.NoRecord, "commit the live update: %w", err)
 		}
 		return nil
 	}); err != nil {
@@ -510,7 +512,7 @@ func (c *Coordinator) commit(u *update, result *packer.Packed) error {
 	defer cancel()
 	problems, err := c.Jumper.Jump(ctx, u.options.way())
 	if err != nil {
-		return fault("JumpFailed", "start the jump: %w", err)
+		return fault.New(errorname.JumpFailed, "start the jump: %w", err)
 	}
 	c.Log.Info("committed: the system boots the loaded kernel", "generation", u.generation, "fast", u.options.Fast, messageID, idCommitted)
 	go c.await(problems)
@@ -523,7 +525,7 @@ func (c *Coordinator) await(problems <-chan error) {
 	case errors.Is(problem, pid1.ErrHungUp):
 		c.oversee(0)
 	case problem != nil:
-		c.giveUp(fault("JumpFailed", "the jump did not happen: %w", problem))
+		c.giveUp(fault.New(errorname.JumpFailed, "the jump did not happen: %w", problem))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/pid1/fakepid1"
 )
@@ -211,7 +212,7 @@ func TestAnEntryThatVanishesTakesTheUpdateBack(t *testing.T) {
 	})
 	before := m.up(kept)
 	w.load()
-	var f *Fault
+	var f *fault.Fault
 	if err := w.tryUpdate(false); !errors.As(err, &f) || f.Name != "StoreChanged" || !strings.Contains(err.Error(), `"k1" was in the fd store of kept.service`) {
 		t.Fatalf("got %v", err)
 	}

@@ -1,11 +1,15 @@
 package inhibitors
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/liveupdate/luod/client/errorname"
+)
 
 // The reasons of a Refusal.
 const (
-	BadRequest        = "BadRequest"
-	TooManyInhibitors = "TooManyInhibitors"
+	BadRequest        = errorname.BadRequest
+	TooManyInhibitors = errorname.TooManyInhibitors
 )
 
 // Refusal is an error that changed nothing. Reason is the last part of the D-Bus

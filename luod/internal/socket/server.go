@@ -19,6 +19,7 @@ import (
 	"github.com/liveupdate/luod/internal/peers"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
 
@@ -242,12 +243,12 @@ func (s *Server) give(fd int, unit string, fetch coordinator.Fetch) error {
 func (s *Server) refuse(fd int, why error) error {
 	m := helperprotocol.Message{Error: why.Error()}
 	var refusal *vault.Refusal
-	var fault *coordinator.Fault
+	var named *fault.Fault
 	switch {
 	case errors.As(why, &refusal):
 		m.Reason = string(refusal.Reason)
-	case errors.As(why, &fault):
-		m.Reason = fault.Name
+	case errors.As(why, &named):
+		m.Reason = named.Name
 	case errors.Is(why, callers.ErrNoUnit):
 		m.Reason = helperprotocol.NoUnit
 	case errors.As(why, new(unidentified)):

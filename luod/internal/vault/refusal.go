@@ -1,6 +1,10 @@
 package vault
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/liveupdate/luod/client/errorname"
+)
 
 // Reason is why something can't be handed over or given out. Its text is the
 // last part of the D-Bus error name org.luod.LiveUpdate1.Error.REASON.
@@ -8,13 +12,13 @@ type Reason string
 
 // The reasons.
 const (
-	InvalidName     Reason = "InvalidName"
-	NameInUse       Reason = "NameInUse"
-	FileInUse       Reason = "FileInUse"
-	UnsupportedFile Reason = "UnsupportedFile"
-	TooMany         Reason = "TooMany"
-	NoSuchName      Reason = "NoSuchName"
-	BadCount        Reason = "BadCount"
+	InvalidName     Reason = errorname.InvalidName
+	NameInUse       Reason = errorname.NameInUse
+	FileInUse       Reason = errorname.FileInUse
+	UnsupportedFile Reason = errorname.UnsupportedFile
+	TooMany         Reason = errorname.TooMany
+	NoSuchName      Reason = errorname.NoSuchName
+	BadCount        Reason = errorname.BadCount
 )
 
 // Refusal is an error that changed nothing.

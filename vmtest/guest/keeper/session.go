@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/client"
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/luo"
 )
 
@@ -61,7 +62,7 @@ func keep(ctx context.Context, luod *client.Client, f *os.File) error {
 func fromOwnSession(ctx context.Context, luod *client.Client) (*os.File, error) {
 	f, err := luod.RetrieveSession(ctx, sessionName)
 	var refused *client.Error
-	if errors.As(err, &refused) && refused.Name == "org.luod.LiveUpdate1.Error.NoSuchSession" {
+	if errors.As(err, &refused) && refused.Name == errorname.Prefix+errorname.NoSuchSession {
 		return nil, nil
 	}
 	if err != nil {
