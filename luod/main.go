@@ -16,6 +16,7 @@ import (
 	"github.com/liveupdate/luod/internal/foreign"
 	"github.com/liveupdate/luod/internal/helperprotocol"
 	"github.com/liveupdate/luod/internal/hooksdir"
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/internal/sdnotify"
 	"github.com/liveupdate/luod/luod/internal/bus"
 	"github.com/liveupdate/luod/luod/internal/callers"
@@ -141,7 +142,7 @@ func wait(ctx context.Context, c *coordinator.Coordinator, log *slog.Logger, exh
 		if err != nil {
 			return err
 		}
-		if status.Phase == coordinator.Packing || status.Phase == coordinator.Committed {
+		if status.Phase == phase.Packing || status.Phase == phase.Committed {
 			log.Warn("not now: a live update needs luod to the end", "phase", status.Phase, "reason", reason)
 			continue
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -12,15 +11,12 @@ import (
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/internal/sdnotify"
 )
 
-const (
-	// record is luod's; nobody but luod writes it.
-	record = "/run/luod/record.json"
-	// noted is what was frozen.
-	noted = "/run/luod/frozen.json"
-)
+// noted is what was frozen.
+const noted = "/run/luod/frozen.json"
 
 func main() {
 	thaw := flag.Bool("thaw", false, "thaw what a luod-jump that was killed has frozen")
@@ -60,7 +56,7 @@ func recoverFrozen(k kernel, path string) error {
 }
 
 func jump() error {
-	if err := committed(record); err != nil {
+	if err := committed(phase.Record); err != nil {
 		return err
 	}
 	mounts, err := mountinfo.GetMounts(nil)
@@ -89,16 +85,12 @@ func reason(err error) error {
 
 // committed refuses to jump for anybody but luod.
 func committed(path string) error {
-	data, err := os.ReadFile(path)
+	now, err := phase.Read(path)
 	if err != nil {
-		return fmt.Errorf("read luod's record: %w", err)
+		return err
 	}
-	var r struct{ Phase string }
-	if err := json.Unmarshal(data, &r); err != nil {
-		return fmt.Errorf("read luod's record: %w", err)
-	}
-	if r.Phase != "committed" {
-		return fmt.Errorf("no live update is committed (luod's record says %q): this is started by luod alone, see 'luoctl live-update --fast'", r.Phase)
+	if now != phase.Committed {
+		return fmt.Errorf("no live update is committed (luod's record says %q): this is started by luod alone, see 'luoctl live-update --fast'", now)
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/quota"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 // Registry is what stands behind the door; *coordinator.Coordinator is one.
@@ -32,12 +33,12 @@ type Registry interface {
 	Status(ctx context.Context) (coordinator.Status, error)
 	Entries(ctx context.Context) ([]loading.Entry, error)
 	Check(ctx context.Context, request coordinator.Request) (verdict.Report, error)
-	Load(ctx context.Context, request coordinator.Request) (coordinator.Loaded, verdict.Report, error)
+	Load(ctx context.Context, request coordinator.Request) (record.Loaded, verdict.Report, error)
 	Unload(ctx context.Context) error
 	UnloadOwn(ctx context.Context) (release string, err error)
-	LiveUpdate(ctx context.Context, options coordinator.Options) (uint64, error)
+	LiveUpdate(ctx context.Context, options record.Options) (uint64, error)
 	Cancel(ctx context.Context, reason string) error
-	Register(ctx context.Context, unit string, r coordinator.Registration) error
+	Register(ctx context.Context, unit string, r record.Registration) error
 	Unregister(ctx context.Context, unit string) error
 	Ready(ctx context.Context, unit string) error
 	Fail(ctx context.Context, unit, reason string) error

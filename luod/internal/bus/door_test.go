@@ -23,6 +23,7 @@ import (
 	"github.com/liveupdate/luod/internal/foreign"
 	"github.com/liveupdate/luod/internal/loading"
 	"github.com/liveupdate/luod/internal/peers"
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luod/internal/callers"
@@ -30,6 +31,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/quota"
+	"github.com/liveupdate/luod/luod/internal/record"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
 
@@ -145,12 +147,12 @@ func (r *registry) Check(_ context.Context, request coordinator.Request) (verdic
 	return report, nil
 }
 
-func (r *registry) Load(ctx context.Context, request coordinator.Request) (coordinator.Loaded, verdict.Report, error) {
+func (r *registry) Load(ctx context.Context, request coordinator.Request) (record.Loaded, verdict.Report, error) {
 	_, err := r.Check(ctx, request)
-	return coordinator.Loaded{Release: "7.3"}, report, err
+	return record.Loaded{Release: "7.3"}, report, err
 }
 func (r *registry) Cancel(context.Context, string) error { return r.refuse }
-func (r *registry) Register(_ context.Context, unit string, o coordinator.Registration) error {
+func (r *registry) Register(_ context.Context, unit string, o record.Registration) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.registered = append(r.registered, fmt.Sprintf("%s %+v", unit, o))
@@ -212,7 +214,7 @@ func (r *registry) DiscardAll(context.Context) (coordinator.Stakes, error) {
 	r.registered = append(r.registered, "discard all")
 	return coordinator.Stakes{}, r.refuse
 }
-func (r *registry) LiveUpdate(_ context.Context, o coordinator.Options) (uint64, error) {
+func (r *registry) LiveUpdate(_ context.Context, o record.Options) (uint64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.updates++
@@ -320,7 +322,7 @@ func open(t *testing.T) (*bus, *registry, *Door, *dbus.Conn) {
 func openWith(t *testing.T, prepare func(*registry, *Door)) (*bus, *registry, *Door, *dbus.Conn) {
 	t.Helper()
 	b := newBus(t)
-	r := &registry{held: map[string]string{}, files: map[string]*os.File{}, status: coordinator.Status{Phase: coordinator.Idle, Generation: 3}}
+	r := &registry{held: map[string]string{}, files: map[string]*os.File{}, status: coordinator.Status{Phase: phase.Idle, Generation: 3}}
 	locks, err := inhibitors.Open(filepath.Join(b.dir, "inhibit"), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -566,7 +568,7 @@ func TestPropertiesFollowTheStatus(t *testing.T) {
 	if err := conn.AddMatchSignal(dbus.WithMatchInterface("org.freedesktop.DBus.Properties")); err != nil {
 		t.Fatal(err)
 	}
-	d.Changed(coordinator.Status{Phase: coordinator.Committed, Generation: 4, Waiting: []string{"a.service"}})
+	d.Changed(coordinator.Status{Phase: phase.Committed, Generation: 4, Waiting: []string{"a.service"}})
 	seen := map[string]bool{}
 	for len(seen) < 3 {
 		select {

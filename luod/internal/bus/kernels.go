@@ -9,6 +9,7 @@ import (
 
 	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 // result is a check's on the bus: (ssss), with the verdict "ok", "warn" or
@@ -97,8 +98,8 @@ func kernelOptions(entry string, given map[string]dbus.Variant) (coordinator.Req
 	return r, err
 }
 
-func updateOptions(given map[string]dbus.Variant) (coordinator.Options, error) {
-	var o coordinator.Options
+func updateOptions(given map[string]dbus.Variant) (record.Options, error) {
+	var o record.Options
 	var when uint64
 	err := options(given, map[string]any{"when": &when, "verify": &o.Verify, "dry-run": &o.DryRun, "no-block": &o.NoBlock,
 		"fast": &o.Fast, "message": &o.Message, "no-wall": &o.NoWall,

@@ -10,6 +10,7 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"github.com/liveupdate/luod/client/errorname"
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 )
@@ -73,11 +74,11 @@ func TestFewCallersAreKept(t *testing.T) {
 func TestAChangeWhileTheDoorOpensIsShown(t *testing.T) {
 	_, _, _, conn := openWith(t, func(r *registry, d *Door) {
 		r.asked = func() {
-			d.Changed(coordinator.Status{Phase: coordinator.Preparing, Generation: 4, FileDescriptors: 7})
+			d.Changed(coordinator.Status{Phase: phase.Preparing, Generation: 4, FileDescriptors: 7})
 		}
 	})
 	object := conn.Object(Name, Path)
-	for name, want := range map[string]any{"Phase": string(coordinator.Preparing), "Generation": uint64(4), "FileDescriptors": uint64(7)} {
+	for name, want := range map[string]any{"Phase": string(phase.Preparing), "Generation": uint64(4), "FileDescriptors": uint64(7)} {
 		if v, err := object.GetProperty(Interface + "." + name); err != nil || v.Value() != want {
 			t.Errorf("%s is %v, %v", name, v, err)
 		}
@@ -94,7 +95,7 @@ func TestManyChangesAreOneSignal(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n := range uint64(200) {
-		d.Changed(coordinator.Status{Phase: coordinator.Idle, Generation: 3, FileDescriptors: n + 1, Bytes: n})
+		d.Changed(coordinator.Status{Phase: phase.Idle, Generation: 3, FileDescriptors: n + 1, Bytes: n})
 	}
 	v, err := conn.Object(Name, Path).GetProperty(Interface + ".FileDescriptors")
 	if err != nil || v.Value() != uint64(200) {
@@ -116,7 +117,7 @@ func TestManyChangesAreOneSignal(t *testing.T) {
 		t.Errorf("%d signals, the last with %v", count, last)
 	}
 	// Phases are never left out.
-	phases := []coordinator.Phase{coordinator.Checking, coordinator.Preparing, coordinator.Packing}
+	phases := []phase.Phase{phase.Checking, phase.Preparing, phase.Packing}
 	for _, phase := range phases {
 		d.Changed(coordinator.Status{Phase: phase, Generation: 3})
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/liveupdate/luod/internal/peers"
 	"github.com/liveupdate/luod/internal/peers/leftbehind"
 	"github.com/liveupdate/luod/internal/peers/oldkernel"
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 )
@@ -245,9 +246,9 @@ func TestOnAnOldKernelNobodyIsRefusedForNothing(t *testing.T) {
 		status coordinator.Status
 		want   string
 	}{
-		{coordinator.Status{Phase: coordinator.Idle, Unsupported: "no /dev/liveupdate"}, ""},
-		{coordinator.Status{Phase: coordinator.Idle}, errorname.Prefix + "Unidentified"},
-		{coordinator.Status{Phase: coordinator.Idle, Unsupported: "no /dev/liveupdate", FileDescriptors: 1}, errorname.Prefix + "Unidentified"},
+		{coordinator.Status{Phase: phase.Idle, Unsupported: "no /dev/liveupdate"}, ""},
+		{coordinator.Status{Phase: phase.Idle}, errorname.Prefix + "Unidentified"},
+		{coordinator.Status{Phase: phase.Idle, Unsupported: "no /dev/liveupdate", FileDescriptors: 1}, errorname.Prefix + "Unidentified"},
 	} {
 		_, _, _, conn := openWith(t, func(r *registry, d *Door) { r.status = c.status })
 		if err := call(conn, "ListNames").Err; err != nil && errorName(err) != c.want || err == nil && c.want != "" {

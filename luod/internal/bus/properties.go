@@ -9,6 +9,7 @@ import (
 	"github.com/godbus/dbus/v5/prop"
 
 	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 // mark is a moment of the time line on the bus: (st), in µs of CLOCK_REALTIME.
@@ -52,7 +53,7 @@ func properties(s coordinator.Status) map[string]any {
 	for _, l := range s.LeftBehind {
 		without = append(without, leftBehind(l))
 	}
-	var loaded coordinator.Loaded
+	var loaded record.Loaded
 	if s.Loaded != nil {
 		loaded = *s.Loaded
 	}

@@ -6,7 +6,7 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/dbus"
 	"github.com/godbus/dbus/v5"
 
-	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 // unitPath is the object of one unit.
@@ -39,8 +39,8 @@ func (m *methods) Register(given map[string]dbus.Variant, sender dbus.Sender) (d
 	})
 }
 
-func registerOptions(given map[string]dbus.Variant) (coordinator.Registration, error) {
-	var r coordinator.Registration
+func registerOptions(given map[string]dbus.Variant) (record.Registration, error) {
+	var r record.Registration
 	var timeout uint64
 	onFailure := "abort"
 	err := options(given, map[string]any{"timeout": &timeout, "on-failure": &onFailure, "after": &r.After, "before": &r.Before})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 func TestRegister(t *testing.T) {
@@ -37,7 +38,7 @@ func TestRegister(t *testing.T) {
 	if path != "/org/luod/LiveUpdate1/unit/test_2eservice" {
 		t.Errorf("the object is %s", path)
 	}
-	want := fmt.Sprintf("test.service %+v", coordinator.Registration{Timeout: 1500 * time.Millisecond, Optional: true, After: []string{"a.service"}, Before: []string{"b.service"}})
+	want := fmt.Sprintf("test.service %+v", record.Registration{Timeout: 1500 * time.Millisecond, Optional: true, After: []string{"a.service"}, Before: []string{"b.service"}})
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !slices.Equal(r.registered, []string{want}) {

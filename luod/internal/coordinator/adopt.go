@@ -14,6 +14,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/internal/record"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
 
@@ -113,7 +114,7 @@ func (c *Coordinator) holdLocked(a *adoption, running map[string]pid1.Running) e
 		}
 	}
 	if c.rec.Copied == nil {
-		c.rec.Copied = map[string]copied{}
+		c.rec.Copied = map[string]record.Copied{}
 	}
 	var failed []error
 	names := map[string][]string{}
@@ -131,7 +132,7 @@ func (c *Coordinator) holdLocked(a *adoption, running map[string]pid1.Running) e
 	}
 	for unit := range a.units {
 		if r, is := running[unit]; is {
-			c.rec.Copied[unit] = c.rec.Copied[unit].and(r.InvocationID, names[unit])
+			c.rec.Copied[unit] = c.rec.Copied[unit].And(r.InvocationID, names[unit])
 		}
 	}
 	return errors.Join(append(failed, c.saveLocked())...)

@@ -13,8 +13,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/internal/storeview"
 	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 // keeps has PID 1 keep n memfds for unit, each called "stored", and the program
@@ -65,7 +67,7 @@ func TestFdStoresComeAlong(t *testing.T) {
 	w.update()
 	w.reboot()
 	w.stores = nil
-	w.expect(Restoring, 1, a, b)
+	w.expect(phase.Restoring, 1, a, b)
 	w.fetch(b, 1)
 	// The unit's start gets them by luod-reissue, and fails.
 	for try := range 2 {
@@ -86,7 +88,7 @@ func TestFdStoresComeAlong(t *testing.T) {
 		// PID 1 closes what exceeds the limit, and says nothing.
 		w.puts(a, fetch.Names, fetch.Files, 2)
 		w.expectFault(w.c.Fetched(ctx, a, fetch.Names), "NotInStore")
-		if s := w.status(); try == 0 && (s.Phase != Restoring || !slices.Equal(s.Waiting, []string{a})) {
+		if s := w.status(); try == 0 && (s.Phase != phase.Restoring || !slices.Equal(s.Waiting, []string{a})) {
 			t.Fatalf("%+v", s)
 		}
 		w.puts(a, fetch.Names, fetch.Files, 0)
@@ -98,7 +100,7 @@ func TestFdStoresComeAlong(t *testing.T) {
 		w.running[a] = pid1.Running{State: "failed"}
 		w.stores = nil // PID 1 drops it
 		w.clock.advance(10 * time.Second)
-		w.expect(Idle, 1)
+		w.expect(phase.Idle, 1)
 	}
 	// The third starts: luod is killed meanwhile and still lets go.
 	w.running[a] = pid1.Running{State: "activating"}
@@ -156,10 +158,10 @@ func TestWhatKeepsAFdStoreFromComingAlong(t *testing.T) {
 			}
 			defer debug.SetGCPercent(debug.SetGCPercent(-1))
 			before := openFDs(t)
-			if _, err := w.c.LiveUpdate(ctx, Options{}); err == nil || !strings.Contains(err.Error(), c.why) {
+			if _, err := w.c.LiveUpdate(ctx, record.Options{}); err == nil || !strings.Contains(err.Error(), c.why) {
 				t.Fatalf("got %v", err)
 			}
-			w.until(Idle)
+			w.until(phase.Idle)
 			if after := openFDs(t); after != before {
 				t.Errorf("%d file descriptors before, %d after", before, after)
 			}
@@ -175,11 +177,11 @@ func TestAnOptionalSocketIsLeftBehind(t *testing.T) {
 	s.Entries = append(s.Entries, storeview.Stored{Name: "listen", Path: "socket:[7]"})
 	w.stores[a] = s
 	// It is asked too, and is ready: the rest of what it has comes along.
-	w.register(a, Registration{Optional: true})
+	w.register(a, record.Registration{Optional: true})
 	w.load()
 	w.begin()
 	w.ready(a)
-	w.until(Committed)
+	w.until(phase.Committed)
 	w.reboot()
 	if s := w.status(); len(s.LeftBehind) != 1 || !strings.Contains(s.LeftBehind[0].Reason, "socket:[7]") {
 		t.Fatalf("%+v", s)
@@ -198,13 +200,13 @@ func TestPID1sOwnAreLeftToIt(t *testing.T) {
 	s.Native = true
 	w.stores[a] = s
 	w.load()
-	if _, err := w.c.LiveUpdate(ctx, Options{}); err != nil {
+	if _, err := w.c.LiveUpdate(ctx, record.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	w.until(Committed)
+	w.until(phase.Committed)
 	w.results <- errors.New("given up")
-	w.until(Idle)
-	if _, err := w.c.LiveUpdate(ctx, Options{Fast: true}); err != nil {
+	w.until(phase.Idle)
+	if _, err := w.c.LiveUpdate(ctx, record.Options{Fast: true}); err != nil {
 		t.Fatal(err)
 	}
 	w.reboot()
@@ -231,7 +233,7 @@ func TestOnlyTheProgramMayHandStoresOver(t *testing.T) {
 	w.expectFault(w.c.Adopt(ctx, "luod-adopt-1.service", a, []string{"x"}, []*os.File{f}), "NotPreparing")
 	// Nor may a service give itself such a name.
 	w.results <- errors.New("given up")
-	w.until(Idle)
+	w.until(phase.Idle)
 	if err := w.c.Preserve(ctx, b, []string{"store:0:x"}, []*os.File{f}); err == nil {
 		t.Error("a service may use luod's names")
 	}
@@ -260,10 +262,10 @@ func TestWhatAUnitStoresWhileItStopsComesAlong(t *testing.T) {
 		w := newWorld(t)
 		kept(w)
 		w.load()
-		if _, err := w.c.LiveUpdate(ctx, Options{Fast: fast}); err != nil {
+		if _, err := w.c.LiveUpdate(ctx, record.Options{Fast: fast}); err != nil {
 			t.Fatal(err)
 		}
-		w.until(Committed)
+		w.until(phase.Committed)
 		if !slices.Equal(slices.Compact(w.halted), []string{a}) {
 			t.Errorf("stopped %q", w.halted)
 		}
@@ -292,10 +294,10 @@ func TestWhatAUnitStoresWhileItStopsComesAlong(t *testing.T) {
 			kept(w)
 			spoil(w)
 			w.load()
-			if _, err := w.c.LiveUpdate(ctx, Options{}); err == nil {
+			if _, err := w.c.LiveUpdate(ctx, record.Options{}); err == nil {
 				t.Fatal("it went through")
 			}
-			w.until(Idle)
+			w.until(phase.Idle)
 			w.runsAgain(a, d)
 			w.clock.advance(3 * time.Second)
 			w.status()
@@ -317,10 +319,10 @@ func TestAFastJumpStopsWhoseStoreComesAlong(t *testing.T) {
 	w.keeps(a, 1)
 	w.active = []string{a, d}
 	w.load()
-	if _, err := w.c.LiveUpdate(ctx, Options{Fast: true}); err != nil {
+	if _, err := w.c.LiveUpdate(ctx, record.Options{Fast: true}); err != nil {
 		t.Fatal(err)
 	}
-	w.until(Committed)
+	w.until(phase.Committed)
 	if !slices.Equal(w.halted, []string{a}) {
 		t.Errorf("stopped %q", w.halted)
 	}

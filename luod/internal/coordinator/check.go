@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/liveupdate/luod/kexec/verdict"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 // checkServices adds to the checks of a kernel those of what has to come along:
@@ -22,7 +23,7 @@ func (c *Coordinator) checkServices(ctx context.Context) []verdict.Result {
 		return []verdict.Result{{Name: "services", Verdict: verdict.Fail, Reason: err.Error(), Remedy: "correct the unit files; see luod(8), UNIT FILES"}}
 	}
 	results := []verdict.Result{{Name: "services", Verdict: verdict.OK, Reason: fmt.Sprintf("%d of them are asked before an update", len(members))}}
-	stores, without, err := c.stores(ctx, declared, Options{})
+	stores, without, err := c.stores(ctx, declared, record.Options{})
 	switch {
 	case err != nil:
 		return append(results, verdict.Result{Name: "fd-stores", Verdict: verdict.Fail, Reason: err.Error(), Remedy: "see luod(8), FILE DESCRIPTOR STORES"})

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"testing"
+
+	"github.com/liveupdate/luod/internal/phase"
 )
 
 const renamed = "renamed.service"
@@ -16,7 +18,7 @@ func TestARenamedUnitGetsWhatWasItsOwn(t *testing.T) {
 	w.preserve(b, 1)
 	w.update()
 	w.reboot()
-	w.expect(Restoring, 1, a, b)
+	w.expect(phase.Restoring, 1, a, b)
 	// One that says nothing gets nothing, nor one that claims what is there still.
 	w.declare(renamed, "Preserve=fdstore\n")
 	if fetch, err := w.c.Retrieve(ctx, renamed, nil); err != nil || len(fetch.Names) != 0 {
@@ -45,10 +47,10 @@ func TestARenamedUnitGetsWhatWasItsOwn(t *testing.T) {
 		}
 		names = fetch.Names
 		fetch.Close()
-		w.expect(Restoring, 1, b, renamed)
+		w.expect(phase.Restoring, 1, b, renamed)
 		w.kill()
 		w.start()
-		w.expect(Restoring, 1, b, renamed)
+		w.expect(phase.Restoring, 1, b, renamed)
 	}
 	if got := w.names(renamed); !slices.Equal(got, names) || len(w.names(a)) != 0 {
 		t.Fatalf("it has %q, and the old one %q", got, w.names(a))
@@ -60,15 +62,15 @@ func TestARenamedUnitGetsWhatWasItsOwn(t *testing.T) {
 	}
 	w.kill()
 	w.start()
-	w.expect(Restoring, 1, b)
+	w.expect(phase.Restoring, 1, b)
 	w.fetch(b, 1)
 	if len(w.names(a)) != 1 || len(w.names(renamed)) != 3 {
 		t.Fatalf("the old one has %q, the renamed %q", w.names(a), w.names(renamed))
 	}
-	w.expect(Idle, 1)
+	w.expect(phase.Idle, 1)
 	w.update()
 	w.reboot()
-	w.expect(Restoring, 2, a, b, renamed)
+	w.expect(phase.Restoring, 2, a, b, renamed)
 }
 
 // Whichever way a renamed unit asks, it gets what was its own.
@@ -112,7 +114,7 @@ func TestAMoveThatWasInterruptedIsEnded(t *testing.T) {
 	w.preserve(a, 2)
 	w.declare(renamed, "Aliases="+a+"\n")
 	w.c.rec.Renamed, w.c.rec.Moving = map[string]string{a: renamed}, map[string]string{a: renamed}
-	if _, err := w.c.rec.write(w.c.Record, nil); err != nil {
+	if _, err := w.c.rec.Write(w.c.Record, nil); err != nil {
 		t.Fatal(err)
 	}
 	w.kill()
@@ -133,7 +135,7 @@ func TestAMoveThatFailsIsTriedAgain(t *testing.T) {
 	if _, err := w.c.Retrieve(ctx, renamed, nil); !errors.Is(err, errTest) {
 		t.Fatalf("got %v", err)
 	}
-	w.expect(Restoring, 1, a)
+	w.expect(phase.Restoring, 1, a)
 	fetch, err := w.c.Retrieve(ctx, renamed, nil)
 	if err != nil || len(fetch.Names) != 2 {
 		t.Fatalf("%q, %v", fetch.Names, err)
@@ -142,5 +144,5 @@ func TestAMoveThatFailsIsTriedAgain(t *testing.T) {
 	if err := w.c.Fetched(ctx, renamed, fetch.Names); err != nil {
 		t.Fatal(err)
 	}
-	w.expect(Idle, 1)
+	w.expect(phase.Idle, 1)
 }

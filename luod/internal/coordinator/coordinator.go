@@ -12,12 +12,15 @@ import (
 
 	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/loading"
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/memory"
 	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/internal/record"
+	"github.com/liveupdate/luod/luod/internal/report"
 	"github.com/liveupdate/luod/luod/internal/settings"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
@@ -75,7 +78,7 @@ type Config struct {
 	// Record is the path of the record of this boot, in a directory of /run.
 	Record string
 	// History is the directory of the reports of earlier updates; empty keeps none.
-	History string
+	History report.History
 	Log     *slog.Logger
 	// Changed is called after each change of the status. It must neither call back nor
 	// block.
@@ -102,7 +105,7 @@ type Coordinator struct {
 	// those who have holdings too, and for them it stands still.
 	// served says that others than Start may ask for it.
 	served bool
-	rec    record
+	rec    record.Record
 	// written is the record as it is on disk; nil if that is not known.
 	written []byte
 	vault   *vault.Vault
@@ -122,12 +125,12 @@ type Coordinator struct {
 	// disarm stops the wait for the scheduled time.
 	disarm func() bool
 	// step is told of each transition before and after it is written down.
-	step func(from Phase, on event, written bool)
+	step func(from phase.Phase, on phase.Event, written bool)
 	// loading says that a kernel is being loaded in place of previous.
 	loading  bool
-	previous *Loaded
+	previous *record.Loaded
 	// recent is the report of this boot's update, as it was at first.
-	recent *Report
+	recent *report.Report
 	// taken are the units that handed something over a moment ago, with how much
 	// since the log told of it.
 	taken map[string]int
@@ -208,7 +211,7 @@ func closeAll(sessions map[string]*luo.Session) {
 func (c *Coordinator) saveLocked() error {
 	c.rec.Waiting = c.waitingLocked()
 	var err error
-	if c.written, err = c.rec.write(c.Record, c.written); err != nil {
+	if c.written, err = c.rec.Write(c.Record, c.written); err != nil {
 		c.Log.Error("the record of this boot could not be written; a restart of luod may not know what it did", "error", err)
 	}
 	c.showLocked()

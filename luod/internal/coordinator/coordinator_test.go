@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/internal/loading"
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/internal/sdnotify/fakestore"
 	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/kexec/verdict"
@@ -29,6 +30,8 @@ import (
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/internal/record"
+	"github.com/liveupdate/luod/luod/internal/report"
 	"github.com/liveupdate/luod/luod/internal/settings"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
@@ -310,7 +313,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) start() {
 	w.t.Helper()
 	c, err := Start(context.Background(), Config{
-		Kernel: w.kernel.LUO(), Store: w.store, Loader: w, Jumper: w, Record: w.record, History: w.history, Settings: w.settings,
+		Kernel: w.kernel.LUO(), Store: w.store, Loader: w, Jumper: w, Record: w.record, History: report.History(w.history), Settings: w.settings,
 		Machine: Machine{Release: "7.2", BootID: "b", CommandLine: w.line, Booted: time.Now},
 		Units:   w.manager(), Inhibitors: func(context.Context) ([]inhibitors.Inhibitor, error) { return w.inhibitors() }, Clock: w.clock, Announce: func(s Signal) { w.signals = append(w.signals, s) },
 		Hooks: func() bool { return w.hooks }, Wall: func(text string) { w.mu.Lock(); defer w.mu.Unlock(); w.walls = append(w.walls, text) },
@@ -435,7 +438,7 @@ func (w *world) load() {
 func (w *world) update() {
 	w.t.Helper()
 	w.load()
-	if _, err := w.c.LiveUpdate(ctx, Options{}); err != nil {
+	if _, err := w.c.LiveUpdate(ctx, record.Options{}); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -449,11 +452,11 @@ func (w *world) status() Status {
 	return s
 }
 
-func (w *world) expect(phase Phase, generation uint64, waiting ...string) Status {
+func (w *world) expect(want phase.Phase, generation uint64, waiting ...string) Status {
 	w.t.Helper()
 	s := w.status()
-	if s.Phase != phase || s.Generation != generation || !slices.Equal(s.Waiting, append([]string{}, waiting...)) || len(s.Lost) != 0 || s.Degraded != "" {
-		w.t.Fatalf("want %s in generation %d with %v waiting, have %+v", phase, generation, waiting, s)
+	if s.Phase != want || s.Generation != generation || !slices.Equal(s.Waiting, append([]string{}, waiting...)) || len(s.Lost) != 0 || s.Degraded != "" {
+		w.t.Fatalf("want %s in generation %d with %v waiting, have %+v", want, generation, waiting, s)
 	}
 	return s
 }
@@ -464,13 +467,13 @@ func TestEverythingComesThroughTwoGenerations(t *testing.T) {
 	w.preserve("b.service", 1)
 	for generation := range uint64(2) {
 		w.update()
-		w.expect(Committed, generation)
+		w.expect(phase.Committed, generation)
 		w.reboot()
-		w.expect(Restoring, generation+1, "a.service", "b.service")
+		w.expect(phase.Restoring, generation+1, "a.service", "b.service")
 		w.fetch("b.service", 1)
-		w.expect(Restoring, generation+1, "a.service")
+		w.expect(phase.Restoring, generation+1, "a.service")
 		w.fetch("a.service", 250)
-		s := w.expect(Idle, generation+1)
+		s := w.expect(phase.Idle, generation+1)
 		if in := w.kernel.Incoming(); len(in) != 0 {
 			t.Fatalf("still open: %v", in)
 		}
@@ -511,7 +514,7 @@ func TestARefusalChangesNothing(t *testing.T) {
 			w.preserve("a.service", 3)
 			w.load()
 			c.spoil(w)
-			_, err := w.c.LiveUpdate(ctx, Options{})
+			_, err := w.c.LiveUpdate(ctx, record.Options{})
 			var f *fault.Fault
 			if !errors.As(err, &f) || f.Name != c.fault {
 				t.Fatalf("got %v, want %s", err, c.fault)
@@ -521,12 +524,12 @@ func TestARefusalChangesNothing(t *testing.T) {
 			}
 			w.kernel.SetPresent(true)
 			w.survive, w.jumpErr, w.answer, w.askError, w.answered = nil, nil, loading.Answer{}, nil, nil
-			w.expect(Idle, 0)
+			w.expect(phase.Idle, 0)
 			w.look("a.service", 3)
 			w.update() // and the next try works
 			w.reboot()
 			w.fetch("a.service", 3)
-			w.expect(Idle, 1)
+			w.expect(phase.Idle, 1)
 		})
 	}
 }
@@ -540,7 +543,7 @@ func TestWhatWasLoadedWhileLuodWasKilledIsLoadedOnceMore(t *testing.T) {
 	w.kill()
 	w.start()
 	before := w.left
-	if _, err := w.c.LiveUpdate(ctx, Options{}); err != nil {
+	if _, err := w.c.LiveUpdate(ctx, record.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	if done := before - w.left; done != 1 {
@@ -548,7 +551,7 @@ func TestWhatWasLoadedWhileLuodWasKilledIsLoadedOnceMore(t *testing.T) {
 	}
 	w.reboot()
 	w.fetch("a.service", 1)
-	w.expect(Idle, 1)
+	w.expect(phase.Idle, 1)
 }
 
 func TestTheKernelIsCheckedAndLoadedAgainBeforeAnythingStops(t *testing.T) {
@@ -559,7 +562,7 @@ func TestTheKernelIsCheckedAndLoadedAgainBeforeAnythingStops(t *testing.T) {
 	}
 	loaded := w.status().Loaded
 	w.loaded = true // whoever loads another one does not matter
-	if _, err := w.c.LiveUpdate(ctx, Options{DryRun: true}); err != nil {
+	if _, err := w.c.LiveUpdate(ctx, record.Options{DryRun: true}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.c.Check(ctx, Request{}); err != nil {
@@ -579,14 +582,14 @@ func TestTheKernelIsCheckedAndLoadedAgainBeforeAnythingStops(t *testing.T) {
 		if _, _, err := w.c.Load(ctx, Request{}); !errors.As(err, &f) || f.Name != "Busy" {
 			t.Errorf("load meanwhile: %v", err)
 		}
-		if _, err := w.c.LiveUpdate(ctx, Options{}); !errors.As(err, &f) || f.Name != "Busy" {
+		if _, err := w.c.LiveUpdate(ctx, record.Options{}); !errors.As(err, &f) || f.Name != "Busy" {
 			t.Errorf("update meanwhile: %v", err)
 		}
 		if err := w.c.Unload(ctx); !errors.As(err, &f) || f.Name != "Busy" {
 			t.Errorf("unload meanwhile: %v", err)
 		}
 	}
-	if _, err := w.c.LiveUpdate(ctx, Options{Override: []string{"modules"}}); err != nil {
+	if _, err := w.c.LiveUpdate(ctx, record.Options{Override: []string{"modules"}}); err != nil {
 		t.Fatal(err)
 	}
 	if len(w.asked) != 4 {
@@ -615,10 +618,10 @@ func TestACallerThatGoesAwayChangesNothing(t *testing.T) {
 	w.load()
 	gone, cancel := context.WithCancel(ctx)
 	w.asking = cancel
-	if _, err := w.c.LiveUpdate(gone, Options{}); err != nil && !errors.Is(err, context.Canceled) {
+	if _, err := w.c.LiveUpdate(gone, record.Options{}); err != nil && !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
-	w.until(Committed)
+	w.until(phase.Committed)
 	w.reboot()
 	w.fetch("a.service", 1)
 }
@@ -653,8 +656,8 @@ func TestAShutdownThatIsGivenUpIsTakenBack(t *testing.T) {
 		t.Fatalf("during an update: %v", err)
 	}
 	w.results <- errors.New("canceled")
-	soon(func() bool { return w.status().Phase == Idle })
-	if s := w.expect(Idle, 0); !strings.Contains(s.LastError, "canceled") {
+	soon(func() bool { return w.status().Phase == phase.Idle })
+	if s := w.expect(phase.Idle, 0); !strings.Contains(s.LastError, "canceled") {
 		t.Fatalf("last error %q", s.LastError)
 	}
 	if out := w.kernel.Outgoing(); len(out) != 0 {
@@ -673,7 +676,7 @@ func TestAShutdownThatIsGivenUpIsTakenBack(t *testing.T) {
 
 func TestAKillAtAnyStepLosesNothing(t *testing.T) {
 	for name, kill := range map[string]func(*world){
-		"before packing": func(w *world) { w.kill(); w.start(); w.expect(Idle, 0); w.update(); w.reboot() },
+		"before packing": func(w *world) { w.kill(); w.start(); w.expect(phase.Idle, 0); w.update(); w.reboot() },
 		"while loading": func(w *world) {
 			w.asking = func() { w.loaded = true; w.kill() }
 			if _, _, err := w.c.Load(ctx, Request{}); !errors.Is(err, errStopped) {
@@ -682,7 +685,7 @@ func TestAKillAtAnyStepLosesNothing(t *testing.T) {
 			w.asking = nil
 			w.start()
 			var f *fault.Fault
-			if _, err := w.c.LiveUpdate(ctx, Options{}); !errors.As(err, &f) || f.Name != "ForeignKernel" {
+			if _, err := w.c.LiveUpdate(ctx, record.Options{}); !errors.As(err, &f) || f.Name != "ForeignKernel" {
 				w.t.Fatalf("got %v", err)
 			}
 			w.update()
@@ -693,14 +696,14 @@ func TestAKillAtAnyStepLosesNothing(t *testing.T) {
 			w.jumping = true
 			w.kill()
 			w.start()
-			w.expect(Committed, 0)
+			w.expect(phase.Committed, 0)
 			w.reboot()
 		},
 		"after the commit, and the shutdown is given up": func(w *world) {
 			w.update()
 			w.kill()
 			w.start()
-			w.expect(Idle, 0)
+			w.expect(phase.Idle, 0)
 			if out := w.kernel.Outgoing(); len(out) != 0 {
 				w.t.Fatalf("still preserved: %v", out)
 			}
@@ -712,7 +715,7 @@ func TestAKillAtAnyStepLosesNothing(t *testing.T) {
 			w.reboot()
 			w.kill()
 			w.start()
-			w.expect(Restoring, 1, "a.service", "b.service")
+			w.expect(phase.Restoring, 1, "a.service", "b.service")
 		},
 		"after the retrieval, before the record": func(w *world) {
 			w.update()
@@ -722,7 +725,7 @@ func TestAKillAtAnyStepLosesNothing(t *testing.T) {
 				w.t.Fatal(err)
 			}
 			w.start()
-			w.expect(Restoring, 1, "a.service", "b.service")
+			w.expect(phase.Restoring, 1, "a.service", "b.service")
 		},
 		"after one unit has fetched": func(w *world) {
 			w.update()
@@ -730,7 +733,7 @@ func TestAKillAtAnyStepLosesNothing(t *testing.T) {
 			w.fetch("b.service", 2)
 			w.kill()
 			w.start()
-			w.expect(Restoring, 1, "a.service")
+			w.expect(phase.Restoring, 1, "a.service")
 		},
 		"after one unit has fetched and released": func(w *world) {
 			w.update()
@@ -741,7 +744,7 @@ func TestAKillAtAnyStepLosesNothing(t *testing.T) {
 			}
 			w.kill()
 			w.start()
-			w.expect(Restoring, 1, "a.service")
+			w.expect(phase.Restoring, 1, "a.service")
 			w.preserve("b.service", 2)
 		},
 		"when all have fetched": func(w *world) {
@@ -751,7 +754,7 @@ func TestAKillAtAnyStepLosesNothing(t *testing.T) {
 			w.fetch("b.service", 2)
 			w.kill()
 			w.start()
-			w.expect(Idle, 1)
+			w.expect(phase.Idle, 1)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -761,7 +764,7 @@ func TestAKillAtAnyStepLosesNothing(t *testing.T) {
 			kill(w)
 			w.fetch("a.service", 120)
 			w.fetch("b.service", 2)
-			w.expect(Idle, 1)
+			w.expect(phase.Idle, 1)
 			if in := w.kernel.Incoming(); len(in) != 0 {
 				t.Fatalf("still open: %v", in)
 			}
@@ -774,12 +777,12 @@ func TestWhatNobodyFetchedIsCarriedOn(t *testing.T) {
 	w.preserve("a.service", 5)
 	w.update()
 	w.reboot()
-	w.expect(Restoring, 1, "a.service")
+	w.expect(phase.Restoring, 1, "a.service")
 	w.update()
 	w.reboot()
-	w.expect(Restoring, 2, "a.service")
+	w.expect(phase.Restoring, 2, "a.service")
 	w.fetch("a.service", 5)
-	w.expect(Idle, 2)
+	w.expect(phase.Idle, 2)
 }
 
 func TestALostHandoverIsLoud(t *testing.T) {
@@ -817,7 +820,7 @@ func TestAnUnreadableManifestKeepsTheSessionsOpen(t *testing.T) {
 				}
 				w.load()
 				var fault *fault.Fault
-				if _, err := w.c.LiveUpdate(ctx, Options{}); !errors.As(err, &fault) || fault.Name != "Degraded" {
+				if _, err := w.c.LiveUpdate(ctx, record.Options{}); !errors.As(err, &fault) || fault.Name != "Degraded" {
 					t.Fatalf("an update went ahead: %v", err)
 				}
 				_, err := w.c.Retrieve(ctx, "a.service", nil)
@@ -935,7 +938,7 @@ func TestWhatCameBackOtherwiseIsNeverDiscarded(t *testing.T) {
 		}
 		w.load()
 		var fault *fault.Fault
-		if _, err := w.c.LiveUpdate(ctx, Options{}); !errors.As(err, &fault) || fault.Name != "Degraded" || !strings.Contains(err.Error(), "fd-0") {
+		if _, err := w.c.LiveUpdate(ctx, record.Options{}); !errors.As(err, &fault) || fault.Name != "Degraded" || !strings.Contains(err.Error(), "fd-0") {
 			t.Fatalf("an update went ahead: %v", err)
 		}
 		if in := w.kernel.Incoming(); !slices.Contains(in, "luod.g1.1") {
@@ -963,7 +966,7 @@ func TestWhatCameBackOtherwiseIsNeverDiscarded(t *testing.T) {
 			t.Fatalf("%v count as given up after %s was discarded", got, name)
 		}
 	}
-	if s := w.status(); s.Phase != Idle {
+	if s := w.status(); s.Phase != phase.Idle {
 		t.Fatalf("%+v", s)
 	}
 }

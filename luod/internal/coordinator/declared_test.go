@@ -9,9 +9,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/packer"
 	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 // declare writes a unit file.
@@ -35,13 +37,13 @@ func TestDeclaredServicesTakePart(t *testing.T) {
 	w.preserve(a, 2)
 	w.preserve(b, 2)
 	w.preserve(d, 2)
-	w.register(b, Registration{Timeout: 3 * time.Second})
+	w.register(b, record.Registration{Timeout: 3 * time.Second})
 	w.begin()
 	w.expectTold("prepare by 300", "a.service prepare by 7")
 	w.ready(a)
 	w.expectTold("b.service prepare by 3")
 	w.clock.advance(4 * time.Second)
-	w.until(Committed)
+	w.until(phase.Committed)
 	w.reboot()
 	w.fetch(a, 2)
 	w.look(b, 0)
@@ -61,7 +63,7 @@ func TestABadDeclarationIsRefusedBeforeAnybodyIsAsked(t *testing.T) {
 	w.declare(a, "Preserve=dbus\nTimeoutSec=soon\n")
 	w.load()
 	for _, dry := range []bool{true, false} {
-		_, err := w.c.LiveUpdate(ctx, Options{DryRun: dry})
+		_, err := w.c.LiveUpdate(ctx, record.Options{DryRun: dry})
 		w.expectFault(err, "BadDeclaration")
 		if !strings.Contains(err.Error(), w.units[a]+":4: TimeoutSec=soon") {
 			t.Errorf("got %v", err)

@@ -14,6 +14,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/packer"
+	"github.com/liveupdate/luod/luod/internal/record"
 	"github.com/liveupdate/luod/luod/internal/restorer"
 )
 
@@ -21,20 +22,9 @@ import (
 // some hundred sessions (kernel/liveupdate/luo_session.c: LUO_SESSION_MAX).
 const maxSessions = 256
 
-// Delegated is a session that a unit fills and empties itself; luod only keeps it
-// alive.
-type Delegated struct {
-	Unit string `json:"unit"`
-	// Name is the unit's name for it, and Session the kernel's.
-	Name    string `json:"name"`
-	Session string `json:"session"`
-	// Incoming says that it came through the update and was not released yet.
-	Incoming bool `json:"incoming,omitempty"`
-}
-
 // findLocked returns the index of a unit's session in the record, or -1.
 func (c *Coordinator) findLocked(unit, name string, incoming bool) int {
-	return slices.IndexFunc(c.rec.Sessions, func(d Delegated) bool { return d.Unit == unit && d.Name == name && d.Incoming == incoming })
+	return slices.IndexFunc(c.rec.Sessions, func(d record.Delegated) bool { return d.Unit == unit && d.Name == name && d.Incoming == incoming })
 }
 
 // CreateSession makes a session for unit, or finds the one it made before, and
@@ -80,7 +70,7 @@ func (c *Coordinator) CreateSession(ctx context.Context, unit, name string) (*os
 		return nil, fault.New(errorname.TooMany, "make a session for %s: it has %d of at most %d, and all units have %d of at most %d", unit, own, c.Settings.SessionsMax, len(c.rec.Sessions), maxSessions)
 	}
 	c.rec.SessionCount++
-	d := Delegated{Unit: unit, Name: name, Session: fmt.Sprintf("%sg%d.%d", packer.DelegatedPrefix, c.rec.Generation+1, c.rec.SessionCount)}
+	d := record.Delegated{Unit: unit, Name: name, Session: fmt.Sprintf("%sg%d.%d", packer.DelegatedPrefix, c.rec.Generation+1, c.rec.SessionCount)}
 	c.rec.Sessions = append(c.rec.Sessions, d)
 	err = c.saveLocked()
 	var s *luo.Session
@@ -190,7 +180,7 @@ func (c *Coordinator) forgetLocked(i int) {
 // reclaimLocked takes back the delegated sessions that a killed luod had, and returns those
 // of which the record does not tell.
 func (c *Coordinator) reclaimLocked(found map[string]*luo.Session) (left map[string]*luo.Session) {
-	var known []Delegated
+	var known []record.Delegated
 	for _, d := range c.rec.Sessions {
 		if s := found[d.Session]; s != nil {
 			c.sessions[d.Session] = s
@@ -207,7 +197,7 @@ func (c *Coordinator) welcomeLocked(unit manifest.Unit, r *restorer.Restored) {
 	for _, d := range unit.Sessions {
 		if s := r.Sessions[d.Session]; s != nil {
 			c.sessions[d.Session] = s
-			c.rec.Sessions = append(c.rec.Sessions, Delegated{Unit: unit.Name, Name: d.Name, Session: d.Session, Incoming: true})
+			c.rec.Sessions = append(c.rec.Sessions, record.Delegated{Unit: unit.Name, Name: d.Name, Session: d.Session, Incoming: true})
 		}
 	}
 }
@@ -223,7 +213,7 @@ func (c *Coordinator) sessionUnitsLocked() []string {
 
 // delegatesLocked says whether a unit has a session for the next kernel.
 func (c *Coordinator) delegatesLocked(unit string) bool {
-	return slices.ContainsFunc(c.rec.Sessions, func(d Delegated) bool { return d.Unit == unit && !d.Incoming })
+	return slices.ContainsFunc(c.rec.Sessions, func(d record.Delegated) bool { return d.Unit == unit && !d.Incoming })
 }
 
 // outgoingSessionsLocked are a unit's, as the manifest tells of them.
@@ -238,8 +228,8 @@ func (c *Coordinator) outgoingSessionsLocked(unit string) []manifest.Session {
 }
 
 // unreleasedLocked are the sessions that came through an update and were not released.
-func (c *Coordinator) unreleasedLocked() []Delegated {
-	return slices.DeleteFunc(slices.Clone(c.rec.Sessions), func(d Delegated) bool { return !d.Incoming })
+func (c *Coordinator) unreleasedLocked() []record.Delegated {
+	return slices.DeleteFunc(slices.Clone(c.rec.Sessions), func(d record.Delegated) bool { return !d.Incoming })
 }
 
 // allFetchedLocked says that nothing of the last update waits for its unit.

@@ -7,8 +7,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/internal/barrier"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 // session makes a session for unit, puts one file into it, and closes it.
@@ -76,7 +78,7 @@ func TestAUnitFillsItsOwnSession(t *testing.T) {
 	// An update that is taken back leaves it as it is.
 	w.jumpErr = fmt.Errorf("no")
 	w.load()
-	if _, err := w.c.LiveUpdate(ctx, Options{}); err == nil {
+	if _, err := w.c.LiveUpdate(ctx, record.Options{}); err == nil {
 		t.Fatal("it went through")
 	}
 	w.jumpErr = nil
@@ -85,9 +87,9 @@ func TestAUnitFillsItsOwnSession(t *testing.T) {
 	}
 	w.update()
 	w.reboot()
-	w.expect(Restoring, 1, a, b)
+	w.expect(phase.Restoring, 1, a, b)
 	w.fetch(b, 2)
-	w.expect(Restoring, 1, a)
+	w.expect(phase.Restoring, 1, a)
 	// Nobody else gets it, and no update may forget it.
 	_, err = w.c.RetrieveSession(ctx, b, "vm")
 	w.expectFault(err, "NoSuchSession")
@@ -97,17 +99,17 @@ func TestAUnitFillsItsOwnSession(t *testing.T) {
 	if _, _, err := w.c.Load(ctx, Request{Entry: "/k"}); err != nil {
 		t.Fatal(err)
 	}
-	_, err = w.c.LiveUpdate(ctx, Options{})
+	_, err = w.c.LiveUpdate(ctx, record.Options{})
 	w.expectFault(err, "SessionWaiting")
 	w.kill()
 	w.start()
-	w.expect(Restoring, 1, a)
+	w.expect(phase.Restoring, 1, a)
 	list, err := w.c.List(ctx)
 	if err != nil || len(list) != 3 || list[2].State != "session-waiting" || list[2].Unit != a {
 		t.Fatalf("%+v, %v", list, err)
 	}
 	w.emptied(a, "vm", "state")
-	w.expect(Idle, 1)
+	w.expect(phase.Idle, 1)
 	if in := w.kernel.Incoming(); len(in) != 0 {
 		t.Fatalf("still open: %v", in)
 	}
@@ -117,7 +119,7 @@ func TestAUnitFillsItsOwnSession(t *testing.T) {
 	w.reboot()
 	w.fetch(b, 2)
 	w.emptied(a, "vm", "more")
-	w.expect(Idle, 2)
+	w.expect(phase.Idle, 2)
 }
 
 func TestAReleasedSessionHoldsNothing(t *testing.T) {
@@ -132,7 +134,7 @@ func TestAReleasedSessionHoldsNothing(t *testing.T) {
 	w.expectFault(w.c.ReleaseSession(ctx, a, "vm"), "NoSuchSession")
 	w.kill()
 	w.start()
-	w.expect(Idle, 0)
+	w.expect(phase.Idle, 0)
 }
 
 func TestSessionsAreBounded(t *testing.T) {
@@ -162,12 +164,12 @@ func TestSessionsAreBounded(t *testing.T) {
 func TestWhoHasASessionIsNotLeftBehind(t *testing.T) {
 	w := newWorld(t)
 	w.session(a, "vm", "state")
-	w.register(a, Registration{Optional: true})
+	w.register(a, record.Registration{Optional: true})
 	w.begin()
 	if err := w.c.Fail(ctx, a, "no"); err != nil {
 		t.Fatal(err)
 	}
-	s := w.until(Idle)
+	s := w.until(phase.Idle)
 	if s.LastError == "" || len(s.LeftBehind) > 0 || s.Services != nil && s.Services[0].State == barrier.Failed {
 		t.Fatalf("%+v", s)
 	}

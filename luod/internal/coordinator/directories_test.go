@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/phase"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 const runX = "/run/x"
@@ -95,7 +97,7 @@ func TestDirectoriesComeAlong(t *testing.T) {
 	if got := w.names(a); len(got) != 0 {
 		t.Fatalf("luod still holds %q", got)
 	}
-	w.expect(Idle, 1)
+	w.expect(phase.Idle, 1)
 }
 
 // Whoever was stopped for its directories runs again, and gets what PID 1 dropped
@@ -133,10 +135,10 @@ func TestDirectoriesAreLeftWhenTheUpdateIsTakenBack(t *testing.T) {
 			w.packs(a)
 			spoil(w)
 			w.load()
-			if _, err := w.c.LiveUpdate(ctx, Options{}); err == nil {
+			if _, err := w.c.LiveUpdate(ctx, record.Options{}); err == nil {
 				t.Fatal("it went through")
 			}
-			w.until(Idle)
+			w.until(phase.Idle)
 			w.runsAgain(a, d)
 			if got := w.names(a); !slices.Equal(got, []string{"store:0:stored"}) {
 				t.Fatalf("the vault has %q", got)
@@ -169,10 +171,10 @@ func TestDirectoriesThatCouldNotBePackedAreRefusedBeforeAnythingStops(t *testing
 	w.packs(a)
 	w.checkErr = errors.New("/run/x/null is a device node")
 	w.load()
-	if _, err := w.c.LiveUpdate(ctx, Options{}); err == nil || !strings.Contains(err.Error(), "device node") {
+	if _, err := w.c.LiveUpdate(ctx, record.Options{}); err == nil || !strings.Contains(err.Error(), "device node") {
 		t.Fatalf("got %v", err)
 	}
-	w.until(Idle)
+	w.until(phase.Idle)
 	if len(w.halted) != 0 {
 		t.Errorf("stopped %q", w.halted)
 	}
@@ -194,7 +196,7 @@ func TestAUnitThatDoesNotRunIsNotStarted(t *testing.T) {
 		if err := w.tryUpdate(fast); err == nil {
 			t.Fatal("it went through")
 		}
-		w.until(Idle)
+		w.until(phase.Idle)
 		w.runsAgain()
 		for _, unit := range []string{packing, kept, dependent} {
 			if s := m.State(unit).Active; s != "inactive" {

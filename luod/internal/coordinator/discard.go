@@ -6,6 +6,7 @@ import (
 
 	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luod/internal/fault"
 )
 
@@ -83,7 +84,7 @@ func (c *Coordinator) discardLocked(ctx context.Context, unit string, meant, ses
 	}
 	c.Log.Warn("discarded", "unit", unit, "names", gone, "sessions", sessions)
 	c.releaseLocked(unit, gone)
-	if c.rec.Phase == Restoring && c.allFetchedLocked() {
+	if c.rec.Phase == phase.Restoring && c.allFetchedLocked() {
 		c.arrivedLocked()
 	}
 	return c.saveLocked()

@@ -1,6 +1,10 @@
 package coordinator
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/liveupdate/luod/internal/phase"
+)
 
 func TestWhatNobodyWillFetchCanBeDiscarded(t *testing.T) {
 	w := newWorld(t)
@@ -11,7 +15,7 @@ func TestWhatNobodyWillFetchCanBeDiscarded(t *testing.T) {
 	w.expectFault(w.c.Discard(ctx, a, []string{"nothing"}), "NoSuchName")
 	w.update()
 	w.reboot()
-	w.expect(Restoring, 1, a, b)
+	w.expect(phase.Restoring, 1, a, b)
 	if err := w.c.Discard(ctx, a, []string{"fd-1"}); err != nil {
 		t.Fatal(err)
 	}
@@ -20,16 +24,16 @@ func TestWhatNobodyWillFetchCanBeDiscarded(t *testing.T) {
 	}
 	w.kill()
 	w.start()
-	w.expect(Restoring, 1, a, b)
+	w.expect(phase.Restoring, 1, a, b)
 	if own, err := w.c.Own(ctx, a); err != nil || len(own) != 2 {
 		t.Fatalf("after a restart: %v, %v", own, err)
 	}
 	if err := w.c.Discard(ctx, a, nil); err != nil {
 		t.Fatal(err)
 	}
-	w.expect(Restoring, 1, b)
+	w.expect(phase.Restoring, 1, b)
 	w.fetch(b, 1)
-	w.expect(Idle, 1)
+	w.expect(phase.Idle, 1)
 	if in := w.kernel.Incoming(); len(in) != 0 {
 		t.Fatalf("still open: %v", in)
 	}

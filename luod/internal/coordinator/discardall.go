@@ -8,6 +8,7 @@ import (
 
 	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/luod/internal/fault"
+	"github.com/liveupdate/luod/luod/internal/record"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
 
@@ -87,7 +88,7 @@ func (c *Coordinator) DiscardAll(ctx context.Context) (Stakes, error) {
 
 // stillLocked refuses what must not happen during an update, from its first step on.
 func (c *Coordinator) stillLocked(what string) error {
-	if c.rec.Phase.underway() {
+	if c.rec.Phase.Underway() {
 		return fault.New(errorname.Busy, "%s: a live update is under way (%s); take it back with 'luoctl cancel', or wait until it is over", what, c.rec.Phase)
 	}
 	return nil
@@ -137,7 +138,7 @@ func (c *Coordinator) stakeLocked(unit string) Stake {
 // onlyOutgoingLocked says that all that a unit has are sessions for the next update.
 func (c *Coordinator) onlyOutgoingLocked(unit string) bool {
 	return len(c.vault.Files(unit))+len(c.awaitedLocked(unit)) == 0 &&
-		!slices.ContainsFunc(c.rec.Sessions, func(d Delegated) bool { return d.Unit == unit && d.Incoming })
+		!slices.ContainsFunc(c.rec.Sessions, func(d record.Delegated) bool { return d.Unit == unit && d.Incoming })
 }
 
 // discardUnreadLocked gives up what could not be restored. What of it the kernel still has

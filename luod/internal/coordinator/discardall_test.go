@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luo"
 )
 
@@ -87,8 +88,8 @@ func TestDiscardAllLeavesNothing(t *testing.T) {
 			if in := w.kernel.Incoming(); len(in) != 0 {
 				t.Fatalf("the kernel still has %v", in)
 			}
-			if phase := w.status().Phase; phase != Idle {
-				t.Errorf("the phase is %s", phase)
+			if now := w.status().Phase; now != phase.Idle {
+				t.Errorf("the phase is %s", now)
 			}
 			w.preserve(a, 1) // luod goes on
 		})
@@ -98,12 +99,12 @@ func TestDiscardAllLeavesNothing(t *testing.T) {
 func TestDiscardAllLeavesAnUpdateAlone(t *testing.T) {
 	w := newWorld(t)
 	w.preserve(a, 1)
-	w.c.rec.Phase = Preparing
+	w.c.rec.Phase = phase.Preparing
 	_, err := w.c.DiscardAll(ctx)
 	w.expectFault(err, "Busy")
 	_, err = w.c.Stakes(ctx)
 	w.expectFault(err, "Busy")
-	w.c.rec.Phase = Idle
+	w.c.rec.Phase = phase.Idle
 	if s := w.staked(); len(s) != 1 {
 		t.Errorf("%+v", s)
 	}
@@ -114,7 +115,7 @@ func TestDiscardAllGivesUpWhatWasOnlyKeptOpen(t *testing.T) {
 	w := newWorld(t)
 	w.session(a, "own", "x")
 	w.c.rec.Sessions, w.c.rec.Generation = nil, 1
-	if _, err := w.c.rec.write(w.c.Record, nil); err != nil {
+	if _, err := w.c.rec.Write(w.c.Record, nil); err != nil {
 		t.Fatal(err)
 	}
 	w.kill()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/pid1/fakepid1"
 )
@@ -44,7 +45,7 @@ func TestAnUpdateTakenBackCostsNothingThatWaits(t *testing.T) {
 	if err := w.tryUpdate(false); err == nil {
 		t.Fatal("it went through")
 	}
-	w.until(Idle)
+	w.until(phase.Idle)
 	w.clock.advance(5 * time.Second)
 	if got := w.names(ordinary); !slices.Equal(got, []string{"store:0:old"}) {
 		t.Errorf("luod has %q", got)
@@ -103,7 +104,7 @@ func TestWhatIsUsedUpBetweenTwoUpdatesStaysGone(t *testing.T) {
 		if err := w.tryUpdate(false); err == nil {
 			t.Fatal("it went through")
 		}
-		w.until(Idle)
+		w.until(phase.Idle)
 		if err := process.Remove("goes"); err != nil {
 			t.Fatal(err)
 		}
@@ -239,7 +240,7 @@ func TestWhatWasStoppedForItsDirectoryStaysStopped(t *testing.T) {
 	if err := w.tryUpdate(false); err == nil {
 		t.Fatal("it went through")
 	}
-	w.until(Idle)
+	w.until(phase.Idle)
 	w.runsAgain()
 	if s := m.State(packing).Active; s != "inactive" {
 		t.Errorf("it is %s", s)
@@ -329,7 +330,7 @@ func TestAHolderThatCouldNotBeEndedIsEndedLater(t *testing.T) {
 	}
 	s.stopErr = errTest
 	w.results <- errTest
-	w.until(Idle)
+	w.until(phase.Idle)
 	s.stopErr = nil
 	w.clock.advance(time.Minute)
 	if out := w.kernel.Outgoing(); len(out)+len(w.holding.Files) != 0 {

@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 // runsAgain waits until everything runs that was stopped.
@@ -44,24 +46,24 @@ func (w *world) toldBack() {
 func TestAFastJumpStopsOnlyWhoTakesPart(t *testing.T) {
 	w := newWorld(t)
 	w.preserve(a, 2)
-	w.register(b, Registration{})
+	w.register(b, record.Registration{})
 	w.active = []string{a, b, d, "x.socket"}
 	w.load()
-	if _, err := w.c.LiveUpdate(ctx, Options{NoBlock: true, Fast: true}); err != nil {
+	if _, err := w.c.LiveUpdate(ctx, record.Options{NoBlock: true, Fast: true}); err != nil {
 		t.Fatal(err)
 	}
-	w.until(Preparing)
+	w.until(phase.Preparing)
 	if len(w.halted) > 0 {
 		t.Fatalf("%q were stopped before all were ready", w.halted)
 	}
 	w.ready(b)
-	w.until(Committed)
+	w.until(phase.Committed)
 	if w.way != pid1.Fast || !slices.Equal(w.halted, []string{a, b}) {
 		t.Fatalf("%s, stopped %q", w.way, w.halted)
 	}
 	w.reboot()
 	w.fetch(a, 2)
-	w.expect(Idle, 1)
+	w.expect(phase.Idle, 1)
 }
 
 func TestAFastJumpThatFailsIsTakenBack(t *testing.T) {
@@ -82,7 +84,7 @@ func TestAFastJumpThatFailsIsTakenBack(t *testing.T) {
 			if !c.late {
 				c.spoil(w)
 			}
-			if _, err := w.c.LiveUpdate(ctx, Options{Fast: true}); (err == nil) != c.late {
+			if _, err := w.c.LiveUpdate(ctx, record.Options{Fast: true}); (err == nil) != c.late {
 				t.Fatal(err)
 			}
 			if c.late {
@@ -106,12 +108,12 @@ func TestAJumpThatIsGivenUpAfterARestartIsTakenBack(t *testing.T) {
 	w.kill()
 	w.start()
 	w.clock.advance(time.Minute)
-	if s := w.status(); s.Phase != Committed {
+	if s := w.status(); s.Phase != phase.Committed {
 		t.Fatalf("it was taken back though the jump is near: %+v", s)
 	}
 	w.jumping = false
 	w.clock.advance(2 * time.Second)
-	if s := w.status(); s.Phase != Committed {
+	if s := w.status(); s.Phase != phase.Committed {
 		t.Fatal("it was taken back at once")
 	}
 	w.clock.advance(2 * time.Second)
@@ -125,7 +127,7 @@ func TestAPID1ThatHangsUpIsAskedAgain(t *testing.T) {
 		w := newWorld(t)
 		w.preserve(a, 2)
 		w.load()
-		if _, err := w.c.LiveUpdate(ctx, Options{Fast: fast}); err != nil {
+		if _, err := w.c.LiveUpdate(ctx, record.Options{Fast: fast}); err != nil {
 			t.Fatal(err)
 		}
 		w.jumping = true
@@ -134,11 +136,11 @@ func TestAPID1ThatHangsUpIsAskedAgain(t *testing.T) {
 		if !soon(func() bool { w.clock.advance(time.Second); return w.clock.Now().Sub(began) > time.Minute }) {
 			t.Fatal("time stands still")
 		}
-		if s := w.status(); s.Phase != Committed || len(w.kernel.Outgoing()) == 0 {
+		if s := w.status(); s.Phase != phase.Committed || len(w.kernel.Outgoing()) == 0 {
 			t.Fatalf("it was taken back though the jump is near: %+v", s)
 		}
 		w.jumping = false
-		if !soon(func() bool { w.clock.advance(time.Second); return w.status().Phase == Idle }) {
+		if !soon(func() bool { w.clock.advance(time.Second); return w.status().Phase == phase.Idle }) {
 			t.Fatal("it is committed for ever")
 		}
 		w.runsAgain()

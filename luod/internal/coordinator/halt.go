@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/liveupdate/luod/client/errorname"
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/packer"
 )
@@ -41,7 +42,7 @@ func (c *Coordinator) halt(u *update, result *packer.Packed) error {
 	if err := c.inside(u, func() error {
 		c.rec.Stopped = slices.Compact(slices.Sorted(slices.Values(slices.Concat(c.rec.Stopped, before, concerned))))
 		c.outgoing = result
-		if err := c.moveLocked(packedFast); err != nil {
+		if err := c.moveLocked(phase.PackedFast); err != nil {
 			return fault.New(errorname.NoRecord, "stop the services: %w", err)
 		}
 		return nil
@@ -103,9 +104,9 @@ func (c *Coordinator) oversee(no int) {
 		if err != nil {
 			return
 		}
-		phase := c.rec.Phase
+		now := c.rec.Phase
 		unlock()
-		if phase != Committed {
+		if now != phase.Committed {
 			return
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), briefly)

@@ -12,8 +12,10 @@ import (
 
 	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/internal/sdnotify"
 	"github.com/liveupdate/luod/luod/internal/fault"
+	"github.com/liveupdate/luod/luod/internal/record"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
 
@@ -105,7 +107,7 @@ func (c *Coordinator) Release(ctx context.Context, unit string, names []string) 
 
 // steadyLocked refuses what would change the cargo while it is packed or on its way.
 func (c *Coordinator) steadyLocked(what string) error {
-	if c.rec.Phase.frozen() {
+	if c.rec.Phase.Frozen() {
 		return fault.New(errorname.Busy, "%s: a live update is under way (%s); try again when it is over", what, c.rec.Phase)
 	}
 	return nil
@@ -304,9 +306,9 @@ func (c *Coordinator) finishLocked(unit string, a *arrival) {
 // arrivedLocked ends the update: nothing waits any more.
 func (c *Coordinator) arrivedLocked() {
 	c.dropManifestLocked()
-	if c.rec.Phase == Restoring {
+	if c.rec.Phase == phase.Restoring {
 		c.markLocked("done", c.Clock.Now())
-		_ = c.moveLocked(complete)
+		_ = c.moveLocked(phase.Complete)
 		c.archiveLocked()
 		c.Log.Info("the live update is complete", "generation", c.rec.Generation, "lost", len(c.rec.Lost), messageID, idComplete)
 	}
@@ -351,13 +353,13 @@ func (c *Coordinator) List(ctx context.Context) ([]Held, error) {
 		all = append(all, c.heldLocked(unit)...)
 	}
 	for _, d := range c.rec.Sessions {
-		all = append(all, d.held())
+		all = append(all, heldSession(d))
 	}
 	return all, nil
 }
 
 // heldLocked is a delegated session in a list.
-func (d Delegated) held() Held {
+func heldSession(d record.Delegated) Held {
 	h := Held{Unit: d.Unit, Name: d.Name, State: "session"}
 	if d.Incoming {
 		h.State = "session-waiting"

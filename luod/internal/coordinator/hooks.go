@@ -10,6 +10,7 @@ import (
 	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 // hooksProgram runs the hooks.
@@ -72,7 +73,7 @@ func (c *Coordinator) commitHooks(u *update) {
 	}
 }
 
-func (u *update) environment(loaded *Loaded) []string {
+func (u *update) environment(loaded *record.Loaded) []string {
 	environment := []string{"LUOD_MESSAGE=" + u.options.Message, fmt.Sprintf("LUOD_FAST=%t", u.options.Fast)}
 	if loaded != nil {
 		environment = append(environment, "LUOD_NEXT_KERNEL="+loaded.Release)
@@ -80,18 +81,11 @@ func (u *update) environment(loaded *Loaded) []string {
 	return environment
 }
 
-// owed is what hooks are still to be told.
-type owed struct {
-	Phase       string   `json:"phase"`
-	Generation  uint64   `json:"generation"`
-	Environment []string `json:"environment"`
-}
-
 // oweLocked notes that hooks are to be told something; pay tells them once that is
 // written down.
 func (c *Coordinator) oweLocked(phase string, generation uint64, environment ...string) {
 	if c.Hooks != nil && c.Hooks() {
-		c.rec.Owed = append(c.rec.Owed, owed{phase, generation, environment})
+		c.rec.Owed = append(c.rec.Owed, record.Owed{Phase: phase, Generation: generation, Environment: environment})
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 // expectHooks waits until these were run, as "PHASE GENERATION".
@@ -52,10 +54,10 @@ func TestAHookVetoes(t *testing.T) {
 	w := newWorld(t)
 	w.hooks = true
 	w.preserve(a, 2)
-	w.register(a, Registration{})
+	w.register(a, record.Registration{})
 	w.veto = errors.New("hook 10-x: exit status 1: it is noon")
 	w.load()
-	_, err := w.c.LiveUpdate(ctx, Options{Message: "new kernel"})
+	_, err := w.c.LiveUpdate(ctx, record.Options{Message: "new kernel"})
 	w.expectFault(err, "Vetoed")
 	if !strings.Contains(err.Error(), "it is noon") {
 		t.Error(err)
@@ -72,7 +74,7 @@ func TestNoHooksNoWall(t *testing.T) {
 	w := newWorld(t)
 	w.preserve(a, 2)
 	w.load()
-	if _, err := w.c.LiveUpdate(ctx, Options{NoWall: true}); err != nil {
+	if _, err := w.c.LiveUpdate(ctx, record.Options{NoWall: true}); err != nil {
 		t.Fatal(err)
 	}
 	w.reboot()

@@ -10,6 +10,7 @@ import (
 	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 // delayInterval is how often they are looked at meanwhile.
@@ -20,7 +21,7 @@ const delayInterval = 50 * time.Millisecond
 const askTimeout = 30 * time.Second
 
 // inhibited refuses an update that somebody blocks.
-func (c *Coordinator) inhibited(ctx context.Context, options Options) error {
+func (c *Coordinator) inhibited(ctx context.Context, options record.Options) error {
 	if options.IgnoreInhibitors || c.Inhibitors == nil {
 		return nil
 	}

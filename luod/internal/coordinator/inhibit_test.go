@@ -4,7 +4,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 func (w *world) inhibitors() ([]inhibitors.Inhibitor, error) {
@@ -32,11 +34,11 @@ func TestABlockRefuses(t *testing.T) {
 		w.load()
 		w.lock(lock)
 		for _, dry := range []bool{true, false} {
-			_, err := w.c.LiveUpdate(ctx, Options{DryRun: dry})
+			_, err := w.c.LiveUpdate(ctx, record.Options{DryRun: dry})
 			w.expectFault(err, "Inhibited")
 		}
-		w.expect(Idle, 0)
-		if _, err := w.c.LiveUpdate(ctx, Options{IgnoreInhibitors: true}); err != nil {
+		w.expect(phase.Idle, 0)
+		if _, err := w.c.LiveUpdate(ctx, record.Options{IgnoreInhibitors: true}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -45,7 +47,7 @@ func TestABlockRefuses(t *testing.T) {
 func TestABlockThatComesLateCountsToo(t *testing.T) {
 	w := newWorld(t)
 	w.preserve(a, 2)
-	w.register(a, Registration{})
+	w.register(a, record.Registration{})
 	w.begin()
 	w.lock(block)
 	w.ready(a)
@@ -58,10 +60,10 @@ func (w *world) preparing() {
 	w.preserve(a, 2)
 	w.lock(delay)
 	w.load()
-	if _, err := w.c.LiveUpdate(ctx, Options{NoBlock: true}); err != nil {
+	if _, err := w.c.LiveUpdate(ctx, record.Options{NoBlock: true}); err != nil {
 		w.t.Fatal(err)
 	}
-	for w.status().Phase != Preparing {
+	for w.status().Phase != phase.Preparing {
 		time.Sleep(time.Millisecond)
 	}
 }
@@ -77,16 +79,16 @@ func TestADelayDelays(t *testing.T) {
 			for range 20 {
 				w.clock.advance(4 * time.Second / 20)
 				time.Sleep(time.Millisecond)
-				if s := w.status(); s.Phase != Preparing {
+				if s := w.status(); s.Phase != phase.Preparing {
 					t.Fatalf("%+v", s)
 				}
 			}
 			end(w)
-			for w.status().Phase != Committed {
+			for w.status().Phase != phase.Committed {
 				w.clock.advance(delayInterval) // whenever it looks again
 				time.Sleep(time.Millisecond)
 			}
-			w.until(Committed)
+			w.until(phase.Committed)
 			w.reboot()
 			w.fetch(a, 2)
 		})

@@ -4,6 +4,9 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/liveupdate/luod/internal/phase"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 // An admin may lower the limits between two boots.
@@ -13,12 +16,12 @@ func TestNoLimitCostsAUnitWhatCameThrough(t *testing.T) {
 	w.update()
 	w.settings.FileDescriptorsMax, w.settings.BytesMax = 1, 1
 	w.reboot()
-	w.expect(Restoring, 1, a)
+	w.expect(phase.Restoring, 1, a)
 	if status, err := w.c.Status(ctx); err != nil || len(status.Lost) != 0 {
 		t.Errorf("lost: %+v, %v", status.Lost, err)
 	}
 	w.fetch(a, 3)
-	w.expect(Idle, 1)
+	w.expect(phase.Idle, 1)
 }
 
 // What has grown over a limit is refused before anything is stopped, also when it grows
@@ -41,7 +44,7 @@ func TestWhatIsOverALimitIsRefusedBeforeTheUpdate(t *testing.T) {
 		}
 	}
 	grow(101)
-	for _, options := range []Options{{DryRun: true}, {}, {Fast: true}} {
+	for _, options := range []record.Options{{DryRun: true}, {}, {Fast: true}} {
 		_, err := w.c.LiveUpdate(ctx, options)
 		w.expectFault(err, "OverLimit")
 		if !strings.Contains(err.Error(), "a.service has 101 bytes") {
@@ -49,17 +52,17 @@ func TestWhatIsOverALimitIsRefusedBeforeTheUpdate(t *testing.T) {
 		}
 	}
 	grow(100)
-	w.register(b, Registration{})
+	w.register(b, record.Registration{})
 	w.begin()
 	grow(101)
 	w.ready(b)
-	if s := w.until(Idle); !strings.Contains(s.LastError, "BytesMax") {
+	if s := w.until(phase.Idle); !strings.Contains(s.LastError, "BytesMax") {
 		t.Errorf("%+v", s)
 	}
 	grow(100)
 	w.begin()
 	w.ready(b)
-	w.until(Committed)
+	w.until(phase.Committed)
 	w.reboot()
-	w.expect(Restoring, 1, a)
+	w.expect(phase.Restoring, 1, a)
 }

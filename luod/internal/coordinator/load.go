@@ -8,6 +8,7 @@ import (
 	"github.com/liveupdate/luod/internal/loading"
 	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luod/internal/fault"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 // Request is what Check and Load are asked for.
@@ -71,7 +72,7 @@ func (c *Coordinator) freeLocked(what string) error {
 	if c.loading {
 		return fault.New(errorname.Busy, "%s: a kernel is being loaded; try again when it is", what)
 	}
-	if c.rec.Phase.underway() {
+	if c.rec.Phase.Underway() {
 		return fault.New(errorname.Busy, "%s: a live update is under way (%s); try again when it is over", what, c.rec.Phase)
 	}
 	return c.steadyLocked(what)
@@ -96,10 +97,10 @@ func (c *Coordinator) ask(ctx context.Context, r loading.Request) (loading.Answe
 //
 // Killed while it is loaded: the record says that nothing is loaded, and the
 // update refuses a kernel that it knows nothing of.
-func (c *Coordinator) Load(ctx context.Context, r Request) (Loaded, verdict.Report, error) {
+func (c *Coordinator) Load(ctx context.Context, r Request) (record.Loaded, verdict.Report, error) {
 	request, err := c.beginLoading(ctx, r)
 	if err != nil {
-		return Loaded{}, verdict.Report{}, err
+		return record.Loaded{}, verdict.Report{}, err
 	}
 	answer, askError := c.ask(ctx, request)
 	var report verdict.Report
@@ -108,7 +109,7 @@ func (c *Coordinator) Load(ctx context.Context, r Request) (Loaded, verdict.Repo
 	}
 	unlock, err := c.lock(context.WithoutCancel(ctx))
 	if err != nil {
-		return Loaded{}, report, err
+		return record.Loaded{}, report, err
 	}
 	defer unlock()
 	c.loading = false
@@ -118,9 +119,9 @@ func (c *Coordinator) Load(ctx context.Context, r Request) (Loaded, verdict.Repo
 			c.rec.Loaded = c.previous
 		}
 		_ = c.saveLocked()
-		return Loaded{}, report, askError
+		return record.Loaded{}, report, askError
 	}
-	c.rec.Loaded = &Loaded{
+	c.rec.Loaded = &record.Loaded{
 		Target: report.Target, Release: report.Release, Digest: report.Digest,
 		Generation: request.Generation, Overridden: r.Override, Known: report.Results, Proof: answer.Proof,
 	}

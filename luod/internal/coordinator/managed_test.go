@@ -16,6 +16,7 @@ import (
 	"github.com/liveupdate/luod/internal/recipe"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/pid1/fakepid1"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 // managed is a PID 1 that is no kinder than systemd, with services that have an fd store
@@ -288,7 +289,7 @@ var waysBack = map[string]struct {
 }
 
 func (w *world) tryUpdate(fast bool) error {
-	_, err := w.c.LiveUpdate(ctx, Options{Fast: fast})
+	_, err := w.c.LiveUpdate(ctx, record.Options{Fast: fast})
 	return err
 }
 

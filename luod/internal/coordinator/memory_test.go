@@ -9,11 +9,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/internal/sdnotify/fakestore"
 	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/memory"
+	"github.com/liveupdate/luod/luod/internal/record"
+	"github.com/liveupdate/luod/luod/internal/report"
 	"github.com/liveupdate/luod/luod/internal/restorer"
 )
 
@@ -44,13 +47,13 @@ func TestNobodyTakesTheMachineDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.load()
-	for what, options := range map[string]Options{"rehearsed": {DryRun: true}, "for real": {}, "fast": {Fast: true}} {
+	for what, options := range map[string]record.Options{"rehearsed": {DryRun: true}, "for real": {}, "fast": {Fast: true}} {
 		_, err := w.c.LiveUpdate(ctx, options)
 		var refused *fault.Fault
 		if !errors.As(err, &refused) || refused.Name != "NotEnoughMemory" || !strings.Contains(err.Error(), cron) || !strings.Contains(err.Error(), `"huge"`) {
 			t.Errorf("%s: got %v", what, err)
 		}
-		if s := w.status(); s.Phase != Idle || s.LastError != "" || len(w.signals) != 0 || len(w.kernel.Outgoing()) != 0 {
+		if s := w.status(); s.Phase != phase.Idle || s.LastError != "" || len(w.signals) != 0 || len(w.kernel.Outgoing()) != 0 {
 			t.Errorf("%s: %s, %q, told %v, preserved %v", what, s.Phase, s.LastError, w.signals, w.kernel.Outgoing())
 		}
 	}
@@ -84,12 +87,12 @@ func TestMemoryIsCountedAgainBeforeItIsPacked(t *testing.T) {
 			}
 			return memory.Available{Total: 8 * gib, Free: 6 * gib}, nil
 		}
-		_, err := w.c.LiveUpdate(ctx, Options{})
+		_, err := w.c.LiveUpdate(ctx, record.Options{})
 		var refused *fault.Fault
 		if !errors.As(err, &refused) || refused.Name != "NotEnoughMemory" {
 			t.Errorf("look %d: got %v", last, err)
 		}
-		if s := w.status(); s.Phase != Idle || len(w.kernel.Outgoing()) != 0 || looks != last {
+		if s := w.status(); s.Phase != phase.Idle || len(w.kernel.Outgoing()) != 0 || looks != last {
 			t.Errorf("%s, preserved %v, looked %d times", s.Phase, w.kernel.Outgoing(), looks)
 		}
 	}
@@ -128,7 +131,7 @@ func TestTheReportTellsOfMoreSeals(t *testing.T) {
 
 func TestAChangeIsInTheReport(t *testing.T) {
 	m := &manifest.Manifest{Units: []manifest.Unit{{Name: a, Files: []manifest.File{{Name: "x"}, {Name: "y"}}}}}
-	r := compose(m, "7.3", nil, restorer.Change{Unit: a, Name: "y", Note: "with the mode 0711"})
+	r := report.Compose(m, "7.3", nil, restorer.Change{Unit: a, Name: "y", Note: "with the mode 0711"})
 	if r.Files[0].Reason != "" || r.Files[1].Reason != "with the mode 0711" || r.Files[1].Outcome != "preserved" {
 		t.Errorf("%+v", r.Files)
 	}
@@ -172,7 +175,7 @@ func TestWhatHadNoRoomComesBackLater(t *testing.T) {
 		t.Errorf("lost %+v", s.Lost)
 	}
 	w.fetch(a, 1)
-	w.expect(Idle, 1)
+	w.expect(phase.Idle, 1)
 	if r := w.readReport(0); len(r.Files) != 1 || r.Files[0].Outcome != "preserved" || r.Files[0].Reason != "" {
 		t.Errorf("%+v", r.Files)
 	}

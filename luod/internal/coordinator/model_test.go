@@ -12,8 +12,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 // stories is how many random stories TestRandomStories tells; they take 16 ms
@@ -83,7 +85,7 @@ func (s *story) event() {
 			s.held[unit]--
 		}
 	case 3:
-		o := Registration{Timeout: time.Duration(1+s.r.IntN(9)) * time.Second, Optional: s.r.IntN(2) == 0}
+		o := record.Registration{Timeout: time.Duration(1+s.r.IntN(9)) * time.Second, Optional: s.r.IntN(2) == 0}
 		if i := slices.Index(cast, unit); i > 0 && s.r.IntN(2) == 0 {
 			o.After = cast[:i]
 		}
@@ -167,7 +169,7 @@ func (s *story) fill(unit string) bool {
 }
 
 func (s *story) trigger() {
-	if s.status().Phase.underway() {
+	if s.status().Phase.Underway() {
 		return
 	}
 	s.runsAgain() // what was stopped for an earlier one
@@ -179,7 +181,7 @@ func (s *story) trigger() {
 	if s.r.IntN(8) == 0 {
 		s.stopErr = errors.New("it does not stop")
 	}
-	if _, err := s.c.LiveUpdate(ctx, Options{NoBlock: true, Fast: s.r.IntN(2) == 0}); err != nil {
+	if _, err := s.c.LiveUpdate(ctx, record.Options{NoBlock: true, Fast: s.r.IntN(2) == 0}); err != nil {
 		if len(s.incoming) > 0 {
 			return // it would be forgotten
 		}
@@ -196,7 +198,7 @@ func (s *story) check() {
 	s.t.Helper()
 	status := s.status()
 	switch status.Phase {
-	case Committed:
+	case phase.Committed:
 		left := map[string]bool{}
 		for _, l := range status.LeftBehind {
 			left[l.Unit] = true
@@ -211,7 +213,7 @@ func (s *story) check() {
 		}
 		if s.r.IntN(3) == 0 { // PID 1 gives it up
 			s.results <- errors.New("canceled")
-			s.until(Idle)
+			s.until(phase.Idle)
 		} else {
 			s.generation++
 			if s.r.IntN(300) == 0 {
@@ -231,13 +233,13 @@ func (s *story) check() {
 			s.running = map[string]pid1.Running{}
 		}
 		s.asked = nil
-	case Idle, Restoring:
+	case phase.Idle, phase.Restoring:
 		s.asked = nil
 		if out := s.kernel.Outgoing(); len(out) != len(s.sessions) {
 			s.t.Fatalf("%s, and still preserved: %v", status.Phase, out)
 		}
 		s.runsAgain()
-	case Preparing:
+	case phase.Preparing:
 		if out := s.kernel.Outgoing(); len(out) != len(s.sessions) {
 			s.t.Fatalf("preserved before all are ready: %v", out)
 		}

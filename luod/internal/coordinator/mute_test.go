@@ -4,55 +4,58 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/liveupdate/luod/internal/phase"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 // In every phase, whoever asks for the status or cancels is answered at once, though PID 1
 // does not say whether it has taken what a service hands over, or what is packed.
 func TestAPID1ThatIsMuteHoldsNobodyUp(t *testing.T) {
-	for phase, reach := range map[Phase]func(w *world){
-		Idle: func(w *world) { w.store.Mute(true) },
-		Checking: func(w *world) {
+	for where, reach := range map[phase.Phase]func(w *world){
+		phase.Idle: func(w *world) { w.store.Mute(true) },
+		phase.Checking: func(w *world) {
 			w.load()
 			hangs := make(chan struct{})
 			w.t.Cleanup(func() { close(hangs) })
 			w.asking = func() { <-hangs }
 			w.store.Mute(true)
-			w.trigger(Options{})
+			w.trigger(record.Options{})
 		},
-		Preparing: func(w *world) {
-			w.register(a, Registration{})
+		phase.Preparing: func(w *world) {
+			w.register(a, record.Registration{})
 			w.begin()
 			w.store.Mute(true)
 		},
-		Packing: func(w *world) {
+		phase.Packing: func(w *world) {
 			w.load()
 			w.store.Mute(true)
-			w.trigger(Options{})
+			w.trigger(record.Options{})
 		},
-		Stopping: func(w *world) {
+		phase.Stopping: func(w *world) {
 			w.load()
 			hangs := make(chan struct{})
 			w.t.Cleanup(func() { close(hangs) })
 			w.active, w.stopped = []string{a}, func() { w.mu.Unlock(); <-hangs; w.mu.Lock() }
-			w.trigger(Options{Fast: true})
-			w.reaches(Stopping)
+			w.trigger(record.Options{Fast: true})
+			w.reaches(phase.Stopping)
 			w.store.Mute(true)
 		},
-		Committed: func(w *world) {
+		phase.Committed: func(w *world) {
 			w.update()
 			w.store.Mute(true)
 		},
-		Restoring: func(w *world) {
+		phase.Restoring: func(w *world) {
 			w.update()
 			w.reboot()
 			w.store.Mute(true)
 		},
 	} {
-		t.Run(string(phase), func(t *testing.T) {
+		t.Run(string(where), func(t *testing.T) {
 			w := newWorld(t)
 			w.preserve(a, 2)
 			reach(w)
-			w.reaches(phase)
+			w.reaches(where)
 			handedOver := make(chan struct{})
 			f := memfd(t, "more")
 			go func() {
@@ -86,7 +89,7 @@ func (w *world) promptly(what string, do func()) {
 }
 
 // trigger begins an update and waits for nothing.
-func (w *world) trigger(options Options) {
+func (w *world) trigger(options record.Options) {
 	w.t.Helper()
 	options.NoBlock = true
 	if _, err := w.c.LiveUpdate(ctx, options); err != nil {
@@ -95,9 +98,9 @@ func (w *world) trigger(options Options) {
 }
 
 // reaches waits for a phase that may be about to end.
-func (w *world) reaches(phase Phase) {
+func (w *world) reaches(want phase.Phase) {
 	w.t.Helper()
-	if !soon(func() bool { return w.status().Phase == phase }) {
-		w.t.Fatalf("the phase %s does not come: %+v", phase, w.status())
+	if !soon(func() bool { return w.status().Phase == want }) {
+		w.t.Fatalf("the phase %s does not come: %+v", want, w.status())
 	}
 }

@@ -7,17 +7,13 @@ import (
 	"slices"
 
 	"github.com/liveupdate/luod/client/errorname"
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/internal/report"
 	"github.com/liveupdate/luod/luod/internal/restorer"
 )
-
-// byPID1 is the carrier of what PID 1 carries itself.
-const byPID1 = "PID 1"
-
-// unaccounted is the outcome of what PID 1 carries until it was looked for.
-const unaccounted = "unknown"
 
 // natives lists what PID 1 carries by itself of the stores that come along, so that
 // the next kernel's luod can account for it; what luod holds comes with luod, and the
@@ -81,7 +77,7 @@ func (c *Coordinator) accountLocked() {
 	}
 	units := map[string]bool{}
 	for _, f := range c.recent.Files {
-		if f.Outcome == unaccounted {
+		if f.Outcome == report.Unknown {
 			units[f.Unit] = true
 		}
 	}
@@ -114,7 +110,7 @@ func (c *Coordinator) broughtBackLocked(stores map[string]pid1.Store) {
 		}
 	}
 	for i, f := range c.recent.Files {
-		if f.Outcome != unaccounted {
+		if f.Outcome != report.Unknown {
 			continue
 		}
 		if at := slices.Index(back[f.Unit], f.Name); at >= 0 {
@@ -122,13 +118,13 @@ func (c *Coordinator) broughtBackLocked(stores map[string]pid1.Store) {
 			c.recent.Files[i].Outcome = "preserved"
 			continue
 		}
-		l := restorer.Loss{Unit: f.Unit, Name: f.Name, Reason: fmt.Sprintf("%s carried it and did not bring it back into the fd store", byPID1)}
+		l := restorer.Loss{Unit: f.Unit, Name: f.Name, Reason: fmt.Sprintf("%s carried it and did not bring it back into the fd store", report.ByPID1)}
 		c.recent.Files[i].Outcome, c.recent.Files[i].Reason = "lost", l.Reason
 		c.rec.Lost = append(c.rec.Lost, l)
 		c.Log.Error("a file descriptor did not come through the live update", "unit", l.Unit, "name", l.Name, "reason", l.Reason, messageID, idLost)
 	}
 	c.noteReportLocked(c.recent)
-	if c.rec.Phase == Idle {
+	if c.rec.Phase == phase.Idle {
 		c.archiveLocked()
 	}
 	_ = c.saveLocked()

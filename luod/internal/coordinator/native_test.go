@@ -11,9 +11,11 @@ import (
 
 	"github.com/liveupdate/luod/internal/storeview"
 	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/internal/record"
+	"github.com/liveupdate/luod/luod/internal/report"
 )
 
-// accounts waits until nothing is unaccounted for, and returns the report's outcomes
+// accounts waits until nothing is report.Unknown for, and returns the report's outcomes
 // by name.
 func (w *world) accounts() map[string]string {
 	w.t.Helper()
@@ -23,7 +25,7 @@ func (w *world) accounts() map[string]string {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		var r Report
+		var r report.Report
 		if err := json.Unmarshal([]byte(text), &r); err != nil {
 			w.t.Fatal(err)
 		}
@@ -31,7 +33,7 @@ func (w *world) accounts() map[string]string {
 		open := false
 		for _, f := range r.Files {
 			outcomes[f.Name] += f.Outcome + " " + f.Carrier + ";"
-			open = open || f.Outcome == unaccounted
+			open = open || f.Outcome == report.Unknown
 		}
 		return !open
 	}) {
@@ -106,14 +108,14 @@ func TestWhatPID1WouldSpoilIsRefused(t *testing.T) {
 			w.declare(a, "Preserve=fdstore\n")
 			w.stores = map[string]pid1.Store{a: {Native: true, Entries: c.entries}}
 			w.load()
-			_, err := w.c.LiveUpdate(ctx, Options{})
+			_, err := w.c.LiveUpdate(ctx, record.Options{})
 			if c.why != "" {
 				w.expectFault(err, "WouldNotSurvive")
 				if !strings.Contains(err.Error(), c.why) || !strings.Contains(err.Error(), "FileDescriptorStorePreserve=restart") {
 					t.Errorf("got %v", err)
 				}
 				w.declare(a, "Preserve=fdstore\nOnFailure=ignore\n")
-				_, err = w.c.LiveUpdate(ctx, Options{})
+				_, err = w.c.LiveUpdate(ctx, record.Options{})
 			}
 			if err != nil {
 				t.Fatal(err)

@@ -10,11 +10,13 @@ import (
 	"time"
 
 	"github.com/liveupdate/luod/client/errorname"
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/internal/unitsection"
 	"github.com/liveupdate/luod/luod/internal/barrier"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/packer"
 	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 // Units is what PID 1 says of services.
@@ -101,7 +103,7 @@ func (c *Coordinator) membersLocked(units []string, running map[string]pid1.Runn
 		d := declared[unit]
 		if invocation := running[unit].InvocationID; !running[unit].Runs() || registered && r.Invocation != "" && r.Invocation != invocation {
 			delete(c.rec.Registered, unit) // it lasts as long as its unit runs
-			r, registered = Registration{}, false
+			r, registered = record.Registration{}, false
 		}
 		if running[unit].Runs() && (registered || d != nil && d.Answers) {
 			m := &participant{invocation: running[unit].InvocationID}
@@ -145,7 +147,7 @@ func (c *Coordinator) prepareLocked(u *update, members []*participant) error {
 		c.rec.Asked = append(c.rec.Asked, m.Unit)
 	}
 	c.markLocked("checked", c.Clock.Now())
-	if err := c.moveLocked(checked); err != nil {
+	if err := c.moveLocked(phase.Checked); err != nil {
 		return fault.New(errorname.NoRecord, "prepare the services: %w", err)
 	}
 	c.watch(u)
@@ -157,7 +159,7 @@ func (c *Coordinator) prepareLocked(u *update, members []*participant) error {
 // turnsLocked tells everybody whose turn it is now, notices the verdict, and waits for
 // the next deadline.
 func (c *Coordinator) turnsLocked(u *update) {
-	if c.rec.Phase != Preparing || u != c.update {
+	if c.rec.Phase != phase.Preparing || u != c.update {
 		return
 	}
 	for _, unit := range u.barrier.Turns(c.Clock.Now()) {
@@ -191,7 +193,7 @@ func (c *Coordinator) inviteLocked(u *update, unit string) {
 }
 
 func (c *Coordinator) expireLocked(u *update) {
-	if u == c.update && c.rec.Phase == Preparing {
+	if u == c.update && c.rec.Phase == phase.Preparing {
 		u.barrier.Expire(c.Clock.Now())
 		c.turnsLocked(u)
 	}
@@ -220,7 +222,7 @@ func (c *Coordinator) survey(u *update) bool {
 	var units []string
 	preparing := false
 	err := c.inside(u, func() error {
-		if preparing = u == c.update && c.rec.Phase == Preparing; preparing {
+		if preparing = u == c.update && c.rec.Phase == phase.Preparing; preparing {
 			units = u.barrier.Answering()
 		}
 		return nil
@@ -235,7 +237,7 @@ func (c *Coordinator) survey(u *update) bool {
 		return true // PID 1 is busy; the deadlines still hold
 	}
 	return c.inside(u, func() error {
-		if u == c.update && c.rec.Phase == Preparing {
+		if u == c.update && c.rec.Phase == phase.Preparing {
 			c.lookedLocked(u, running)
 			c.turnsLocked(u)
 		}
@@ -317,7 +319,7 @@ func (c *Coordinator) Fail(ctx context.Context, unit, reason string) error {
 // askedLocked returns the update whose services are being prepared.
 func (c *Coordinator) askedLocked(unit, what string) (*update, error) {
 	u := c.update
-	if u == nil || u.barrier == nil || c.rec.Phase != Preparing {
+	if u == nil || u.barrier == nil || c.rec.Phase != phase.Preparing {
 		return nil, fault.New(errorname.NotPreparing, "%s: no live update is being prepared (%s is told when one is)", what, unit)
 	}
 	return u, nil
@@ -379,7 +381,7 @@ func (c *Coordinator) Remind(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	if u := c.update; u != nil && u.barrier != nil && c.rec.Phase == Preparing {
+	if u := c.update; u != nil && u.barrier != nil && c.rec.Phase == phase.Preparing {
 		for _, unit := range u.barrier.Answering() {
 			c.inviteLocked(u, unit)
 		}

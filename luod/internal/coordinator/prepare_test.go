@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -14,11 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/internal/loading"
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/internal/barrier"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 // soon says whether it is true before 30 s are over, which only what hangs takes.
@@ -35,10 +36,10 @@ func soon(is func() bool) bool {
 }
 
 // until waits for a phase in which nothing moves by itself.
-func (w *world) until(phase Phase) Status {
+func (w *world) until(want phase.Phase) Status {
 	w.t.Helper()
-	if !soon(func() bool { return w.still() && w.status().Phase == phase }) {
-		w.t.Fatalf("the phase %s does not come: %+v", phase, w.status())
+	if !soon(func() bool { return w.still() && w.status().Phase == want }) {
+		w.t.Fatalf("the phase %s does not come: %+v", want, w.status())
 	}
 	return w.status()
 }
@@ -47,7 +48,7 @@ func (w *world) until(phase Phase) Status {
 func (w *world) still() bool {
 	still, err := locked(ctx, w.c, func() (bool, error) {
 		u := w.c.update
-		return u == nil || w.c.rec.Phase == Committed && over(u) || w.c.rec.Phase == Preparing && !u.decided && u.ctx.Err() == nil, nil
+		return u == nil || w.c.rec.Phase == phase.Committed && over(u) || w.c.rec.Phase == phase.Preparing && !u.decided && u.ctx.Err() == nil, nil
 	})
 	return still || err != nil
 }
@@ -69,7 +70,7 @@ func (w *world) settle() {
 	}
 }
 
-func (w *world) register(unit string, r Registration) {
+func (w *world) register(unit string, r record.Registration) {
 	w.t.Helper()
 	if err := w.c.Register(ctx, unit, r); err != nil {
 		w.t.Fatal(err)
@@ -89,10 +90,10 @@ func (w *world) begin() {
 	if !w.loaded || w.status().Loaded == nil {
 		w.load()
 	}
-	if _, err := w.c.LiveUpdate(ctx, Options{NoBlock: true}); err != nil {
+	if _, err := w.c.LiveUpdate(ctx, record.Options{NoBlock: true}); err != nil {
 		w.t.Fatal(err)
 	}
-	w.until(Preparing)
+	w.until(phase.Preparing)
 }
 
 // told returns and forgets what was announced, in short.
@@ -134,7 +135,7 @@ func (w *world) expectFault(err error, name string) {
 // asBefore checks that nothing of an update is left.
 func (w *world) asBefore(lastError string, units ...string) {
 	w.t.Helper()
-	s := w.until(Idle)
+	s := w.until(phase.Idle)
 	if !strings.Contains(s.LastError, lastError) || s.LastError == "" || len(s.Services) != 0 {
 		w.t.Fatalf("%+v, want the last error %q", s, lastError)
 	}
@@ -161,14 +162,14 @@ func TestNobodyMovesUntilAllAreReady(t *testing.T) {
 	for _, unit := range []string{a, b, d} {
 		w.preserve(unit, 2)
 	}
-	w.register(b, Registration{After: []string{a}, Timeout: 10 * time.Second})
-	w.register(a, Registration{Timeout: 20 * time.Second})
+	w.register(b, record.Registration{After: []string{a}, Timeout: 10 * time.Second})
+	w.register(a, record.Registration{Timeout: 20 * time.Second})
 	w.expectFault(w.c.Ready(ctx, a), "NotPreparing")
 	w.begin()
 	w.expectTold("prepare by 300", "a.service prepare by 20")
 	w.expectFault(w.c.Ready(ctx, b), "NotYet")
 	w.expectFault(w.c.Ready(ctx, d), "NotPreparing")
-	_, err := w.c.LiveUpdate(ctx, Options{})
+	_, err := w.c.LiveUpdate(ctx, record.Options{})
 	w.expectFault(err, "Busy")
 	// What it had not handed over yet.
 	f := memfd(t, a+"/fd-2")
@@ -185,13 +186,13 @@ func TestNobodyMovesUntilAllAreReady(t *testing.T) {
 		t.Fatalf("%+v", s)
 	}
 	w.ready(b)
-	w.until(Committed)
+	w.until(phase.Committed)
 	w.expectTold()
 	w.reboot()
 	w.fetch(a, 3)
 	w.fetch(b, 2)
 	w.fetch(d, 2)
-	w.expect(Idle, 1)
+	w.expect(phase.Idle, 1)
 	// The next kernel's services have to register themselves.
 	w.update()
 }
@@ -239,7 +240,7 @@ func TestWhatKeepsAnUpdateFromHappening(t *testing.T) {
 				w.preserve(unit, 2)
 			}
 			for _, unit := range []string{a, b} {
-				w.register(unit, Registration{Timeout: 30 * time.Second})
+				w.register(unit, record.Registration{Timeout: 30 * time.Second})
 			}
 			w.begin()
 			w.told()
@@ -251,17 +252,17 @@ func TestWhatKeepsAnUpdateFromHappening(t *testing.T) {
 			w.expectFault(w.c.Cancel(ctx, "again"), "NothingToCancel")
 			// And the next one works.
 			w.jumpErr, w.running = nil, map[string]pid1.Running{}
-			w.register(a, Registration{})
+			w.register(a, record.Registration{})
 			w.begin()
 			w.ready(a)
 			w.ready(b)
-			w.until(Committed)
+			w.until(phase.Committed)
 			w.expectFault(w.c.Cancel(ctx, "late"), "TooLate")
 			w.reboot()
 			for _, unit := range []string{a, b, d} {
 				w.fetch(unit, 2)
 			}
-			w.expect(Idle, 1)
+			w.expect(phase.Idle, 1)
 		})
 	}
 }
@@ -275,14 +276,14 @@ func TestTheOptionalIsLeftBehindAndReported(t *testing.T) {
 	w := newWorld(t)
 	w.preserve(a, 2)
 	w.preserve(b, 2)
-	w.register(a, Registration{})
-	w.register(b, Registration{Optional: true, Timeout: time.Second})
+	w.register(a, record.Registration{})
+	w.register(b, record.Registration{Optional: true, Timeout: time.Second})
 	w.begin()
 	w.ready(a)
 	w.clock.advance(2 * time.Second)
-	w.until(Committed)
+	w.until(phase.Committed)
 	w.reboot()
-	s := w.expect(Restoring, 1, a)
+	s := w.expect(phase.Restoring, 1, a)
 	if len(s.LeftBehind) != 1 || s.LeftBehind[0].Unit != b || !strings.Contains(s.LeftBehind[0].Reason, "within 1s") {
 		t.Fatalf("%+v", s.LeftBehind)
 	}
@@ -292,26 +293,26 @@ func TestTheOptionalIsLeftBehindAndReported(t *testing.T) {
 
 func TestARestartedServiceIsAskedAgain(t *testing.T) {
 	w := newWorld(t)
-	w.register(a, Registration{})
+	w.register(a, record.Registration{})
 	w.begin()
 	w.told()
 	w.running[a] = pid1.Running{State: "active", InvocationID: "2"}
 	w.clock.advance(600 * time.Millisecond)
 	w.expectTold("a.service prepare by 89")
-	w.register(a, Registration{Timeout: time.Minute}) // its deadline stays
+	w.register(a, record.Registration{Timeout: time.Minute}) // its deadline stays
 	w.expectTold("a.service prepare by 89")
 	if err := w.c.Remind(ctx); err != nil {
 		t.Fatal(err)
 	}
 	w.expectTold("a.service prepare by 89")
 	w.ready(a)
-	w.until(Committed)
+	w.until(phase.Committed)
 }
 
 func TestWhoStoppedTakesNoPart(t *testing.T) {
 	w := newWorld(t)
 	w.preserve(a, 2)
-	w.register(a, Registration{})
+	w.register(a, record.Registration{})
 	w.running[a] = pid1.Running{State: "inactive"}
 	w.update()
 	w.reboot()
@@ -320,20 +321,20 @@ func TestWhoStoppedTakesNoPart(t *testing.T) {
 
 func TestACircleIsRefusedBeforeAnybodyIsAsked(t *testing.T) {
 	w := newWorld(t)
-	w.register(a, Registration{After: []string{b}})
-	w.register(b, Registration{After: []string{a}})
+	w.register(a, record.Registration{After: []string{b}})
+	w.register(b, record.Registration{After: []string{a}})
 	w.load()
 	for _, dry := range []bool{true, false} {
-		_, err := w.c.LiveUpdate(ctx, Options{DryRun: dry})
+		_, err := w.c.LiveUpdate(ctx, record.Options{DryRun: dry})
 		w.expectFault(err, "BadOrder")
 	}
-	w.until(Idle)
+	w.until(phase.Idle)
 	w.expectTold()
 }
 
 func TestABadRegistrationChangesNothing(t *testing.T) {
 	w := newWorld(t)
-	for name, r := range map[string]Registration{
+	for name, r := range map[string]record.Registration{
 		"negative":  {Timeout: -1},
 		"too long":  {Timeout: time.Hour},
 		"itself":    {After: []string{a}},
@@ -352,9 +353,9 @@ func TestABadRegistrationChangesNothing(t *testing.T) {
 func TestAKillAtEveryTransitionLosesNothing(t *testing.T) {
 	ready := func(w *world) { w.ready(a) }
 	fail := func(w *world) { _ = w.c.Fail(ctx, a, "no") }
-	for _, tr := range transitions {
+	for _, tr := range phase.Transitions {
 		for _, written := range []bool{false, true} {
-			if tr.On == jumped {
+			if tr.On == phase.Jumped {
 				continue // that is the kernel's; nobody is left to be killed
 			}
 			t.Run(fmt.Sprintf("%s on %s, written %t", tr.From, tr.On, written), func(t *testing.T) {
@@ -362,21 +363,21 @@ func TestAKillAtEveryTransitionLosesNothing(t *testing.T) {
 				w.preserve(a, 2)
 				w.preserve(b, 2)
 				generation := uint64(0)
-				if tr.From == Restoring || tr.On == resumed {
+				if tr.From == phase.Restoring || tr.On == phase.Resumed {
 					w.update()
 					w.reboot()
 					generation++
 				}
-				w.register(a, Registration{})
+				w.register(a, record.Registration{})
 				w.load()
 				w.hooks = true
 				w.active = []string{a, b, d}
-				fast := tr.From == Stopping || tr.On == packedFast
-				if tr.From == Stopping && tr.On == takenBack {
+				fast := tr.From == phase.Stopping || tr.On == phase.PackedFast
+				if tr.From == phase.Stopping && tr.On == phase.TakenBack {
 					w.stopErr = errors.New("it does not stop")
 				}
 				_, _ = locked(ctx, w.c, func() (any, error) {
-					w.c.step = func(from Phase, on event, now bool) {
+					w.c.step = func(from phase.Phase, on phase.Event, now bool) {
 						if from == tr.From && on == tr.On && now == written {
 							die(w.c)
 						}
@@ -385,28 +386,28 @@ func TestAKillAtEveryTransitionLosesNothing(t *testing.T) {
 				})
 				dead := w.c.closed
 				switch {
-				case tr.On == complete:
+				case tr.On == phase.Complete:
 					for _, unit := range []string{a, b} {
 						aside(func() { _ = w.c.Fetched(ctx, unit, []string{"fd-0", "fd-1"}) })
 					}
 				default:
-					if tr.From == Checking && (tr.On == takenBack || tr.On == resumed) {
+					if tr.From == phase.Checking && (tr.On == phase.TakenBack || tr.On == phase.Resumed) {
 						w.answer = loading.Answer{Kind: loading.CheckFailed, Error: "no", Report: &verdict.Report{}}
 					}
-					if tr.From == Packing && tr.On == takenBack {
+					if tr.From == phase.Packing && tr.On == phase.TakenBack {
 						w.kernel.FailNext(luo.ReqPreserveFD, unix.ENOMEM)
 					}
-					aside(func() { _, _ = w.c.LiveUpdate(ctx, Options{NoBlock: true, Fast: fast}) })
-					if tr.From == Stopping || tr.From == Preparing || tr.From == Packing || tr.From == Committed {
+					aside(func() { _, _ = w.c.LiveUpdate(ctx, record.Options{NoBlock: true, Fast: fast}) })
+					if tr.From == phase.Stopping || tr.From == phase.Preparing || tr.From == phase.Packing || tr.From == phase.Committed {
 						w.settle()
-						if tr.From == Preparing && tr.On != prepared {
+						if tr.From == phase.Preparing && tr.On != phase.Prepared {
 							aside(func() { fail(w) })
 						} else {
 							aside(func() { ready(w) })
 						}
 					}
-					if tr.From == Committed {
-						w.until(Committed)
+					if tr.From == phase.Committed {
+						w.until(phase.Committed)
 						w.results <- errors.New("canceled")
 					}
 				}
@@ -420,11 +421,11 @@ func TestAKillAtEveryTransitionLosesNothing(t *testing.T) {
 				w.start()
 				w.runsAgain(a, b, d)
 				s := w.status()
-				if s.Phase != Idle && s.Phase != Restoring || s.Generation != generation || len(s.Lost) != 0 || s.Degraded != "" {
+				if s.Phase != phase.Idle && s.Phase != phase.Restoring || s.Generation != generation || len(s.Lost) != 0 || s.Degraded != "" {
 					t.Fatalf("after the restart: %+v", s)
 				}
 				// It says so, unless nothing was begun or all was over.
-				if begun := tr.On != complete && !(tr.On == triggered && !written); begun && s.LastError == "" {
+				if begun := tr.On != phase.Complete && !(tr.On == phase.Triggered && !written); begun && s.LastError == "" {
 					t.Errorf("nothing is said about the update that was taken back")
 				}
 				if out := w.kernel.Outgoing(); len(out) != 0 {
@@ -436,11 +437,11 @@ func TestAKillAtEveryTransitionLosesNothing(t *testing.T) {
 				// The registration outlives luod, and the next update works.
 				w.begin()
 				w.ready(a)
-				w.until(Committed)
+				w.until(phase.Committed)
 				w.reboot()
 				w.fetch(a, 2)
 				w.fetch(b, 2)
-				w.expect(Idle, generation+1)
+				w.expect(phase.Idle, generation+1)
 				if in := w.kernel.Incoming(); len(in) != 0 {
 					t.Fatalf("still open: %v", in)
 				}
@@ -449,43 +450,24 @@ func TestAKillAtEveryTransitionLosesNothing(t *testing.T) {
 	}
 }
 
-func TestTheDiagramIsTrue(t *testing.T) {
-	var text strings.Builder
-	text.WriteString("# Phases of a live update\n\nMade from the table in internal/coordinator/phase.go by its tests (`UPDATE=1 go test ./luod/internal/coordinator`).\n\n```mermaid\nstateDiagram-v2\n    [*] --> idle\n")
-	for _, tr := range transitions {
-		fmt.Fprintf(&text, "    %s --> %s: %s\n", tr.From, tr.To, tr.On)
-	}
-	text.WriteString("```\n")
-	path := filepath.Join("..", "..", "states.md")
-	if os.Getenv("UPDATE") != "" {
-		if err := os.WriteFile(path, []byte(text.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	have, err := os.ReadFile(path)
-	if err != nil || string(have) != text.String() {
-		t.Fatalf("%s is out of date (%v)", path, err)
-	}
-}
-
 // A registration is of one start of its unit: the next one, which has not registered, is
 // not waited for.
 func TestARegistrationEndsWithTheUnitsStart(t *testing.T) {
 	w := newWorld(t)
 	w.running[a] = pid1.Running{State: "active", InvocationID: "1"}
-	w.register(a, Registration{})
-	w.register(b, Registration{})
+	w.register(a, record.Registration{})
+	w.register(b, record.Registration{})
 	w.running[a] = pid1.Running{State: "active", InvocationID: "2"}
 	w.begin()
 	if s := w.status().Services; len(s) != 1 || s[0].Unit != b {
 		t.Fatalf("asked are %+v", s)
 	}
 	w.ready(b)
-	w.until(Committed)
+	w.until(phase.Committed)
 	w.results <- errTest
-	w.until(Idle)
+	w.until(phase.Idle)
 	// Its new start registers for itself.
-	w.register(a, Registration{})
+	w.register(a, record.Registration{})
 	w.begin()
 	if s := w.status().Services; len(s) != 2 {
 		t.Fatalf("asked are %+v", s)

@@ -3,6 +3,8 @@ package coordinator
 import (
 	"os"
 	"testing"
+
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 // Handing over changes nothing that the record tells of, and there are many such
@@ -32,7 +34,7 @@ func TestTheRecordIsWrittenOnlyWhenItChanges(t *testing.T) {
 	if now := written(); os.SameFile(first, now) {
 		t.Error("a loaded kernel is not in it")
 	}
-	if r, err := readRecord(w.record); err != nil || r.Loaded == nil {
+	if r, err := record.Read(w.record); err != nil || r.Loaded == nil {
 		t.Errorf("%+v, %v", r, err)
 	}
 }

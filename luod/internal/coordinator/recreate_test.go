@@ -11,9 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/internal/recipe"
 	"github.com/liveupdate/luod/internal/storeview"
 	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 var (
@@ -207,7 +209,7 @@ func TestWhatRecreateIsToldToLeave(t *testing.T) {
 				w.keepsPieces(a, false, c.pieces...)
 			}
 			w.load()
-			_, err := w.c.LiveUpdate(ctx, Options{})
+			_, err := w.c.LiveUpdate(ctx, record.Options{})
 			if err == nil {
 				t.Fatal("it was begun")
 			}
@@ -219,7 +221,7 @@ func TestWhatRecreateIsToldToLeave(t *testing.T) {
 			if c.not != "" && strings.Contains(err.Error(), c.not) {
 				t.Errorf("%v", err)
 			}
-			w.until(Idle)
+			w.until(phase.Idle)
 			if len(w.halted) > 0 {
 				t.Errorf("%q were stopped", w.halted)
 			}
@@ -339,7 +341,7 @@ func TestAMemfdOfTwoUnitsIsRefused(t *testing.T) {
 			w.keepsPieces(a, false, ofMemfd(t, "one", one))
 			share(w)
 			w.load()
-			for _, options := range []Options{{DryRun: true}, {}} {
+			for _, options := range []record.Options{{DryRun: true}, {}} {
 				_, err := w.c.LiveUpdate(ctx, options)
 				w.expectFault(err, "FileInUse")
 				for _, text := range []string{a, b, `"one"`, `"two"`} {
@@ -348,7 +350,7 @@ func TestAMemfdOfTwoUnitsIsRefused(t *testing.T) {
 					}
 				}
 			}
-			w.until(Idle)
+			w.until(phase.Idle)
 		})
 	}
 }
@@ -366,11 +368,11 @@ func TestAMemfdThatComesToTwoUnitsIsRefused(t *testing.T) {
 	p.open = ofMemfd(t, "one", one).open
 	w.keepsPieces(b, false, p)
 	w.load()
-	_, err := w.c.LiveUpdate(ctx, Options{})
+	_, err := w.c.LiveUpdate(ctx, record.Options{})
 	if err == nil || !strings.Contains(err.Error(), "has the same memfd") {
 		t.Errorf("got %v", err)
 	}
-	w.until(Idle)
+	w.until(phase.Idle)
 }
 
 func TestOnlyTheProgramMayDescribe(t *testing.T) {

@@ -7,24 +7,11 @@ import (
 	"time"
 
 	"github.com/liveupdate/luod/client/errorname"
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/internal/unitsection"
 	"github.com/liveupdate/luod/luod/internal/fault"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
-
-// Registration is what a service asked for by Register.
-type Registration struct {
-	// Timeout is how long it may take from its turn on to say Ready; 0 leaves it
-	// to the unit file, or else to luod.
-	Timeout time.Duration `json:"timeout"`
-	// Optional lets the update go on without it if it fails, whatever the unit
-	// file says.
-	Optional bool `json:"optional,omitempty"`
-	// After and Before name units that are prepared earlier or later.
-	After  []string `json:"after,omitempty"`
-	Before []string `json:"before,omitempty"`
-	// Invocation is the start of the unit that registered; empty if PID 1 did not say.
-	Invocation string `json:"invocation,omitempty"`
-}
 
 // The bounds of a registration.
 const (
@@ -36,7 +23,7 @@ const (
 // Register makes unit take part in live updates for as long as it runs, whatever
 // becomes of the connection it did so by. A second call replaces the first, and
 // one while the unit is being prepared also tells it so again.
-func (c *Coordinator) Register(ctx context.Context, unit string, r Registration) error {
+func (c *Coordinator) Register(ctx context.Context, unit string, r record.Registration) error {
 	switch names := append(slices.Clone(r.After), r.Before...); {
 	case r.Timeout != 0 && r.Timeout < minTimeout || r.Timeout > c.Settings.PrepareTimeout:
 		return fault.New(errorname.BadRequest, "register %s: the timeout %s is not between %s and %s", unit, r.Timeout, minTimeout, c.Settings.PrepareTimeout)
@@ -69,7 +56,7 @@ func (c *Coordinator) Register(ctx context.Context, unit string, r Registration)
 	}
 	was := c.rec.Registered[unit]
 	if c.rec.Registered == nil {
-		c.rec.Registered = map[string]Registration{}
+		c.rec.Registered = map[string]record.Registration{}
 	}
 	c.rec.Registered[unit] = r
 	if err := c.saveLocked(); err != nil {
@@ -79,7 +66,7 @@ func (c *Coordinator) Register(ctx context.Context, unit string, r Registration)
 		return fault.New(errorname.NoRecord, "register %s: %w", unit, err)
 	}
 	c.Log.Info("a service takes part in live updates", "unit", unit, "timeout", r.Timeout)
-	if u := c.update; u != nil && u.barrier != nil && c.rec.Phase == Preparing {
+	if u := c.update; u != nil && u.barrier != nil && c.rec.Phase == phase.Preparing {
 		c.inviteLocked(u, unit)
 	}
 	return nil
@@ -97,7 +84,7 @@ func (c *Coordinator) Unregister(ctx context.Context, unit string) error {
 		return fault.New(errorname.NotRegistered, "unregister %s: it is not registered", unit)
 	}
 	delete(c.rec.Registered, unit)
-	if u := c.update; u != nil && u.barrier != nil && c.rec.Phase == Preparing {
+	if u := c.update; u != nil && u.barrier != nil && c.rec.Phase == phase.Preparing {
 		_ = u.barrier.Fail(unit, "it unregistered while the update was prepared")
 		c.turnsLocked(u)
 	}

@@ -8,8 +8,10 @@ import (
 	"testing"
 
 	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 // What PID 1 would not let luod-reissue put back is refused before anything happens,
@@ -61,7 +63,7 @@ func TestAStoreThatCouldNotBePutBackIsRefused(t *testing.T) {
 			if want := c.why != "" && !c.fast; failed != want { // the check is of an orderly one
 				t.Errorf("the check says %+v", report.Results)
 			}
-			_, err = w.c.LiveUpdate(ctx, Options{Fast: c.fast})
+			_, err = w.c.LiveUpdate(ctx, record.Options{Fast: c.fast})
 			if c.why == "" {
 				if err != nil {
 					t.Fatal(err)
@@ -72,14 +74,14 @@ func TestAStoreThatCouldNotBePutBackIsRefused(t *testing.T) {
 			if !strings.Contains(err.Error(), a) || !strings.Contains(err.Error(), c.why) || !strings.Contains(err.Error(), "'luoctl enable "+a+"'") {
 				t.Errorf("got %v", err)
 			}
-			w.until(Idle)
+			w.until(phase.Idle)
 			if len(w.halted) != 0 {
 				t.Errorf("%q were stopped", w.halted)
 			}
 
 			w = world("OnFailure=ignore\n")
 			w.adopting = func(string, []string) error { return errors.New("nothing shall be taken over") }
-			if _, err := w.c.LiveUpdate(ctx, Options{Fast: c.fast}); err != nil {
+			if _, err := w.c.LiveUpdate(ctx, record.Options{Fast: c.fast}); err != nil {
 				t.Fatal(err)
 			}
 			w.reboot()
@@ -96,9 +98,9 @@ func TestDirectoriesThatCouldNotBePutBackAreRefused(t *testing.T) {
 	w.declare(a, "Preserve=fdstore\nDirectories=/run/a\n")
 	w.reissues = map[string]pid1.Reissue{a: {NotifyAccess: "exec", StoreMax: 512}}
 	w.load()
-	_, err := w.c.LiveUpdate(ctx, Options{})
+	_, err := w.c.LiveUpdate(ctx, record.Options{})
 	w.expectFault(err, "WouldNotSurvive")
-	w.until(Idle)
+	w.until(phase.Idle)
 	if len(w.halted) != 0 {
 		t.Errorf("%q were stopped", w.halted)
 	}
@@ -125,7 +127,7 @@ func TestDirectoriesThatAStopRemovesAreRefused(t *testing.T) {
 			}
 			w.reissues = map[string]pid1.Reissue{a: r}
 			w.load()
-			_, err := w.c.LiveUpdate(ctx, Options{})
+			_, err := w.c.LiveUpdate(ctx, record.Options{})
 			if why == "" {
 				if err != nil {
 					t.Errorf("%s: %v", removed, err)

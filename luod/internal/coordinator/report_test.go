@@ -2,22 +2,20 @@ package coordinator
 
 import (
 	"encoding/json"
-	"fmt"
-	"os"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/liveupdate/luod/luod/internal/manifest"
+	"github.com/liveupdate/luod/luod/internal/report"
 )
 
-func (w *world) readReport(generation uint64) Report {
+func (w *world) readReport(generation uint64) report.Report {
 	w.t.Helper()
 	text, err := w.c.Report(ctx, generation)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	var r Report
+	var r report.Report
 	if err := json.Unmarshal([]byte(text), &r); err != nil {
 		w.t.Fatal(err)
 	}
@@ -34,7 +32,7 @@ func TestTheReportTellsOfEveryDescriptor(t *testing.T) {
 	w.update()
 	w.reboot()
 	r := w.readReport(0)
-	if r.Generation != 1 || len(r.Files) != 4 || r.Complete || r.Files[0].Outcome != "preserved" || !slices.ContainsFunc(r.Files, func(f ReportFile) bool { return f.Session && f.Unit == a }) {
+	if r.Generation != 1 || len(r.Files) != 4 || r.Complete || r.Files[0].Outcome != "preserved" || !slices.ContainsFunc(r.Files, func(f report.File) bool { return f.Session && f.Unit == a }) {
 		t.Fatalf("%+v", r)
 	}
 	w.fetch(a, 2)
@@ -61,30 +59,9 @@ func TestTheReportTellsOfEveryDescriptor(t *testing.T) {
 func (w *world) settleHistory(generation uint64) {
 	w.t.Helper()
 	if !soon(func() bool {
-		_, err := os.Stat(reportPath(w.c.History, generation))
+		_, err := w.c.History.Read(generation)
 		return err == nil
 	}) {
 		w.t.Fatal("no report is kept")
-	}
-}
-
-func TestOldReportsAreForgotten(t *testing.T) {
-	dir := t.TempDir()
-	for i := range uint64(maxHistory + 5) {
-		if err := keepReport(dir, &Report{Generation: i}); err != nil {
-			t.Fatal(err)
-		}
-		// As if each were an hour later.
-		at := time.Unix(int64(i)*3600, 0)
-		if err := os.Chtimes(reportPath(dir, i), at, at); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := prune(dir); err != nil {
-		t.Fatal(err)
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != maxHistory || entries[0].Name() != fmt.Sprintf("%08d.json", 5) {
-		t.Fatalf("%d reports, the first %s, %v", len(entries), entries[0].Name(), err)
 	}
 }

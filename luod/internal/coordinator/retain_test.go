@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/liveupdate/luod/internal/phase"
 )
 
 func TestWhatNobodyFetchesIsKept(t *testing.T) {
@@ -13,7 +15,7 @@ func TestWhatNobodyFetchesIsKept(t *testing.T) {
 	w.update()
 	w.reboot()
 	w.clock.advance(1000 * time.Hour)
-	w.expect(Restoring, 1, a)
+	w.expect(phase.Restoring, 1, a)
 	w.fetch(a, 2)
 }
 
@@ -27,9 +29,9 @@ func TestWhatNobodyFetchesIsGivenUpIfAnAdminWantsThat(t *testing.T) {
 	w.reboot()
 	w.fetch(b, 1)
 	w.clock.advance(59 * time.Minute)
-	w.expect(Restoring, 1, a)
+	w.expect(phase.Restoring, 1, a)
 	w.clock.advance(2 * time.Minute)
-	w.expect(Idle, 1)
+	w.expect(phase.Idle, 1)
 	if own, err := w.c.Own(ctx, a); err != nil || len(own) != 0 {
 		t.Fatalf("%v, %v", own, err)
 	}
@@ -53,7 +55,7 @@ func TestWhatWasFetchedOrIsNewIsNotGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.clock.advance(2 * time.Hour)
-	w.expect(Idle, 1)
+	w.expect(phase.Idle, 1)
 	if got := w.names(a); !slices.Equal(got, []string{"fd-0", "new"}) {
 		t.Errorf("luod has %q", got)
 	}

@@ -7,14 +7,8 @@ import (
 
 	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/luod/internal/fault"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
-
-// Schedule is an update that is to begin later.
-type Schedule struct {
-	// At is by the wall clock, and follows it when it is set.
-	At      time.Time `json:"at"`
-	Options Options   `json:"options"`
-}
 
 // scheduleInterval is how often the wall clock is looked at at least, since it
 // may jump.
@@ -29,7 +23,7 @@ const scheduleGrace = 10 * time.Minute
 //
 // Killed before the record is written: there is no schedule, and nobody was told
 // that there is one. Killed after: the next start finds it.
-func (c *Coordinator) schedule(ctx context.Context, options Options) (uint64, error) {
+func (c *Coordinator) schedule(ctx context.Context, options record.Options) (uint64, error) {
 	at := options.When
 	options.When = time.Time{}
 	if !at.After(c.Clock.Now()) {
@@ -45,7 +39,7 @@ func (c *Coordinator) schedule(ctx context.Context, options Options) (uint64, er
 	}
 	defer unlock()
 	was := c.rec.Schedule
-	c.rec.Schedule = &Schedule{At: at.Round(0), Options: options}
+	c.rec.Schedule = &record.Schedule{At: at.Round(0), Options: options}
 	if err := c.saveLocked(); err != nil {
 		c.rec.Schedule = was
 		return 0, fault.New(errorname.NoRecord, "schedule a live update: %w", err)
@@ -87,7 +81,7 @@ func (c *Coordinator) armLocked() {
 //
 // Killed after that: the update doesn't happen, which is better than twice, and the
 // record says so.
-func (c *Coordinator) dueLocked(s *Schedule) bool {
+func (c *Coordinator) dueLocked(s *record.Schedule) bool {
 	late := c.Clock.Now().Round(0).Sub(s.At)
 	if late < 0 {
 		c.armLocked()
@@ -106,7 +100,7 @@ func (c *Coordinator) dueLocked(s *Schedule) bool {
 	return late <= scheduleGrace
 }
 
-func (c *Coordinator) runScheduled(s *Schedule) {
+func (c *Coordinator) runScheduled(s *record.Schedule) {
 	s.Options.NoBlock = true
 	_, why := c.LiveUpdate(context.Background(), s.Options)
 	if why == nil {

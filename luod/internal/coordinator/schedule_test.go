@@ -5,16 +5,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 func (w *world) plan(d time.Duration) {
 	w.t.Helper()
 	w.load()
-	if _, err := w.c.LiveUpdate(ctx, Options{When: w.clock.Now().Add(d), Override: []string{"memory"}}); err != nil {
+	if _, err := w.c.LiveUpdate(ctx, record.Options{When: w.clock.Now().Add(d), Override: []string{"memory"}}); err != nil {
 		w.t.Fatal(err)
 	}
-	if s := w.expect(Idle, 0); s.Scheduled.IsZero() {
+	if s := w.expect(phase.Idle, 0); s.Scheduled.IsZero() {
 		w.t.Fatal("nothing is scheduled")
 	}
 }
@@ -24,13 +26,13 @@ func TestAScheduledUpdateBeginsAtItsTime(t *testing.T) {
 	w.preserve(a, 2)
 	w.plan(time.Hour)
 	w.clock.advance(59 * time.Minute)
-	w.expect(Idle, 0)
+	w.expect(phase.Idle, 0)
 	w.kill()
 	w.start()
 	w.clock.advance(59 * time.Second)
-	w.expect(Idle, 0)
+	w.expect(phase.Idle, 0)
 	w.clock.advance(2 * time.Second)
-	if s := w.until(Committed); !s.Scheduled.IsZero() {
+	if s := w.until(phase.Committed); !s.Scheduled.IsZero() {
 		t.Error("it is still scheduled")
 	}
 	if last := w.asked[len(w.asked)-1]; len(last.Override) != 1 {
@@ -46,7 +48,7 @@ func TestAScheduleFollowsTheWallClock(t *testing.T) {
 	// The clock is set forward, without the time passing.
 	w.clock.set(w.clock.Now().Add(time.Hour))
 	w.clock.advance(scheduleInterval)
-	w.until(Committed)
+	w.until(phase.Committed)
 }
 
 func TestAMissedScheduleIsDropped(t *testing.T) {
@@ -56,11 +58,11 @@ func TestAMissedScheduleIsDropped(t *testing.T) {
 	w.clock.set(w.clock.Now().Add(3 * time.Hour))
 	w.start()
 	w.clock.advance(time.Second)
-	if s := w.until(Idle); !strings.Contains(s.LastError, "was missed") || !s.Scheduled.IsZero() {
+	if s := w.until(phase.Idle); !strings.Contains(s.LastError, "was missed") || !s.Scheduled.IsZero() {
 		t.Fatalf("%+v", s)
 	}
 	w.clock.advance(time.Hour)
-	w.until(Idle)
+	w.until(phase.Idle)
 }
 
 func TestAScheduleCanBeCancelledAndReplaced(t *testing.T) {
@@ -68,12 +70,12 @@ func TestAScheduleCanBeCancelledAndReplaced(t *testing.T) {
 	w.plan(time.Hour)
 	w.plan(2 * time.Hour)
 	w.clock.advance(61 * time.Minute)
-	w.expect(Idle, 0)
+	w.expect(phase.Idle, 0)
 	if err := w.c.Cancel(ctx, "no"); err != nil {
 		t.Fatal(err)
 	}
 	w.clock.advance(2 * time.Hour)
-	if s := w.expect(Idle, 0); !s.Scheduled.IsZero() {
+	if s := w.expect(phase.Idle, 0); !s.Scheduled.IsZero() {
 		t.Fatalf("%+v", s)
 	}
 	w.expectFault(w.c.Cancel(ctx, "no"), "NothingToCancel")
@@ -81,13 +83,13 @@ func TestAScheduleCanBeCancelledAndReplaced(t *testing.T) {
 
 func TestWhatCantBeDoneIsNotScheduled(t *testing.T) {
 	w := newWorld(t)
-	_, err := w.c.LiveUpdate(ctx, Options{When: w.clock.Now().Add(time.Hour)})
+	_, err := w.c.LiveUpdate(ctx, record.Options{When: w.clock.Now().Add(time.Hour)})
 	w.expectFault(err, "NoKernelLoaded")
 	w.load()
-	_, err = w.c.LiveUpdate(ctx, Options{When: w.clock.Now()})
+	_, err = w.c.LiveUpdate(ctx, record.Options{When: w.clock.Now()})
 	w.expectFault(err, "BadRequest")
 	w.clock.advance(2 * time.Hour)
-	w.expect(Idle, 0)
+	w.expect(phase.Idle, 0)
 }
 
 func TestAScheduledUpdateThatCantBeginSaysSo(t *testing.T) {
@@ -95,7 +97,7 @@ func TestAScheduledUpdateThatCantBeginSaysSo(t *testing.T) {
 	w.plan(time.Hour)
 	w.lock(inhibitors.Inhibitor{What: inhibitors.LiveUpdate, Mode: inhibitors.Block, Who: "apt", Why: "upgrade"})
 	w.clock.advance(time.Hour)
-	if s := w.until(Idle); !strings.Contains(s.LastError, "inhibited by apt") {
+	if s := w.until(phase.Idle); !strings.Contains(s.LastError, "inhibited by apt") {
 		t.Fatalf("%+v", s)
 	}
 }
@@ -105,8 +107,8 @@ func TestAKilledScheduleSaysSo(t *testing.T) {
 	w := newWorld(t)
 	w.plan(time.Hour)
 	_, _ = locked(ctx, w.c, func() (any, error) {
-		w.c.step = func(_ Phase, on event, written bool) {
-			if on == triggered && !written {
+		w.c.step = func(_ phase.Phase, on phase.Event, written bool) {
+			if on == phase.Triggered && !written {
 				die(w.c)
 			}
 		}
@@ -115,7 +117,7 @@ func TestAKilledScheduleSaysSo(t *testing.T) {
 	aside(func() { w.clock.advance(time.Hour) })
 	w.c.dropLocked()
 	w.start()
-	if s := w.expect(Idle, 0); !strings.Contains(s.LastError, "did not begin: luod was interrupted") || !s.Scheduled.IsZero() {
+	if s := w.expect(phase.Idle, 0); !strings.Contains(s.LastError, "did not begin: luod was interrupted") || !s.Scheduled.IsZero() {
 		t.Fatalf("%+v", s)
 	}
 }

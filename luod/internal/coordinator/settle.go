@@ -65,7 +65,7 @@ func (c *Coordinator) lookWhether(unit string) {
 		return
 	case err == nil && !stale && !is.Runs():
 		return // its next start begins anew
-	case err != nil || stale || c.rec.Phase.underway() || is.State != "active":
+	case err != nil || stale || c.rec.Phase.Underway() || is.State != "active":
 		c.settledLocked(unit)
 		return
 	}

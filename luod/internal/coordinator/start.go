@@ -11,10 +11,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/internal/sdnotify"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/packer"
+	"github.com/liveupdate/luod/luod/internal/record"
+	"github.com/liveupdate/luod/luod/internal/report"
 	"github.com/liveupdate/luod/luod/internal/restorer"
 	"github.com/liveupdate/luod/luod/internal/settings"
 	"github.com/liveupdate/luod/luod/internal/vault"
@@ -42,7 +45,7 @@ func Start(ctx context.Context, config Config, entries []sdnotify.Entry) (*Coord
 	defer unlock()
 	c.vault = vault.New(patientStore{c.Store, c}, vault.Limits{Files: config.Settings.FileDescriptorsMax, Bytes: config.Settings.BytesMax})
 	started := c.Clock.Now()
-	old, err := readRecord(c.Record)
+	old, err := record.Read(c.Record)
 	if err != nil {
 		// Without it the fd store still tells most; the phase is unknown.
 		c.Log.Error("the record of this boot is unreadable", "error", err)
@@ -76,7 +79,7 @@ func Start(ctx context.Context, config Config, entries []sdnotify.Entry) (*Coord
 			c.rec.Warning = warning
 		}
 	} else {
-		c.rec.Phase = Idle
+		c.rec.Phase = phase.Idle
 	}
 	if old != nil {
 		left := c.reclaimLocked(delegated)
@@ -94,7 +97,7 @@ func Start(ctx context.Context, config Config, entries []sdnotify.Entry) (*Coord
 		maps.Copy(incoming, delegated) // PID 1 carried them
 	}
 	if old != nil {
-		c.readReportLocked()
+		c.recent = report.Noted(c.recentPath(), c.rec.Generation)
 	}
 	c.resumeLocked(ctx, outgoing)
 	// A record that tells of a restored handover has its generation.
@@ -117,7 +120,7 @@ func Start(ctx context.Context, config Config, entries []sdnotify.Entry) (*Coord
 // restoredLocked does what follows when the record tells of what was restored.
 func (c *Coordinator) restoredLocked() {
 	c.payLocked()
-	if c.rec.Phase == Restoring {
+	if c.rec.Phase == phase.Restoring {
 		c.retainLocked()
 	}
 	c.accountLocked()
@@ -129,8 +132,8 @@ func (c *Coordinator) nothingLeftLocked(back map[string]*luo.Session) {
 	for name, s := range back {
 		c.keepStuckLocked(name, s)
 	}
-	if c.rec.Phase == Restoring && len(c.unreleasedLocked()) == 0 {
-		c.rec.Phase = Idle
+	if c.rec.Phase == phase.Restoring && len(c.unreleasedLocked()) == 0 {
+		c.rec.Phase = phase.Idle
 	}
 }
 
@@ -194,7 +197,7 @@ func (l leftover) Sessions() map[string]*luo.Session { return maps.Clone(l.sessi
 // under way goes on with the sessions kept open; anything else is taken back.
 func (c *Coordinator) resumeLocked(ctx context.Context, outgoing map[string]*luo.Session) {
 	out := leftover{store: c.Store, sessions: outgoing}
-	if c.rec.Phase == Committed {
+	if c.rec.Phase == phase.Committed {
 		jumping, err := c.Jumper.Jumping(ctx)
 		if err != nil {
 			// PID 1 doesn't answer while it shuts down: keep everything.
@@ -207,18 +210,18 @@ func (c *Coordinator) resumeLocked(ctx context.Context, outgoing map[string]*luo
 			return
 		}
 	}
-	if c.rec.Phase == Committed || c.rec.Phase.underway() || len(outgoing) > 0 {
-		phase := c.rec.Phase
+	if c.rec.Phase == phase.Committed || c.rec.Phase.Underway() || len(outgoing) > 0 {
+		was := c.rec.Phase
 		c.letHoldersGo()
 		if err := out.Close(); err != nil {
 			c.Log.Error("could not take back what a killed luod had preserved", "error", err)
 		}
-		c.rec.Phase = Idle
-		c.rec.LastError = fmt.Sprintf("luod was restarted while the update was %s: it was taken back", phase)
+		c.rec.Phase = phase.Idle
+		c.rec.LastError = fmt.Sprintf("luod was restarted while the update was %s: it was taken back", was)
 		c.tellLocked(c.rec.Asked, c.rec.LastError)
 		c.rec.Asked = nil
 		c.unhookLocked(c.rec.LastError)
-		c.Log.Warn("luod was restarted during a live update: it was taken back", "phase", phase, "sessions", len(outgoing), messageID, idTakenBack)
+		c.Log.Warn("luod was restarted during a live update: it was taken back", "phase", was, "sessions", len(outgoing), messageID, idTakenBack)
 	}
 	c.reviveLocked()
 }
@@ -256,7 +259,7 @@ func (c *Coordinator) restoreLocked(ctx context.Context, back map[string]*luo.Se
 		c.markLocked("kernel started", c.Machine.Booted())
 		c.markLocked("luod started", started)
 	}
-	c.rec.Phase = Restoring
+	c.rec.Phase = phase.Restoring
 	for i := range r.Files {
 		r.Files[i].Unit = c.calledLocked(r.Files[i].Unit)
 	}
@@ -300,7 +303,7 @@ func (c *Coordinator) restoreLocked(ctx context.Context, back map[string]*luo.Se
 	}
 	if !again {
 		c.markLocked("restored", c.Clock.Now())
-		c.noteReportLocked(compose(m, c.Machine.Release, r.Lost, c.changed(r.Changed)...))
+		c.noteReportLocked(report.Compose(m, c.Machine.Release, r.Lost, c.changed(r.Changed)...))
 		c.oweLocked("restore", m.Generation, "LUOD_OLD_KERNEL="+m.OldKernel)
 	}
 	c.Log.Info("restored what the previous kernel handed over", "generation", m.Generation, "from", m.OldKernel, "units", len(m.Units), "lost", len(r.Lost), messageID, idRestored)

@@ -16,6 +16,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 // stores asks PID 1 for the fd stores that are to come along, and refuses what no
@@ -23,7 +24,7 @@ import (
 // without. The stores have only the entries that luod takes over: not those that are
 // left behind, nor what PID 1 carries by itself. It works without the
 // lock.
-func (c *Coordinator) stores(ctx context.Context, declared map[string]*unitsection.Section, options Options) (map[string]pid1.Store, []manifest.LeftBehind, error) {
+func (c *Coordinator) stores(ctx context.Context, declared map[string]*unitsection.Section, options record.Options) (map[string]pid1.Store, []manifest.LeftBehind, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	var units []string

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/pid1/fakepid1"
@@ -201,7 +202,7 @@ func (s *storeStory) update() string {
 	if err == nil {
 		what += s.afterCommit(fast)
 	}
-	if !soon(func() bool { p := s.status().Phase; return s.still() && (p == Idle || p == Restoring) }) {
+	if !soon(func() bool { p := s.status().Phase; return s.still() && (p == phase.Idle || p == phase.Restoring) }) {
 		s.t.Fatalf("%s: it does not end: %+v", what, s.status())
 	}
 	s.revived()
@@ -245,7 +246,7 @@ func (s *storeStory) afterCommit(fast bool) string {
 		return ", luod killed and given up"
 	case 2:
 		s.results <- fmt.Errorf("%w: EOF", pid1.ErrHungUp)
-		if !soon(func() bool { s.clock.advance(time.Second); return s.status().Phase == Idle }) {
+		if !soon(func() bool { s.clock.advance(time.Second); return s.status().Phase == phase.Idle }) {
 			s.t.Fatal("it is committed for ever")
 		}
 		return ", hung up and given up"
@@ -278,7 +279,7 @@ func (s *storeStory) check(what string) {
 	s.t.Helper()
 	s.start1()
 	s.clock.advance(5 * time.Second)
-	if status := s.status(); len(status.Lost) != 0 || status.Degraded != "" || status.Phase != Idle {
+	if status := s.status(); len(status.Lost) != 0 || status.Degraded != "" || status.Phase != phase.Idle {
 		s.t.Fatalf("%s: %+v", what, status)
 	}
 	for _, unit := range storeCast {

@@ -10,9 +10,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 // rebootWhileTheDeviceIsBusy is a reboot after which somebody else is quicker to open
@@ -29,7 +31,7 @@ func (w *world) rebootWhileTheDeviceIsBusy(generation uint64, meanwhile func()) 
 	w.line = fmt.Sprint("root=/dev/vda luod.generation=", generation)
 	w.reboot()
 	w.booted, w.line = nil, ""
-	if s := w.status(); s.Phase != Idle || !strings.Contains(s.Degraded, "another process has the device open") || !strings.Contains(s.Degraded, "tries again") {
+	if s := w.status(); s.Phase != phase.Idle || !strings.Contains(s.Degraded, "another process has the device open") || !strings.Contains(s.Degraded, "tries again") {
 		w.t.Fatalf("%+v", s)
 	}
 	w.line = fmt.Sprint("root=/dev/vda luod.generation=", generation)
@@ -70,7 +72,7 @@ func TestABusyDeviceIsWaitedForAfterAnUpdate(t *testing.T) {
 						w.expectFault(w.c.Preserve(ctx, unit, []string{"fd-0"}, []*os.File{f}), "NotRestored")
 					}
 					w.load()
-					_, err := w.c.LiveUpdate(ctx, Options{})
+					_, err := w.c.LiveUpdate(ctx, record.Options{})
 					w.expectFault(err, "Degraded")
 					w.expectFault(w.c.Discard(ctx, a, []string{"fd-0"}), "NoSuchName")
 					meanwhile(w)
@@ -83,17 +85,17 @@ func TestABusyDeviceIsWaitedForAfterAnUpdate(t *testing.T) {
 				}
 				w.look(b, 0) // on an administrator's word
 			})
-			w.expect(Restoring, 1, a, b)
+			w.expect(phase.Restoring, 1, a, b)
 			w.look(b, 2) // and there it is
 			w.fetch(a, 3)
 			w.fetch(b, 2)
-			w.expect(Idle, 1)
+			w.expect(phase.Idle, 1)
 			w.settleHistory(1)
 			w.update()
 			w.reboot()
 			w.fetch(a, 3)
 			w.fetch(b, 2)
-			w.expect(Idle, 2)
+			w.expect(phase.Idle, 2)
 		})
 	}
 }
@@ -109,23 +111,23 @@ func TestABusyDeviceDoesNotDisturbAnOrdinaryBoot(t *testing.T) {
 	w.kill()
 	w.record += "2"
 	w.start()
-	w.expect(Idle, 0)
+	w.expect(phase.Idle, 0)
 	w.preserve(a, 2)
 	w.fetch(a, 2)
 	w.load()
-	_, err = w.c.LiveUpdate(ctx, Options{})
+	_, err = w.c.LiveUpdate(ctx, record.Options{})
 	w.expectFault(err, "NotRestored")
 	other.Close()
 	if !soon(func() bool {
 		w.clock.advance(maxRereadPause)
-		_, err = w.c.LiveUpdate(ctx, Options{})
+		_, err = w.c.LiveUpdate(ctx, record.Options{})
 		return err == nil
 	}) {
 		t.Fatal(err)
 	}
 	w.reboot()
 	w.fetch(a, 2)
-	w.expect(Idle, 1)
+	w.expect(phase.Idle, 1)
 }
 
 // What one luod can't read the next may, and it is then as if it had at once.
@@ -142,12 +144,12 @@ func TestWhatCouldNotBeReadIsReadByTheNextLuod(t *testing.T) {
 	w.expectFault(err, "Degraded")
 	w.kill()
 	w.start()
-	s := w.expect(Restoring, 1, a)
+	s := w.expect(phase.Restoring, 1, a)
 	if len(s.TimeLine) == 0 {
 		t.Errorf("%+v", s)
 	}
 	w.fetch(a, 3)
-	w.expect(Idle, 1)
+	w.expect(phase.Idle, 1)
 	w.settleHistory(1)
 }
 
@@ -158,16 +160,16 @@ func TestALuodKilledWhenItHadRestoredAtLastLosesNothing(t *testing.T) {
 	w.session(a, "vm", "state")
 	w.update()
 	w.reboot()
-	w.c.rec = record{Phase: Idle, Degraded: "not restored yet"}
-	if _, err := w.c.rec.write(w.c.Record, nil); err != nil {
+	w.c.rec = record.Record{Phase: phase.Idle, Degraded: "not restored yet"}
+	if _, err := w.c.rec.Write(w.c.Record, nil); err != nil {
 		t.Fatal(err)
 	}
 	w.kill()
 	w.start()
-	w.expect(Restoring, 1, a)
+	w.expect(phase.Restoring, 1, a)
 	w.fetch(a, 2)
 	w.emptied(a, "vm", "state")
-	w.expect(Idle, 1)
+	w.expect(phase.Idle, 1)
 }
 
 // What the kernel has lost is no reason not to start anybody.
@@ -183,7 +185,7 @@ func TestWhatCanNeverBeReadKeepsNobodyFromStarting(t *testing.T) {
 	w.look(a, 0)
 	w.load()
 	var f *fault.Fault
-	if _, err := w.c.LiveUpdate(ctx, Options{}); !errors.As(err, &f) || f.Name != "Degraded" {
+	if _, err := w.c.LiveUpdate(ctx, record.Options{}); !errors.As(err, &f) || f.Name != "Degraded" {
 		t.Fatal(err)
 	}
 }

@@ -8,12 +8,14 @@ import (
 
 	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/loading"
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/internal/unitsection"
 	"github.com/liveupdate/luod/luod/internal/barrier"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/packer"
 	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 // packTimeout bounds the packing: 100 MiB take about 0.1 s on a slow machine.
@@ -64,31 +66,8 @@ func (c *Coordinator) UnloadOwn(ctx context.Context) (string, error) {
 	return release, c.saveLocked()
 }
 
-// Options of a live update.
-type Options struct {
-	// Verify takes the SHA-256 of every file that is sealed against writing
-	// and compares it in the new kernel.
-	Verify bool
-	// DryRun does all checks and no more.
-	DryRun bool
-	// NoBlock returns as soon as the update has begun.
-	NoBlock bool
-	// Override are the names of preflight checks that may fail.
-	Override []string
-	// When is when it shall begin; zero means now.
-	When time.Time `json:"-"`
-	// IgnoreInhibitors goes on in spite of them.
-	IgnoreInhibitors bool
-	// Fast jumps as soon as those who take part have stopped, and leaves others
-	// running until then.
-	Fast bool
-	// Message is told to whoever is logged in, unless NoWall, and to the log.
-	Message string
-	NoWall  bool
-}
-
 // way is how the jump is made.
-func (o Options) way() pid1.Way {
+func way(o record.Options) pid1.Way {
 	switch {
 	case o.Fast:
 		return pid1.Fast
@@ -101,7 +80,7 @@ func (o Options) way() pid1.Way {
 // update is the one that is under way. It belongs to whoever has
 // the state, but for what is set when it is made and for err after done.
 type update struct {
-	options    Options
+	options    record.Options
 	generation uint64
 	ctx        context.Context
 	cancel     context.CancelCauseFunc
@@ -134,7 +113,7 @@ type update struct {
 // every error means that nothing changed and that what was stopped runs again. The
 // update doesn't depend on the caller: it goes on if ctx ends, and only Cancel takes
 // it back.
-func (c *Coordinator) LiveUpdate(ctx context.Context, options Options) (uint64, error) {
+func (c *Coordinator) LiveUpdate(ctx context.Context, options record.Options) (uint64, error) {
 	defer c.Units.Hold()()
 	if options.DryRun {
 		return c.rehearse(ctx, options)
@@ -168,7 +147,7 @@ func (c *Coordinator) LiveUpdate(ctx context.Context, options Options) (uint64, 
 }
 
 // rehearse does every check that needs nothing to be changed.
-func (c *Coordinator) rehearse(ctx context.Context, options Options) (uint64, error) {
+func (c *Coordinator) rehearse(ctx context.Context, options record.Options) (uint64, error) {
 	if err := c.inhibited(ctx, options); err != nil {
 		return 0, err
 	}
@@ -202,7 +181,7 @@ func (c *Coordinator) rehearse(ctx context.Context, options Options) (uint64, er
 // trigger begins an update.
 //
 // Killed after it: the next start finds the phase, and nothing to undo.
-func (c *Coordinator) trigger(ctx context.Context, options Options) (*update, error) {
+func (c *Coordinator) trigger(ctx context.Context, options record.Options) (*update, error) {
 	unlock, err := c.lock(ctx)
 	if err != nil {
 		return nil, err
@@ -216,7 +195,7 @@ func (c *Coordinator) trigger(ctx context.Context, options Options) (*update, er
 	c.markLocked("trigger", c.Clock.Now())
 	c.vault.Refresh()
 	u := &update{options: options, generation: c.rec.Generation + 1, passed: make(chan struct{}), done: make(chan struct{})}
-	if err := c.moveLocked(triggered); err != nil {
+	if err := c.moveLocked(phase.Triggered); err != nil {
 		c.rec.LastError, c.rec.TimeLine, c.rec.LeftBehind = lastError, timeLine, leftBehind
 		c.rec.Phase = c.restingLocked()
 		return nil, fault.New(errorname.NoRecord, "start a live update: %w", err)
@@ -376,7 +355,7 @@ func (c *Coordinator) beginLocked(u *update) (packer.Cargo, error) {
 	}
 	c.dropManifestLocked()
 	c.markLocked("prepared", c.Clock.Now())
-	if err := c.moveLocked(prepared); err != nil {
+	if err := c.moveLocked(phase.Prepared); err != nil {
 		return packer.Cargo{}, fault.New(errorname.NoRecord, "pack: %w", err)
 	}
 	cargo.Units = c.cargoLocked(u)
@@ -442,7 +421,7 @@ func (c *Coordinator) readyLocked() error {
 
 // able is ready, and what takes a while: whether luod and what others hold would live
 // until the jump, and whether the memory is enough.
-func (c *Coordinator) able(ctx context.Context, options Options) error {
+func (c *Coordinator) able(ctx context.Context, options record.Options) error {
 	unlock, err := c.lock(ctx)
 	if err != nil {
 		return err
@@ -469,9 +448,9 @@ func (c *Coordinator) Cancel(ctx context.Context, reason string) error {
 	}
 	defer unlock()
 	switch {
-	case c.rec.Phase == Committed:
+	case c.rec.Phase == phase.Committed:
 		return fault.New(errorname.TooLate, "cancel the live update: it is committed, and PID 1 shuts the system down; 'systemctl cancel' may still stop that")
-	case c.rec.Phase.underway() && c.update != nil:
+	case c.rec.Phase.Underway() && c.update != nil:
 		c.update.cancel(fault.New(errorname.Cancelled, "the live update was cancelled: %s", reason))
 	case c.rec.Schedule != nil:
 		c.rec.Schedule = nil
@@ -496,9 +475,9 @@ func (c *Coordinator) commit(u *update, result *packer.Packed) error {
 		if err := c.stillLoadedLocked(); err != nil {
 			return err
 		}
-		on := packed
+		on := phase.Packed
 		if u.options.Fast {
-			on = stopped
+			on = phase.Stopped
 		}
 		if err := c.moveLocked(on); err != nil {
 			return fault.New(errorname.NoRecord, "commit the live update: %w", err)
@@ -510,7 +489,7 @@ func (c *Coordinator) commit(u *update, result *packer.Packed) error {
 	// Not u's context: from now on nobody can cancel it.
 	ctx, cancel := context.WithTimeout(context.Background(), briefly)
 	defer cancel()
-	problems, err := c.Jumper.Jump(ctx, u.options.way())
+	problems, err := c.Jumper.Jump(ctx, way(u.options))
 	if err != nil {
 		return fault.New(errorname.JumpFailed, "start the jump: %w", err)
 	}
@@ -536,7 +515,7 @@ func (c *Coordinator) giveUp(why error) {
 	if err != nil {
 		return
 	}
-	committed := c.rec.Phase == Committed
+	committed := c.rec.Phase == phase.Committed
 	unlock()
 	if committed {
 		_ = c.abort(why)
@@ -575,9 +554,9 @@ func (c *Coordinator) abort(why error) error {
 	c.tellLocked(c.rec.Asked, why.Error())
 	c.rec.LastError, c.rec.Asked = why.Error(), nil
 	c.Log.Error("the live update was taken back", "reason", why, "generation", c.rec.Generation+1, messageID, idTakenBack)
-	on := takenBack
-	if c.restingLocked() == Restoring {
-		on = resumed
+	on := phase.TakenBack
+	if c.restingLocked() == phase.Restoring {
+		on = phase.Resumed
 	}
 	_ = c.moveLocked(on)
 	c.payLocked()
@@ -616,9 +595,9 @@ func (c *Coordinator) tellLocked(units []string, reason string) {
 }
 
 // restingLocked is the phase while no update is under way.
-func (c *Coordinator) restingLocked() Phase {
+func (c *Coordinator) restingLocked() phase.Phase {
 	if c.allFetchedLocked() {
-		return Idle
+		return phase.Idle
 	}
-	return Restoring
+	return phase.Restoring
 }

@@ -10,10 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/pid1/fakepid1"
+	"github.com/liveupdate/luod/luod/internal/record"
 )
 
 const packRequest = luo.ReqPreserveFD
@@ -36,7 +38,7 @@ func TestEveryWayBackLeavesEveryStore(t *testing.T) {
 				w.jumpErr, w.holderErr = nil, nil
 				m.Serve(adoptProgram, m.adopt)
 				m.onStop(ordinary, func() {})
-				w.until(Idle)
+				w.until(phase.Idle)
 				if s := m.State(standing).Active; (s == "active") == slices.Contains([]string{"a shutdown is cancelled", "a shutdown is cancelled, luod killed"}, name) {
 					t.Errorf("the bystander is %s", s)
 				}
@@ -72,7 +74,7 @@ func (w *world) tryAndBoot(before map[string][]string) {
 		w.t.Fatalf("after the update the services have\n%q, and had\n%q", after, before)
 	}
 	w.m.settledAll()
-	w.expect(Idle, 1)
+	w.expect(phase.Idle, 1)
 }
 
 // What was stopped for a fast jump that does not happen is started again, and nothing
@@ -94,7 +96,7 @@ func TestOnlyWhatWasStoppedIsStartedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.results <- errTest
-	w.until(Idle)
+	w.until(phase.Idle)
 	if !soon(func() bool {
 		return !slices.ContainsFunc(everyStore, func(u string) bool { return m.State(u).Active != "active" })
 	}) {
@@ -216,7 +218,7 @@ func TestAnEntryThatVanishesTakesTheUpdateBack(t *testing.T) {
 	if err := w.tryUpdate(false); !errors.As(err, &f) || f.Name != "StoreChanged" || !strings.Contains(err.Error(), `"k1" was in the fd store of kept.service`) {
 		t.Fatalf("got %v", err)
 	}
-	w.until(Idle)
+	w.until(phase.Idle)
 	w.runsAgain()
 	// The unit's next start has it, in the order in which it was pushed.
 	after := m.up(kept)
@@ -246,7 +248,7 @@ func TestWhatWouldNotFitAgainIsRefused(t *testing.T) {
 	w.load()
 	limit(2)
 	for _, dry := range []bool{true, false} {
-		_, err := w.c.LiveUpdate(ctx, Options{DryRun: dry})
+		_, err := w.c.LiveUpdate(ctx, record.Options{DryRun: dry})
 		w.expectFault(err, "WouldNotFit")
 	}
 	if s := m.State(ordinary).Active; s != "active" {
@@ -273,7 +275,7 @@ func TestWhatAServiceHasUsedUpStaysGone(t *testing.T) {
 			if err := w.tryUpdate(false); err == nil {
 				t.Fatal("it went through")
 			}
-			w.until(Idle)
+			w.until(phase.Idle)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

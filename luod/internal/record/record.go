@@ -1,4 +1,4 @@
-package coordinator
+package record
 
 import (
 	"bytes"
@@ -10,22 +10,23 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/restorer"
 )
 
-// record is what a restarted luod has to know of its predecessor in the same
+// Record is what a restarted luod has to know of its predecessor in the same
 // boot. It lies in /run, so a new boot starts without one. It is written before
 // the step it announces; a step announced and not done is undone.
-type record struct {
-	Phase      Phase    `json:"phase"`
-	Generation uint64   `json:"generation"`
-	OldKernel  string   `json:"oldKernel"`
-	Loaded     *Loaded  `json:"loaded"`
-	Degraded   string   `json:"degraded"`
-	Warning    string   `json:"warning"`
-	Waiting    []string `json:"waiting"`
-	Fetched    []string `json:"fetched"`
+type Record struct {
+	Phase      phase.Phase `json:"phase"`
+	Generation uint64      `json:"generation"`
+	OldKernel  string      `json:"oldKernel"`
+	Loaded     *Loaded     `json:"loaded"`
+	Degraded   string      `json:"degraded"`
+	Warning    string      `json:"warning"`
+	Waiting    []string    `json:"waiting"`
+	Fetched    []string    `json:"fetched"`
 	// Released are files that units gave up before they had fetched all, by unit:
 	// they are still in their sessions and must not come back from there.
 	Released map[string][]string `json:"released,omitempty"`
@@ -53,35 +54,35 @@ type record struct {
 	Stopped []string `json:"stopped,omitempty"`
 	// Copied is what luod has copied of the fd stores of units, and Back the names of
 	// what PID 1 was seen to have again of them since.
-	Copied map[string]copied   `json:"copied,omitempty"`
+	Copied map[string]Copied   `json:"copied,omitempty"`
 	Back   map[string][]string `json:"back,omitempty"`
 	// Turned are the units that asked while nobody knew what they have here.
 	Turned []string `json:"turned,omitempty"`
 	// Hooked says that hooks were told of the update under way, and Owed is what
 	// they are still to be told.
 	Hooked bool   `json:"hooked,omitempty"`
-	Owed   []owed `json:"owed,omitempty"`
+	Owed   []Owed `json:"owed,omitempty"`
 }
 
-// copied is what was in a unit's fd store when it was copied: luod's names of it, and the
+// Copied is what was in a unit's fd store when it was copied: luod's names of it, and the
 // start (InvocationID) of the unit that it was of.
-type copied struct {
+type Copied struct {
 	Start string   `json:"start"`
 	Names []string `json:"names,omitempty"`
 }
 
-// and is what was copied of the same start before, too, with names, of the start now.
-func (c copied) and(start string, names []string) copied {
+// And is what was copied of the same start before, too, with names, of the start now.
+func (c Copied) And(start string, names []string) Copied {
 	if start != "" && c.Start == start {
 		names = slices.Concat(names, c.Names)
 		slices.Sort(names)
 		names = slices.Compact(names)
 	}
-	return copied{start, names}
+	return Copied{start, names}
 }
 
-// read returns nil without an error if there is no record.
-func readRecord(path string) (*record, error) {
+// Read returns nil without an error if there is no record.
+func Read(path string) (*Record, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -89,16 +90,16 @@ func readRecord(path string) (*record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the record of this boot: %w", err)
 	}
-	r := new(record)
+	r := new(Record)
 	if err := json.Unmarshal(data, r); err != nil {
 		return nil, fmt.Errorf("read the record of this boot %s: %w", path, err)
 	}
 	return r, nil
 }
 
-// write replaces the record in one step; a kill leaves the old one or the new. It
+// Write replaces the record in one step; a kill leaves the old one or the new. It
 // returns what it wrote, and does nothing if that is the same as last time.
-func (r *record) write(path string, last []byte) ([]byte, error) {
+func (r *Record) Write(path string, last []byte) ([]byte, error) {
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("write the record of this boot: %w", err)
