@@ -20,6 +20,7 @@ import (
 	"github.com/liveupdate/luod/internal/sdnotify"
 	"github.com/liveupdate/luod/luod/internal/bus"
 	"github.com/liveupdate/luod/luod/internal/callers"
+	"github.com/liveupdate/luod/luod/internal/clock"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/pid1"
@@ -100,7 +101,7 @@ func run(log *slog.Logger) error {
 	login := &banner{run: "/run", enabled: values.LoginBanner, log: log}
 	c, err := coordinator.Start(ctx, coordinator.Config{
 		Kernel: kernel(), Store: store, Loader: nextKernel(), Jumper: pid1.Jumper{},
-		Units: pid1.Units{}, Hooks: hooksdir.Any, Wall: wall(log), Clock: coordinator.SystemClock{}, Announce: door.Announce, Inhibitors: door.Inhibitors, Machine: machine, Settings: values,
+		Units: pid1.Units{}, Hooks: hooksdir.Any, Wall: wall(log), Clock: clock.System{}, Announce: door.Announce, Inhibitors: door.Inhibitors, Machine: machine, Settings: values,
 		Record: filepath.Join(dir, "record.json"), History: "/var/lib/luod/history", Log: log,
 		Changed: func(s coordinator.Status) {
 			door.Changed(s)

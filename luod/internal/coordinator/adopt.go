@@ -12,6 +12,7 @@ import (
 	"github.com/liveupdate/luod/internal/entryname"
 	"github.com/liveupdate/luod/internal/unitsection"
 	"github.com/liveupdate/luod/luod/internal/fault"
+	"github.com/liveupdate/luod/luod/internal/fdstores"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/record"
@@ -38,7 +39,7 @@ type adoption struct {
 	skipped map[string]int
 	// seen are the names of memfds that came, or for which the vault's stands, by unit;
 	// and matched those of the vault's descriptions that stand for what came.
-	seen    map[string]map[fileID]string
+	seen    map[string]map[fdstores.FileID]string
 	matched map[*vault.File]bool
 	// directories are the paths that may come packed, by unit.
 	directories map[string][]string
@@ -113,8 +114,8 @@ func (c *Coordinator) holdLocked(a *adoption, running map[string]pid1.Running) e
 			batches = append(batches, b)
 		}
 	}
-	if c.rec.Copied == nil {
-		c.rec.Copied = map[string]record.Copied{}
+	if c.Rec.Copied == nil {
+		c.Rec.Copied = map[string]record.Copied{}
 	}
 	var failed []error
 	names := map[string][]string{}
@@ -128,14 +129,14 @@ func (c *Coordinator) holdLocked(a *adoption, running map[string]pid1.Running) e
 			continue
 		}
 		a.files[unit] = slices.DeleteFunc(a.files[unit], func(f *vault.File) bool { return slices.Contains(batches[i].Names, f.Name) })
-		delete(c.rec.Back, unit) // these are other ones
+		delete(c.Rec.Back, unit) // these are other ones
 	}
 	for unit := range a.units {
 		if r, is := running[unit]; is {
-			c.rec.Copied[unit] = c.rec.Copied[unit].And(r.InvocationID, names[unit])
+			c.Rec.Copied[unit] = c.Rec.Copied[unit].And(r.InvocationID, names[unit])
 		}
 	}
-	return errors.Join(append(failed, c.saveLocked())...)
+	return errors.Join(append(failed, c.SaveLocked())...)
 }
 
 // names are luod's of what is in a unit's store: what came, and what of the vault stands
@@ -212,7 +213,7 @@ func (c *Coordinator) supersedeLocked(a *adoption, unit string) error {
 		if !entryname.Adopted(f.Name) || packed || stands[f.Name] || a.matched[f] {
 			continue
 		}
-		if !slices.Contains(c.rec.Copied[unit].Names, f.Name) {
+		if !slices.Contains(c.Rec.Copied[unit].Names, f.Name) {
 			continue // it waits for the unit since an earlier start, and comes along
 		}
 		plain := entryname.PlainName(f.Name)
@@ -237,7 +238,7 @@ func (c *Coordinator) takeOver(u *update, stores map[string]pid1.Store, name str
 	}
 	argv := []string{adoptProgram}
 	for _, unit := range slices.Sorted(maps.Keys(stores)) {
-		argv = append(argv, argument(unit, stores[unit]))
+		argv = append(argv, fdstores.Argument(unit, stores[unit]))
 	}
 	caller := fmt.Sprintf("%s-%d.service", name, u.generation)
 	a := u.adoption

@@ -15,6 +15,7 @@ import (
 	"github.com/liveupdate/luod/internal/sdnotify"
 	"github.com/liveupdate/luod/internal/storeview"
 	"github.com/liveupdate/luod/luod/internal/fault"
+	"github.com/liveupdate/luod/luod/internal/fdstores"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
@@ -33,7 +34,7 @@ func (c *Coordinator) adoptingLocked(caller, unit string) (*adoption, error) {
 // which nobody else can hand over. On success the coordinator owns them; on an error
 // the caller does.
 func (c *Coordinator) Adopt(ctx context.Context, caller, unit string, names []string, files []*os.File) error {
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -68,7 +69,7 @@ type intake struct {
 	taken      []*vault.File
 	done, made []*os.File
 	skipped    int
-	seen       map[fileID]string
+	seen       map[fdstores.FileID]string
 	matched    map[*vault.File]bool
 }
 
@@ -76,7 +77,7 @@ type intake struct {
 func (in *intake) commit() {
 	a := in.a
 	if a.seen == nil {
-		a.seen = map[string]map[fileID]string{}
+		a.seen = map[string]map[fdstores.FileID]string{}
 	}
 	a.files[in.unit] = append(a.files[in.unit], in.taken...)
 	a.skipped[in.unit] += in.skipped
@@ -149,17 +150,17 @@ func (in *intake) takeDescription(plain string, f *os.File) error {
 // takeMemfd takes a memfd, and of one that came already only what is different of
 // this open file description.
 func (in *intake) takeMemfd(plain string, f *os.File) error {
-	id, err := idOf(f)
+	id, err := fdstores.IDOf(f)
 	if err != nil {
 		return err
 	}
 	if in.seen == nil {
-		in.seen = map[fileID]string{}
+		in.seen = map[fdstores.FileID]string{}
 	}
 	if of, is := in.seen[id]; is {
 		return in.share(plain, of, f)
 	}
-	if holder := in.c.vault.Holder(id.device, id.inode); holder != nil {
+	if holder := in.c.vault.Holder(id.Device, id.Inode); holder != nil {
 		if holder.Unit != in.unit {
 			return fault.New(errorname.FileInUse, "%s has the same memfd preserved, and the kernel preserves it once", holder.Unit)
 		}
@@ -248,7 +249,7 @@ func (in *intake) free(name func(i int, plain string) string, plain string) stri
 // Forgo says that entries of unit's fd store can't be made anew, each for its
 // reason. It is refused unless the unit lets an update go on without.
 func (c *Coordinator) Forgo(ctx context.Context, caller, unit string, names, reasons []string) error {
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -274,6 +275,6 @@ func (c *Coordinator) Forgo(ctx context.Context, caller, unit string, names, rea
 		return why
 	}
 	a.skipped[unit] += len(names)
-	c.update.without = append(c.update.without, manifest.LeftBehind{Unit: unit, Reason: forgoing + text})
+	c.update.without = append(c.update.without, manifest.LeftBehind{Unit: unit, Reason: fdstores.Forgoing + text})
 	return nil
 }

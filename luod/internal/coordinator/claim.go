@@ -10,11 +10,12 @@ import (
 	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/unitsection"
 	"github.com/liveupdate/luod/luod/internal/fault"
+	"github.com/liveupdate/luod/luod/internal/state"
 )
 
 // calledLocked is what a unit of the manifest is called now.
 func (c *Coordinator) calledLocked(unit string) string {
-	if now := c.rec.Renamed[unit]; now != "" {
+	if now := c.Rec.Renamed[unit]; now != "" {
 		return now
 	}
 	return unit
@@ -24,7 +25,7 @@ func (c *Coordinator) calledLocked(unit string) string {
 // names for it, and Aliases= of its unit file. A unit that is still there keeps its
 // own, whoever claims it. It asks nobody unless unit has nothing here and somebody else has.
 func (c *Coordinator) claim(ctx context.Context, unit string) error {
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -33,7 +34,7 @@ func (c *Coordinator) claim(ctx context.Context, unit string) error {
 	if len(others) == 0 || slices.Contains(others, unit) {
 		return nil
 	}
-	ask, cancel := context.WithTimeout(ctx, briefly)
+	ask, cancel := context.WithTimeout(ctx, state.Briefly)
 	defer cancel()
 	known, err := c.Units.Known(ask, unit)
 	if err != nil {
@@ -81,7 +82,7 @@ func (c *Coordinator) ownersLocked() []string {
 // Killed before the record says so: nothing has changed. Killed after: the next start
 // finds in the record who it belongs to, and moves what was not moved yet.
 func (c *Coordinator) rename(ctx context.Context, old, unit string) error {
-	unlock, err := c.lockHoldings(ctx)
+	unlock, err := c.LockHoldings(ctx)
 	if err != nil {
 		return err
 	}
@@ -92,28 +93,28 @@ func (c *Coordinator) rename(ctx context.Context, old, unit string) error {
 	if slices.Contains(c.ownersLocked(), unit) {
 		return nil // it has got something meanwhile, which stays its own
 	}
-	was := c.rec
-	c.rec.Renamed = map[string]string{old: unit}
+	was := c.Rec
+	c.Rec.Renamed = map[string]string{old: unit}
 	for before, now := range was.Renamed {
 		if now == old {
 			now = unit
 		}
-		c.rec.Renamed[before] = now
+		c.Rec.Renamed[before] = now
 	}
-	c.rec.Moving = map[string]string{old: unit}
-	c.rec.Sessions = slices.Clone(was.Sessions)
-	for i, d := range c.rec.Sessions {
+	c.Rec.Moving = map[string]string{old: unit}
+	c.Rec.Sessions = slices.Clone(was.Sessions)
+	for i, d := range c.Rec.Sessions {
 		if d.Unit == old {
-			c.rec.Sessions[i].Unit = unit
+			c.Rec.Sessions[i].Unit = unit
 		}
 	}
-	if err := c.saveLocked(); err != nil {
-		c.rec = was
+	if err := c.SaveLocked(); err != nil {
+		c.Rec = was
 		return err
 	}
 	switch err := c.vault.Move(context.WithoutCancel(ctx), old, unit); {
 	case err == nil:
-		c.rec.Moving = nil
+		c.Rec.Moving = nil
 	case len(c.vault.Files(old)) > 0:
 		return err // nothing was moved; the next try does it
 	default:
@@ -125,16 +126,16 @@ func (c *Coordinator) rename(ctx context.Context, old, unit string) error {
 		c.incoming[unit] = from
 	}
 	c.Log.Info("a unit has what it had under another name", "unit", unit, "before", old)
-	return c.saveLocked()
+	return c.SaveLocked()
 }
 
 // reuniteLocked ends the move of a killed luod.
 func (c *Coordinator) reuniteLocked() {
-	for old, unit := range c.rec.Moving {
+	for old, unit := range c.Rec.Moving {
 		if err := c.vault.Move(context.Background(), old, unit); err != nil {
 			c.Log.Error("could not give a unit what it had under another name", "unit", unit, "before", old, "error", err)
 			return
 		}
 	}
-	c.rec.Moving = nil
+	c.Rec.Moving = nil
 }

@@ -113,8 +113,8 @@ func TestAMoveThatWasInterruptedIsEnded(t *testing.T) {
 	w := newWorld(t)
 	w.preserve(a, 2)
 	w.declare(renamed, "Aliases="+a+"\n")
-	w.c.rec.Renamed, w.c.rec.Moving = map[string]string{a: renamed}, map[string]string{a: renamed}
-	if _, err := w.c.rec.Write(w.c.Record, nil); err != nil {
+	w.c.Rec.Renamed, w.c.Rec.Moving = map[string]string{a: renamed}, map[string]string{a: renamed}
+	if _, err := w.c.Rec.Write(w.c.Path(), nil); err != nil {
 		t.Fatal(err)
 	}
 	w.kill()

@@ -2,26 +2,22 @@ package coordinator
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"os"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/loading"
-	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luo"
-	"github.com/liveupdate/luod/luod/internal/fault"
+	"github.com/liveupdate/luod/luod/internal/clock"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
-	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/memory"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/record"
 	"github.com/liveupdate/luod/luod/internal/report"
 	"github.com/liveupdate/luod/luod/internal/settings"
+	"github.com/liveupdate/luod/luod/internal/state"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
 
@@ -69,7 +65,7 @@ type Config struct {
 	Units  Units
 	// Inhibitors lists all that there are, logind's too; nil means none.
 	Inhibitors func(ctx context.Context) ([]inhibitors.Inhibitor, error)
-	Clock      Clock
+	Clock      clock.Clock
 	Machine    Machine
 	// Memory says how much there is; nil asks the kernel.
 	Memory func() (memory.Available, error)
@@ -94,21 +90,8 @@ type Config struct {
 // Coordinator owns everything that was handed over. Make one with Start.
 type Coordinator struct {
 	Config
-	// state and holdings are the locks (lock.go), and closed says that nobody gets one
-	// any more.
-	state, holdings gate
-	closed          chan struct{}
-	// background is what Close waits for.
-	background sync.WaitGroup
-
-	// What follows belongs to whoever has the state; what luod holds changes only for
-	// those who have holdings too, and for them it stands still.
-	// served says that others than Start may ask for it.
-	served bool
-	rec    record.Record
-	// written is the record as it is on disk; nil if that is not known.
-	written []byte
-	vault   *vault.Vault
+	*state.State
+	vault *vault.Vault
 	// incoming are the retrieved sessions whose units haven't fetched all yet.
 	incoming map[string]*arrival
 	// manifest is the incoming manifest's session, stuck those that must stay
@@ -124,8 +107,6 @@ type Coordinator struct {
 	update *update
 	// disarm stops the wait for the scheduled time.
 	disarm func() bool
-	// step is told of each transition before and after it is written down.
-	step func(from phase.Phase, on phase.Event, written bool)
 	// loading says that a kernel is being loaded in place of previous.
 	loading  bool
 	previous *record.Loaded
@@ -159,20 +140,16 @@ type arrival struct {
 	names    map[string]bool
 }
 
-// errStopped is what callers get once Close was called; what they asked for may have
-// been done or not.
-var errStopped error = &fault.Fault{Name: errorname.Stopping, Err: errors.New("luod is stopping")}
-
 // Close stops the coordinator and closes this process's descriptors, as a kill
 // would. Everything stays in the fd store, and nothing is un-preserved or
 // finished by it. Close it once or more.
 func (c *Coordinator) Close() {
-	if unlock, err := c.lockHoldings(context.Background()); err == nil {
+	if unlock, err := c.LockHoldings(context.Background()); err == nil {
 		c.dropLocked()
-		close(c.closed)
+		c.CloseLocked()
 		unlock()
 	}
-	c.background.Wait()
+	c.Background.Wait()
 }
 
 func (c *Coordinator) dropLocked() {
@@ -206,27 +183,11 @@ func closeAll(sessions map[string]*luo.Session) {
 	}
 }
 
-// saveLocked writes the record and tells the world. The error matters only before a
-// step that can't be undone without the record.
-func (c *Coordinator) saveLocked() error {
-	c.rec.Waiting = c.waitingLocked()
-	var err error
-	if c.written, err = c.rec.Write(c.Record, c.written); err != nil {
-		c.Log.Error("the record of this boot could not be written; a restart of luod may not know what it did", "error", err)
-	}
-	c.showLocked()
-	return err
-}
-
 // showLocked tells the world.
 func (c *Coordinator) showLocked() {
 	if c.Changed != nil {
 		c.Changed(c.statusLocked())
 	}
-}
-
-func (c *Coordinator) markLocked(name string, at time.Time) {
-	c.rec.TimeLine = append(c.rec.TimeLine, manifest.Mark{Name: name, Usec: at.UnixMicro()})
 }
 
 func (c *Coordinator) waitingLocked() []string {
@@ -243,7 +204,7 @@ func (c *Coordinator) waitingLocked() []string {
 
 // Status returns the present status.
 func (c *Coordinator) Status(ctx context.Context) (Status, error) {
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return Status{}, err
 	}
@@ -254,11 +215,11 @@ func (c *Coordinator) Status(ctx context.Context) (Status, error) {
 
 func (c *Coordinator) statusLocked() Status {
 	s := Status{
-		Phase: c.rec.Phase, Generation: c.rec.Generation, Kernel: c.Machine.Release,
-		Degraded: c.rec.Degraded, Warning: c.rec.Warning, Loaded: c.rec.Loaded,
-		Waiting: c.waitingLocked(), OldKernel: c.rec.OldKernel,
-		Lost: slices.Clone(c.rec.Lost), TimeLine: slices.Clone(c.rec.TimeLine), LastError: c.rec.LastError,
-		Services: c.standingsLocked(), Scheduled: c.scheduledLocked(), LeftBehind: slices.Clone(c.rec.LeftBehind),
+		Phase: c.Rec.Phase, Generation: c.Rec.Generation, Kernel: c.Machine.Release,
+		Degraded: c.Rec.Degraded, Warning: c.Rec.Warning, Loaded: c.Rec.Loaded,
+		Waiting: c.waitingLocked(), OldKernel: c.Rec.OldKernel,
+		Lost: slices.Clone(c.Rec.Lost), TimeLine: slices.Clone(c.Rec.TimeLine), LastError: c.Rec.LastError,
+		Services: c.standingsLocked(), Scheduled: c.scheduledLocked(), LeftBehind: slices.Clone(c.Rec.LeftBehind),
 	}
 	if err := c.Kernel.Probe(); err != nil {
 		s.Unsupported = err.Error()

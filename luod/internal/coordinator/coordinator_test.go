@@ -33,6 +33,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/record"
 	"github.com/liveupdate/luod/luod/internal/report"
 	"github.com/liveupdate/luod/luod/internal/settings"
+	"github.com/liveupdate/luod/luod/internal/state"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
 
@@ -496,7 +497,7 @@ func TestARefusalChangesNothing(t *testing.T) {
 		fault string
 	}{
 		"no kernel is loaded":                {func(w *world) { w.loaded = false }, "NoKernelLoaded"},
-		"another loaded it":                  {func(w *world) { w.c.rec.Loaded = nil }, "ForeignKernel"},
+		"another loaded it":                  {func(w *world) { w.c.Rec.Loaded = nil }, "ForeignKernel"},
 		"it would not survive":               {func(w *world) { w.survive = errors.New("dracut") }, "WouldNotSurvive"},
 		"no LUO":                             {func(w *world) { w.kernel.SetPresent(false) }, "NotSupported"},
 		"another is loaded after the checks": {func(w *world) { w.answered = func() { w.loadForeign(true) } }, "ForeignKernel"},
@@ -679,7 +680,7 @@ func TestAKillAtAnyStepLosesNothing(t *testing.T) {
 		"before packing": func(w *world) { w.kill(); w.start(); w.expect(phase.Idle, 0); w.update(); w.reboot() },
 		"while loading": func(w *world) {
 			w.asking = func() { w.loaded = true; w.kill() }
-			if _, _, err := w.c.Load(ctx, Request{}); !errors.Is(err, errStopped) {
+			if _, _, err := w.c.Load(ctx, Request{}); !errors.Is(err, state.ErrStopped) {
 				w.t.Fatalf("got %v", err)
 			}
 			w.asking = nil

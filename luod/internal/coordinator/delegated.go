@@ -24,7 +24,7 @@ const maxSessions = 256
 
 // findLocked returns the index of a unit's session in the record, or -1.
 func (c *Coordinator) findLocked(unit, name string, incoming bool) int {
-	return slices.IndexFunc(c.rec.Sessions, func(d record.Delegated) bool { return d.Unit == unit && d.Name == name && d.Incoming == incoming })
+	return slices.IndexFunc(c.Rec.Sessions, func(d record.Delegated) bool { return d.Unit == unit && d.Name == name && d.Incoming == incoming })
 }
 
 // CreateSession makes a session for unit, or finds the one it made before, and
@@ -37,7 +37,7 @@ func (c *Coordinator) CreateSession(ctx context.Context, unit, name string) (*os
 	if err := c.claim(ctx, unit); err != nil {
 		return nil, err
 	}
-	unlock, err := c.lockHoldings(ctx)
+	unlock, err := c.LockHoldings(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -61,22 +61,22 @@ func (c *Coordinator) CreateSession(ctx context.Context, unit, name string) (*os
 		return c.lendLocked(i)
 	}
 	own := 0
-	for _, d := range c.rec.Sessions {
+	for _, d := range c.Rec.Sessions {
 		if d.Unit == unit {
 			own++
 		}
 	}
-	if own >= c.Settings.SessionsMax || len(c.rec.Sessions) >= maxSessions {
-		return nil, fault.New(errorname.TooMany, "make a session for %s: it has %d of at most %d, and all units have %d of at most %d", unit, own, c.Settings.SessionsMax, len(c.rec.Sessions), maxSessions)
+	if own >= c.Settings.SessionsMax || len(c.Rec.Sessions) >= maxSessions {
+		return nil, fault.New(errorname.TooMany, "make a session for %s: it has %d of at most %d, and all units have %d of at most %d", unit, own, c.Settings.SessionsMax, len(c.Rec.Sessions), maxSessions)
 	}
-	c.rec.SessionCount++
-	d := record.Delegated{Unit: unit, Name: name, Session: fmt.Sprintf("%sg%d.%d", packer.DelegatedPrefix, c.rec.Generation+1, c.rec.SessionCount)}
-	c.rec.Sessions = append(c.rec.Sessions, d)
-	err = c.saveLocked()
+	c.Rec.SessionCount++
+	d := record.Delegated{Unit: unit, Name: name, Session: fmt.Sprintf("%sg%d.%d", packer.DelegatedPrefix, c.Rec.Generation+1, c.Rec.SessionCount)}
+	c.Rec.Sessions = append(c.Rec.Sessions, d)
+	err = c.SaveLocked()
 	var s *luo.Session
 	if err == nil {
 		// Somebody else may have the device open.
-		c.apart(func() {
+		c.Apart(func() {
 			ctx, cancel := context.WithTimeout(ctx, luo.OpenTimeout)
 			defer cancel()
 			s, err = c.Kernel.CreateSession(ctx, d.Session)
@@ -89,12 +89,12 @@ func (c *Coordinator) CreateSession(ctx context.Context, unit, name string) (*os
 		}
 	}
 	if err != nil {
-		c.forgetLocked(len(c.rec.Sessions) - 1)
-		_ = c.saveLocked()
+		c.forgetLocked(len(c.Rec.Sessions) - 1)
+		_ = c.SaveLocked()
 		return nil, fault.New(errorname.SessionFailed, "make a session for %s: %w", unit, err)
 	}
 	c.Log.Info("made a session", "unit", unit, "name", name, "session", d.Session)
-	return c.lendLocked(len(c.rec.Sessions) - 1)
+	return c.lendLocked(len(c.Rec.Sessions) - 1)
 }
 
 // RetrieveSession returns a descriptor of a session that came through an update.
@@ -103,7 +103,7 @@ func (c *Coordinator) RetrieveSession(ctx context.Context, unit, name string) (*
 	if err := c.claim(ctx, unit); err != nil {
 		return nil, err
 	}
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func (c *Coordinator) RetrieveSession(ctx context.Context, unit, name string) (*
 // else one for the next. When the unit has closed it too, the kernel finishes it,
 // or lets go of what is in it.
 func (c *Coordinator) ReleaseSession(ctx context.Context, unit, name string) error {
-	unlock, err := c.lockHoldings(ctx)
+	unlock, err := c.LockHoldings(ctx)
 	if err != nil {
 		return err
 	}
@@ -137,18 +137,18 @@ func (c *Coordinator) ReleaseSession(ctx context.Context, unit, name string) err
 	if i < 0 {
 		return fault.New(errorname.NoSuchSession, "release a session: %s has no session %q", unit, name)
 	}
-	was := c.rec.Sessions[i]
+	was := c.Rec.Sessions[i]
 	c.forgetLocked(i)
 	c.Log.Info("a session was released", "unit", unit, "name", name, "session", was.Session)
 	if was.Incoming && c.allFetchedLocked() {
 		c.arrivedLocked()
 	}
-	return c.saveLocked()
+	return c.SaveLocked()
 }
 
 // lendLocked duplicates a session's descriptor.
 func (c *Coordinator) lendLocked(i int) (*os.File, error) {
-	d := c.rec.Sessions[i]
+	d := c.Rec.Sessions[i]
 	s := c.sessions[d.Session]
 	if s == nil {
 		return nil, fault.New(errorname.SessionFailed, "lend %s its session %q: it is gone", d.Unit, d.Name)
@@ -162,8 +162,8 @@ func (c *Coordinator) lendLocked(i int) (*os.File, error) {
 
 // forgetLocked closes a session here and strikes it from the record.
 func (c *Coordinator) forgetLocked(i int) {
-	d := c.rec.Sessions[i]
-	c.rec.Sessions = slices.Delete(slices.Clone(c.rec.Sessions), i, i+1)
+	d := c.Rec.Sessions[i]
+	c.Rec.Sessions = slices.Delete(slices.Clone(c.Rec.Sessions), i, i+1)
 	s := c.sessions[d.Session]
 	if s == nil {
 		return
@@ -181,14 +181,14 @@ func (c *Coordinator) forgetLocked(i int) {
 // of which the record does not tell.
 func (c *Coordinator) reclaimLocked(found map[string]*luo.Session) (left map[string]*luo.Session) {
 	var known []record.Delegated
-	for _, d := range c.rec.Sessions {
+	for _, d := range c.Rec.Sessions {
 		if s := found[d.Session]; s != nil {
 			c.sessions[d.Session] = s
 			known = append(known, d)
 			delete(found, d.Session)
 		}
 	}
-	c.rec.Sessions = known
+	c.Rec.Sessions = known
 	return found
 }
 
@@ -197,7 +197,7 @@ func (c *Coordinator) welcomeLocked(unit manifest.Unit, r *restorer.Restored) {
 	for _, d := range unit.Sessions {
 		if s := r.Sessions[d.Session]; s != nil {
 			c.sessions[d.Session] = s
-			c.rec.Sessions = append(c.rec.Sessions, record.Delegated{Unit: unit.Name, Name: d.Name, Session: d.Session, Incoming: true})
+			c.Rec.Sessions = append(c.Rec.Sessions, record.Delegated{Unit: unit.Name, Name: d.Name, Session: d.Session, Incoming: true})
 		}
 	}
 }
@@ -205,7 +205,7 @@ func (c *Coordinator) welcomeLocked(unit manifest.Unit, r *restorer.Restored) {
 // sessionUnitsLocked are the units that have sessions.
 func (c *Coordinator) sessionUnitsLocked() []string {
 	var units []string
-	for _, d := range c.rec.Sessions {
+	for _, d := range c.Rec.Sessions {
 		units = append(units, d.Unit)
 	}
 	return units
@@ -213,13 +213,13 @@ func (c *Coordinator) sessionUnitsLocked() []string {
 
 // delegatesLocked says whether a unit has a session for the next kernel.
 func (c *Coordinator) delegatesLocked(unit string) bool {
-	return slices.ContainsFunc(c.rec.Sessions, func(d record.Delegated) bool { return d.Unit == unit && !d.Incoming })
+	return slices.ContainsFunc(c.Rec.Sessions, func(d record.Delegated) bool { return d.Unit == unit && !d.Incoming })
 }
 
 // outgoingSessionsLocked are a unit's, as the manifest tells of them.
 func (c *Coordinator) outgoingSessionsLocked(unit string) []manifest.Session {
 	var list []manifest.Session
-	for _, d := range c.rec.Sessions {
+	for _, d := range c.Rec.Sessions {
 		if d.Unit == unit && !d.Incoming {
 			list = append(list, manifest.Session{Name: d.Name, Session: d.Session})
 		}
@@ -229,7 +229,7 @@ func (c *Coordinator) outgoingSessionsLocked(unit string) []manifest.Session {
 
 // unreleasedLocked are the sessions that came through an update and were not released.
 func (c *Coordinator) unreleasedLocked() []record.Delegated {
-	return slices.DeleteFunc(slices.Clone(c.rec.Sessions), func(d record.Delegated) bool { return !d.Incoming })
+	return slices.DeleteFunc(slices.Clone(c.Rec.Sessions), func(d record.Delegated) bool { return !d.Incoming })
 }
 
 // allFetchedLocked says that nothing of the last update waits for its unit.

@@ -13,6 +13,7 @@ import (
 	"github.com/liveupdate/luod/internal/entryname"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/internal/state"
 )
 
 // stopFirst stops the units whose directories come along (Directories=), and those
@@ -64,9 +65,9 @@ func (c *Coordinator) stopFirst(u *update) error {
 	}
 	if err := c.inside(u, func() error {
 		u.halted = append(u.halted, units...)
-		c.rec.Stopped = before
-		if err := c.saveLocked(); err != nil {
-			c.rec.Stopped = nil
+		c.Rec.Stopped = before
+		if err := c.SaveLocked(); err != nil {
+			c.Rec.Stopped = nil
 			return fault.New(errorname.NoRecord, "stop the services: %w", err)
 		}
 		return nil
@@ -165,7 +166,7 @@ func (c *Coordinator) packDirectories(u *update, concerned map[string][]string) 
 
 // unpin lets PID 1 forget units again that are stopped.
 func (c *Coordinator) unpin() {
-	ctx, cancel := context.WithTimeout(context.Background(), briefly)
+	ctx, cancel := context.WithTimeout(context.Background(), state.Briefly)
 	defer cancel()
 	if err := c.Units.Unpin(ctx); err != nil {
 		c.Log.Warn("could not stop what keeps PID 1 from forgetting units; it does no harm", "error", err)

@@ -19,7 +19,7 @@ import (
 //
 // Killed meanwhile: what was not given up yet is there after the next start.
 func (c *Coordinator) Discard(ctx context.Context, unit string, names []string) error {
-	unlock, err := c.lockHoldings(ctx)
+	unlock, err := c.LockHoldings(ctx)
 	if err != nil {
 		return err
 	}
@@ -28,13 +28,13 @@ func (c *Coordinator) Discard(ctx context.Context, unit string, names []string) 
 		return len(names) == 0 || slices.Contains(names, name) || slices.Contains(names, entryname.PlainName(name))
 	}
 	unread := c.unread != nil && len(names) == 0
-	if unread && !slices.Contains(c.rec.GivenUp, unit) {
-		c.rec.GivenUp = append(c.rec.GivenUp, unit)
+	if unread && !slices.Contains(c.Rec.GivenUp, unit) {
+		c.Rec.GivenUp = append(c.Rec.GivenUp, unit)
 	}
 	if err := c.discardLocked(ctx, unit, meant, meant); err != nil && !unread {
 		return err
 	}
-	return c.saveLocked()
+	return c.SaveLocked()
 }
 
 // discardLocked gives up the files of a unit that are meant, and the sessions of its own that
@@ -59,14 +59,14 @@ func (c *Coordinator) discardLocked(ctx context.Context, unit string, meant, ses
 		}
 	}
 	sessions := 0
-	for i := len(c.rec.Sessions) - 1; i >= 0; i-- {
-		if d := c.rec.Sessions[i]; d.Unit == unit && d.Incoming && sessionMeant(d.Name) {
+	for i := len(c.Rec.Sessions) - 1; i >= 0; i-- {
+		if d := c.Rec.Sessions[i]; d.Unit == unit && d.Incoming && sessionMeant(d.Name) {
 			c.forgetLocked(i)
 			sessions++
 		}
 	}
 	var lost []int
-	for i, l := range c.rec.Lost {
+	for i, l := range c.Rec.Lost {
 		if l.Unit == unit && meant(l.Name) {
 			lost = append(lost, i)
 		}
@@ -80,23 +80,23 @@ func (c *Coordinator) discardLocked(ctx context.Context, unit string, meant, ses
 		}
 	}
 	for _, i := range lost {
-		c.rec.Lost[i].Discarded = true
+		c.Rec.Lost[i].Discarded = true
 	}
 	c.Log.Warn("discarded", "unit", unit, "names", gone, "sessions", sessions)
 	c.releaseLocked(unit, gone)
-	if c.rec.Phase == phase.Restoring && c.allFetchedLocked() {
+	if c.Rec.Phase == phase.Restoring && c.allFetchedLocked() {
 		c.arrivedLocked()
 	}
-	return c.saveLocked()
+	return c.SaveLocked()
 }
 
 // releaseLocked notes that a unit no longer waits for names.
 func (c *Coordinator) releaseLocked(unit string, names []string) {
 	if c.incoming[unit] != nil {
-		if c.rec.Released == nil {
-			c.rec.Released = map[string][]string{}
+		if c.Rec.Released == nil {
+			c.Rec.Released = map[string][]string{}
 		}
-		c.rec.Released[unit] = append(c.rec.Released[unit], names...)
+		c.Rec.Released[unit] = append(c.Rec.Released[unit], names...)
 	}
 	c.fetchedLocked(unit, names)
 }

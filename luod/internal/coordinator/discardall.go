@@ -36,7 +36,7 @@ type Stakes struct {
 
 // Stakes says what would be lost. It is a Fault (Busy) while an update is under way.
 func (c *Coordinator) Stakes(ctx context.Context) (Stakes, error) {
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return Stakes{}, err
 	}
@@ -54,7 +54,7 @@ func (c *Coordinator) Stakes(ctx context.Context) (Stakes, error) {
 //
 // Killed meanwhile: what was not given up yet is there after the next start.
 func (c *Coordinator) DiscardAll(ctx context.Context) (Stakes, error) {
-	unlock, err := c.lockHoldings(ctx)
+	unlock, err := c.LockHoldings(ctx)
 	if err != nil {
 		return Stakes{}, err
 	}
@@ -73,23 +73,23 @@ func (c *Coordinator) DiscardAll(ctx context.Context) (Stakes, error) {
 			failed = append(failed, err)
 		}
 	}
-	for i := len(c.rec.Sessions) - 1; i >= 0; i-- {
+	for i := len(c.Rec.Sessions) - 1; i >= 0; i-- {
 		c.forgetLocked(i)
 	}
-	for i := range c.rec.Lost {
-		c.rec.Lost[i].Discarded = true
+	for i := range c.Rec.Lost {
+		c.Rec.Lost[i].Discarded = true
 	}
 	failed = append(failed, c.discardUnreadLocked())
 	c.discardStuckLocked()
 	c.Log.Warn("discarded everything", "units", len(before.Units), "stuck", before.Stuck, "unread", before.Unread)
-	failed = append(failed, c.saveLocked())
+	failed = append(failed, c.SaveLocked())
 	return before, errors.Join(failed...)
 }
 
 // stillLocked refuses what must not happen during an update, from its first step on.
 func (c *Coordinator) stillLocked(what string) error {
-	if c.rec.Phase.Underway() {
-		return fault.New(errorname.Busy, "%s: a live update is under way (%s); take it back with 'luoctl cancel', or wait until it is over", what, c.rec.Phase)
+	if c.Rec.Phase.Underway() {
+		return fault.New(errorname.Busy, "%s: a live update is under way (%s); take it back with 'luoctl cancel', or wait until it is over", what, c.Rec.Phase)
 	}
 	return nil
 }
@@ -97,7 +97,7 @@ func (c *Coordinator) stillLocked(what string) error {
 func (c *Coordinator) stakesLocked() Stakes {
 	s := Stakes{Units: []Stake{}, Stuck: uint64(len(c.stuck))}
 	if c.unread != nil {
-		s.Unread = c.rec.Degraded
+		s.Unread = c.Rec.Degraded
 	}
 	units := append(c.vault.Units(), c.waitingLocked()...)
 	units = append(units, c.sessionUnitsLocked()...)
@@ -121,7 +121,7 @@ func (c *Coordinator) stakeLocked(unit string) Stake {
 		}
 		waiting = slices.DeleteFunc(waiting, func(name string) bool { return name == f.Name })
 	}
-	for _, d := range c.rec.Sessions {
+	for _, d := range c.Rec.Sessions {
 		if d.Unit == unit {
 			s.Count++
 			if d.Incoming {
@@ -138,23 +138,23 @@ func (c *Coordinator) stakeLocked(unit string) Stake {
 // onlyOutgoingLocked says that all that a unit has are sessions for the next update.
 func (c *Coordinator) onlyOutgoingLocked(unit string) bool {
 	return len(c.vault.Files(unit))+len(c.awaitedLocked(unit)) == 0 &&
-		!slices.ContainsFunc(c.rec.Sessions, func(d record.Delegated) bool { return d.Unit == unit && d.Incoming })
+		!slices.ContainsFunc(c.Rec.Sessions, func(d record.Delegated) bool { return d.Unit == unit && d.Incoming })
 }
 
 // discardUnreadLocked gives up what could not be restored. What of it the kernel still has
 // stays there until the machine is rebooted, and so does the reason against an update.
 func (c *Coordinator) discardUnreadLocked() error {
-	if c.unread == nil || c.rec.Degraded == "" {
+	if c.unread == nil || c.Rec.Degraded == "" {
 		return nil
 	}
 	if c.unread.busy {
-		return fault.New(errorname.NotRestored, "discard what the previous kernel handed over: the kernel still has it, and %s", c.rec.Degraded)
+		return fault.New(errorname.NotRestored, "discard what the previous kernel handed over: the kernel still has it, and %s", c.Rec.Degraded)
 	}
 	for name, s := range c.unread.sessions {
 		c.letSessionGo(name, s.Close)
 	}
 	c.unread = nil
-	c.rec.Degraded = "what the previous kernel handed over could not be restored and was given up; no live update can run until the machine is rebooted"
+	c.Rec.Degraded = "what the previous kernel handed over could not be restored and was given up; no live update can run until the machine is rebooted"
 	return nil
 }
 

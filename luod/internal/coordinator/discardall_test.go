@@ -99,12 +99,12 @@ func TestDiscardAllLeavesNothing(t *testing.T) {
 func TestDiscardAllLeavesAnUpdateAlone(t *testing.T) {
 	w := newWorld(t)
 	w.preserve(a, 1)
-	w.c.rec.Phase = phase.Preparing
+	w.c.Rec.Phase = phase.Preparing
 	_, err := w.c.DiscardAll(ctx)
 	w.expectFault(err, "Busy")
 	_, err = w.c.Stakes(ctx)
 	w.expectFault(err, "Busy")
-	w.c.rec.Phase = phase.Idle
+	w.c.Rec.Phase = phase.Idle
 	if s := w.staked(); len(s) != 1 {
 		t.Errorf("%+v", s)
 	}
@@ -114,8 +114,8 @@ func TestDiscardAllLeavesAnUpdateAlone(t *testing.T) {
 func TestDiscardAllGivesUpWhatWasOnlyKeptOpen(t *testing.T) {
 	w := newWorld(t)
 	w.session(a, "own", "x")
-	w.c.rec.Sessions, w.c.rec.Generation = nil, 1
-	if _, err := w.c.rec.Write(w.c.Record, nil); err != nil {
+	w.c.Rec.Sessions, w.c.Rec.Generation = nil, 1
+	if _, err := w.c.Rec.Write(w.c.Path(), nil); err != nil {
 		t.Fatal(err)
 	}
 	w.kill()

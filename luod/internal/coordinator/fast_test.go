@@ -20,7 +20,7 @@ func (w *world) runsAgain(units ...string) {
 		w.mu.Lock()
 		active := slices.Clone(w.active)
 		w.mu.Unlock()
-		owing, err := locked(ctx, w.c, func() (bool, error) { return len(w.c.rec.Stopped) > 0, nil })
+		owing, err := locked(ctx, w.c, func() (bool, error) { return len(w.c.Rec.Stopped) > 0, nil })
 		return err == nil && !owing && !slices.ContainsFunc(units, func(u string) bool { return !slices.Contains(active, u) })
 	}) {
 		w.t.Fatalf("only %q run", w.active)
@@ -32,7 +32,7 @@ func (w *world) runsAgain(units ...string) {
 func (w *world) toldBack() {
 	w.t.Helper()
 	if !soon(func() bool {
-		owing, err := locked(ctx, w.c, func() (bool, error) { return len(w.c.rec.Owed) > 0 || w.c.rec.Hooked, nil })
+		owing, err := locked(ctx, w.c, func() (bool, error) { return len(w.c.Rec.Owed) > 0 || w.c.Rec.Hooked, nil })
 		w.mu.Lock()
 		prepared := slices.ContainsFunc(w.ran, func(r string) bool { return strings.HasPrefix(r, "prepare") })
 		cancelled := slices.ContainsFunc(w.ran, func(r string) bool { return strings.HasPrefix(r, "cancel") })

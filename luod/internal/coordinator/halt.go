@@ -12,6 +12,7 @@ import (
 	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/packer"
+	"github.com/liveupdate/luod/luod/internal/state"
 )
 
 // halt stops those that have something at stake before a fast jump: who
@@ -24,7 +25,7 @@ import (
 func (c *Coordinator) halt(u *update, result *packer.Packed) error {
 	ctx, cancel := context.WithTimeout(u.ctx, c.Settings.StopTimeout)
 	defer cancel()
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -40,9 +41,9 @@ func (c *Coordinator) halt(u *update, result *packer.Packed) error {
 		return fault.New(errorname.NoManager, "find out what runs: %w", err)
 	}
 	if err := c.inside(u, func() error {
-		c.rec.Stopped = slices.Compact(slices.Sorted(slices.Values(slices.Concat(c.rec.Stopped, before, concerned))))
+		c.Rec.Stopped = slices.Compact(slices.Sorted(slices.Values(slices.Concat(c.Rec.Stopped, before, concerned))))
 		c.outgoing = result
-		if err := c.moveLocked(phase.PackedFast); err != nil {
+		if err := c.MoveLocked(phase.PackedFast); err != nil {
 			return fault.New(errorname.NoRecord, "stop the services: %w", err)
 		}
 		return nil
@@ -56,14 +57,14 @@ func (c *Coordinator) halt(u *update, result *packer.Packed) error {
 }
 
 func (c *Coordinator) concernedLocked(u *update) []string {
-	units := slices.Concat(c.vault.Units(), c.sessionUnitsLocked(), slices.Collect(maps.Keys(c.rec.Registered)), slices.Collect(maps.Keys(u.members)), slices.Collect(maps.Keys(u.adoption.units)))
+	units := slices.Concat(c.vault.Units(), c.sessionUnitsLocked(), slices.Collect(maps.Keys(c.Rec.Registered)), slices.Collect(maps.Keys(u.members)), slices.Collect(maps.Keys(u.adoption.units)))
 	slices.Sort(units)
 	return slices.Compact(units)
 }
 
 // reviveLocked starts again what was stopped for a jump that did not happen.
 func (c *Coordinator) reviveLocked() {
-	units := c.rec.Stopped
+	units := c.Rec.Stopped
 	if len(units) == 0 {
 		return
 	}
@@ -71,17 +72,17 @@ func (c *Coordinator) reviveLocked() {
 		ctx, cancel := context.WithTimeout(context.Background(), c.Settings.StopTimeout)
 		defer cancel()
 		err := c.Units.Start(ctx, units)
-		unlock, stopped := c.lock(context.Background())
+		unlock, stopped := c.Lock(context.Background())
 		if stopped != nil {
 			return
 		}
 		defer unlock()
-		c.rec.Stopped = nil
+		c.Rec.Stopped = nil
 		if err != nil {
-			c.rec.LastError = fmt.Sprintf("%s; not all services that had been stopped could be started again: %v", c.rec.LastError, err)
+			c.Rec.LastError = fmt.Sprintf("%s; not all services that had been stopped could be started again: %v", c.Rec.LastError, err)
 			c.Log.Error("not all services that had been stopped could be started again", "reason", err)
 		}
-		_ = c.saveLocked()
+		_ = c.SaveLocked()
 	}()
 }
 
@@ -100,16 +101,16 @@ var errGivenUp = errors.New("the jump that had been begun did not happen: neithe
 // killed luod has begun it, or PID 1 has hung up), if it is given up after all.
 func (c *Coordinator) oversee(no int) {
 	c.Clock.AfterFunc(overseeInterval, func() {
-		unlock, err := c.lock(context.Background())
+		unlock, err := c.Lock(context.Background())
 		if err != nil {
 			return
 		}
-		now := c.rec.Phase
+		now := c.Rec.Phase
 		unlock()
 		if now != phase.Committed {
 			return
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), briefly)
+		ctx, cancel := context.WithTimeout(context.Background(), state.Briefly)
 		defer cancel()
 		jumping, err := c.Jumper.Jumping(ctx)
 		if jumping || err != nil {

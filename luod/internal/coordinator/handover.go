@@ -14,6 +14,7 @@ import (
 	"github.com/liveupdate/luod/internal/entryname"
 	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/internal/sdnotify"
+	"github.com/liveupdate/luod/luod/internal/catalog"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/record"
 	"github.com/liveupdate/luod/luod/internal/vault"
@@ -23,7 +24,7 @@ import (
 // coordinator owns the files; on an error the caller does. The error is Retrieve's as
 // long as nobody knows whether the unit has something under these names.
 func (c *Coordinator) Preserve(ctx context.Context, unit string, names []string, files []*os.File) error {
-	unlock, err := c.lockHoldings(ctx)
+	unlock, err := c.LockHoldings(ctx)
 	if err != nil {
 		return err
 	}
@@ -66,7 +67,7 @@ func (c *Coordinator) tookLocked(unit string, count int) {
 	c.taken[unit] = 0
 	c.Log.Info("took file descriptors over", "unit", unit, "count", count)
 	c.Clock.AfterFunc(tookInterval, func() {
-		unlock, err := c.lock(context.Background())
+		unlock, err := c.Lock(context.Background())
 		if err != nil {
 			return
 		}
@@ -83,7 +84,7 @@ func (c *Coordinator) tookLocked(unit string, count int) {
 // Killed before the record says so: one that lies in an incoming session is back
 // after the next start, and the unit, which got no answer, releases it again.
 func (c *Coordinator) Release(ctx context.Context, unit string, names []string) error {
-	unlock, err := c.lockHoldings(ctx)
+	unlock, err := c.LockHoldings(ctx)
 	if err != nil {
 		return err
 	}
@@ -102,13 +103,13 @@ func (c *Coordinator) Release(ctx context.Context, unit string, names []string) 
 		names = c.awaitedLocked(unit)
 	}
 	c.releaseLocked(unit, names)
-	return c.saveLocked()
+	return c.SaveLocked()
 }
 
 // steadyLocked refuses what would change the cargo while it is packed or on its way.
 func (c *Coordinator) steadyLocked(what string) error {
-	if c.rec.Phase.Frozen() {
-		return fault.New(errorname.Busy, "%s: a live update is under way (%s); try again when it is over", what, c.rec.Phase)
+	if c.Rec.Phase.Frozen() {
+		return fault.New(errorname.Busy, "%s: a live update is under way (%s); try again when it is over", what, c.Rec.Phase)
 	}
 	return nil
 }
@@ -147,7 +148,7 @@ func (c *Coordinator) retrieve(ctx context.Context, unit string, names []string,
 	if err := c.claim(ctx, unit); err != nil {
 		return Fetch{}, err
 	}
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return Fetch{}, err
 	}
@@ -204,7 +205,7 @@ func (c *Coordinator) Fetched(ctx context.Context, unit string, names []string) 
 	if err != nil {
 		return err
 	}
-	unlock, err := c.lockHoldings(ctx)
+	unlock, err := c.LockHoldings(ctx)
 	if err != nil {
 		return err
 	}
@@ -219,7 +220,7 @@ func (c *Coordinator) Fetched(ctx context.Context, unit string, names []string) 
 		c.settledLocked(unit)
 	}
 	c.fetchedLocked(unit, there)
-	if err := c.saveLocked(); err != nil {
+	if err := c.SaveLocked(); err != nil {
 		return err
 	}
 	if len(missing) > 0 {
@@ -234,10 +235,10 @@ func (c *Coordinator) noteBackLocked(unit string, names []string) {
 	if len(back) == 0 {
 		return
 	}
-	if c.rec.Back == nil {
-		c.rec.Back = map[string][]string{}
+	if c.Rec.Back == nil {
+		c.Rec.Back = map[string][]string{}
 	}
-	c.rec.Back[unit] = slices.Compact(slices.Sorted(slices.Values(append(back, c.rec.Back[unit]...))))
+	c.Rec.Back[unit] = slices.Compact(slices.Sorted(slices.Values(append(back, c.Rec.Back[unit]...))))
 }
 
 // plainly lists names as their unit knows them.
@@ -277,13 +278,13 @@ func (c *Coordinator) fetchedLocked(unit string, names []string) {
 		return
 	}
 	c.finishLocked(unit, a)
-	c.rec.Fetched = append(c.rec.Fetched, unit)
-	for before, now := range c.rec.Renamed {
+	c.Rec.Fetched = append(c.Rec.Fetched, unit)
+	for before, now := range c.Rec.Renamed {
 		if now == unit {
-			c.rec.Fetched = append(c.rec.Fetched, before)
+			c.Rec.Fetched = append(c.Rec.Fetched, before)
 		}
 	}
-	c.markLocked("fetched "+unit, c.Clock.Now())
+	c.MarkLocked("fetched "+unit, c.Clock.Now())
 	c.Log.Info("the unit has everything that came through the live update", "unit", unit)
 	if c.allFetchedLocked() {
 		c.arrivedLocked()
@@ -306,11 +307,11 @@ func (c *Coordinator) finishLocked(unit string, a *arrival) {
 // arrivedLocked ends the update: nothing waits any more.
 func (c *Coordinator) arrivedLocked() {
 	c.dropManifestLocked()
-	if c.rec.Phase == phase.Restoring {
-		c.markLocked("done", c.Clock.Now())
-		_ = c.moveLocked(phase.Complete)
+	if c.Rec.Phase == phase.Restoring {
+		c.MarkLocked("done", c.Clock.Now())
+		_ = c.MoveLocked(phase.Complete)
 		c.archiveLocked()
-		c.Log.Info("the live update is complete", "generation", c.rec.Generation, "lost", len(c.rec.Lost), messageID, idComplete)
+		c.Log.Info("the live update is complete", "generation", c.Rec.Generation, "lost", len(c.Rec.Lost), catalog.MessageID, catalog.Complete)
 	}
 }
 
@@ -329,7 +330,7 @@ func (c *Coordinator) Own(ctx context.Context, unit string) ([]Held, error) {
 	if err := c.claim(ctx, unit); err != nil {
 		return nil, err
 	}
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -343,7 +344,7 @@ func (c *Coordinator) Own(ctx context.Context, unit string) ([]Held, error) {
 
 // List lists everything held.
 func (c *Coordinator) List(ctx context.Context) ([]Held, error) {
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -352,7 +353,7 @@ func (c *Coordinator) List(ctx context.Context) ([]Held, error) {
 	for _, unit := range c.vault.Units() {
 		all = append(all, c.heldLocked(unit)...)
 	}
-	for _, d := range c.rec.Sessions {
+	for _, d := range c.Rec.Sessions {
 		all = append(all, heldSession(d))
 	}
 	return all, nil
@@ -378,7 +379,7 @@ func (c *Coordinator) heldLocked(unit string) []Held {
 		}
 		if a := c.incoming[unit]; a != nil && a.names[f.Name] {
 			h.State = "waiting"
-		} else if slices.Contains(c.rec.Fetched, unit) {
+		} else if slices.Contains(c.Rec.Fetched, unit) {
 			h.State = "fetched"
 		}
 		list = append(list, h)

@@ -13,6 +13,7 @@ import (
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/internal/state"
 )
 
 // holdTwice has a second process hold the sessions. PID 1's fd store ends when
@@ -37,7 +38,7 @@ func (c *Coordinator) holdTwice(u *update, result outgoing) error {
 // letHoldersGo ends the second process, without which nothing stays preserved once luod
 // lets go, and tries again until it is gone; no update begins before that.
 func (c *Coordinator) letHoldersGo() {
-	ctx, cancel := context.WithTimeout(context.Background(), briefly)
+	ctx, cancel := context.WithTimeout(context.Background(), state.Briefly)
 	defer cancel()
 	err := c.Units.StopHolder(ctx)
 	c.holderLeft.Store(err != nil)
@@ -47,7 +48,7 @@ func (c *Coordinator) letHoldersGo() {
 	c.Log.Error("a second process may still hold the sessions, and memfds in them can't change their size until it has ended; luod tries again to stop "+pid1.HolderUnit, "error", err)
 	c.Clock.AfterFunc(holderInterval, func() {
 		select {
-		case <-c.closed:
+		case <-c.Closed():
 		default:
 			c.letHoldersGo()
 		}
@@ -63,7 +64,7 @@ func (c *Coordinator) Sessions(ctx context.Context, caller string) (Fetch, error
 	if caller != pid1.HolderUnit {
 		return Fetch{}, fault.New(errorname.NotPreparing, "%s may not hold sessions", caller)
 	}
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return Fetch{}, err
 	}
@@ -72,7 +73,7 @@ func (c *Coordinator) Sessions(ctx context.Context, caller string) (Fetch, error
 		return Fetch{}, fault.New(errorname.NotPreparing, "there are no sessions to be held: no live update is packed")
 	}
 	sessions := c.outgoing.Sessions()
-	for _, d := range c.rec.Sessions {
+	for _, d := range c.Rec.Sessions {
 		if s := c.sessions[d.Session]; s != nil && !d.Incoming {
 			sessions[d.Session] = s
 		}
@@ -96,9 +97,9 @@ func duplicates(sessions map[string]*luo.Session) (Fetch, error) {
 
 // turnAwayLocked notes who asked in vain, because nobody knows yet what it has here.
 func (c *Coordinator) turnAwayLocked(unit string) {
-	if !slices.Contains(c.rec.Turned, unit) {
-		c.rec.Turned = append(c.rec.Turned, unit)
-		_ = c.saveLocked()
+	if !slices.Contains(c.Rec.Turned, unit) {
+		c.Rec.Turned = append(c.Rec.Turned, unit)
+		_ = c.SaveLocked()
 	}
 }
 
@@ -108,16 +109,16 @@ func (c *Coordinator) turnAwayLocked(unit string) {
 // Killed meanwhile: they stay failed, and an admin's start gets them everything.
 func (c *Coordinator) rouseLocked() {
 	var units []string
-	for _, unit := range c.rec.Turned {
+	for _, unit := range c.Rec.Turned {
 		if c.incoming[unit] != nil {
 			units = append(units, unit)
 		}
 	}
-	c.rec.Turned = nil
+	c.Rec.Turned = nil
 	if len(units) == 0 {
 		return
 	}
-	c.background.Go(func() {
+	c.Background.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), c.Settings.StopTimeout)
 		defer cancel()
 		running, err := c.Units.Look(ctx, units)

@@ -45,9 +45,9 @@ func (c *Coordinator) prepareHooks(u *update) error {
 	}
 	var environment []string
 	if err := c.inside(u, func() error {
-		environment = u.environment(c.rec.Loaded)
-		c.rec.Hooked = true
-		if err := c.saveLocked(); err != nil {
+		environment = u.environment(c.Rec.Loaded)
+		c.Rec.Hooked = true
+		if err := c.SaveLocked(); err != nil {
 			return fault.New(errorname.NoRecord, "run the hooks: %w", err)
 		}
 		return nil
@@ -64,7 +64,7 @@ func (c *Coordinator) prepareHooks(u *update) error {
 // changes nothing.
 func (c *Coordinator) commitHooks(u *update) {
 	var environment []string
-	err := c.inside(u, func() error { environment = u.environment(c.rec.Loaded); return nil })
+	err := c.inside(u, func() error { environment = u.environment(c.Rec.Loaded); return nil })
 	if err == nil {
 		err = c.hooks(u.ctx, "commit", u.generation, environment...)
 	}
@@ -85,7 +85,7 @@ func (u *update) environment(loaded *record.Loaded) []string {
 // written down.
 func (c *Coordinator) oweLocked(phase string, generation uint64, environment ...string) {
 	if c.Hooks != nil && c.Hooks() {
-		c.rec.Owed = append(c.rec.Owed, record.Owed{Phase: phase, Generation: generation, Environment: environment})
+		c.Rec.Owed = append(c.Rec.Owed, record.Owed{Phase: phase, Generation: generation, Environment: environment})
 	}
 }
 
@@ -93,14 +93,14 @@ func (c *Coordinator) oweLocked(phase string, generation uint64, environment ...
 //
 // Killed meanwhile: the next start tells them, some perhaps a second time.
 func (c *Coordinator) payLocked() {
-	if c.paying || len(c.rec.Owed) == 0 {
+	if c.paying || len(c.Rec.Owed) == 0 {
 		return
 	}
 	c.paying = true
-	next := c.rec.Owed[0]
+	next := c.Rec.Owed[0]
 	go func() {
 		err := c.hooks(context.Background(), next.Phase, next.Generation, next.Environment...)
-		unlock, stopped := c.lock(context.Background())
+		unlock, stopped := c.Lock(context.Background())
 		if stopped != nil {
 			return
 		}
@@ -109,8 +109,8 @@ func (c *Coordinator) payLocked() {
 			c.Log.Warn("a hook failed", "phase", next.Phase, "reason", err)
 		}
 		c.paying = false
-		c.rec.Owed = c.rec.Owed[1:]
-		_ = c.saveLocked()
+		c.Rec.Owed = c.Rec.Owed[1:]
+		_ = c.SaveLocked()
 		c.payLocked()
 	}()
 }

@@ -43,7 +43,7 @@ func TestHooksHearOfEachPhase(t *testing.T) {
 func (w *world) toldAll() {
 	w.t.Helper()
 	if !soon(func() bool {
-		owing, _ := locked(ctx, w.c, func() (bool, error) { return len(w.c.rec.Owed) > 0, nil })
+		owing, _ := locked(ctx, w.c, func() (bool, error) { return len(w.c.Rec.Owed) > 0, nil })
 		return !owing
 	}) {
 		w.t.Fatal("hooks are still owed something")

@@ -39,12 +39,12 @@ func (c *Coordinator) Entries(ctx context.Context) ([]loading.Entry, error) {
 // Check runs the preflight checks on what r names, or, if that is nothing and a
 // kernel is loaded, on that one. Failed checks are in the report and no error.
 func (c *Coordinator) Check(ctx context.Context, r Request) (verdict.Report, error) {
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return verdict.Report{}, err
 	}
-	request := r.ask(loading.Check, c.rec.Generation+1)
-	if r.Entry == "" && r.CommandLine == "" && len(r.Initrds) == 0 && c.rec.Loaded != nil {
+	request := r.ask(loading.Check, c.Rec.Generation+1)
+	if r.Entry == "" && r.CommandLine == "" && len(r.Initrds) == 0 && c.Rec.Loaded != nil {
 		request = c.againLocked(loading.Check, r.Override)
 	}
 	unlock()
@@ -59,7 +59,7 @@ func (c *Coordinator) Check(ctx context.Context, r Request) (verdict.Report, err
 
 // againLocked asks for what is loaded once more, as it is.
 func (c *Coordinator) againLocked(verb loading.Verb, override []string) loading.Request {
-	l := c.rec.Loaded
+	l := c.Rec.Loaded
 	return loading.Request{
 		Verb: verb, Generation: l.Generation, Override: append(override, l.Overridden...),
 		Again: &loading.Again{Target: l.Target, Digest: l.Digest, Known: l.Known, Proof: l.Proof},
@@ -72,8 +72,8 @@ func (c *Coordinator) freeLocked(what string) error {
 	if c.loading {
 		return fault.New(errorname.Busy, "%s: a kernel is being loaded; try again when it is", what)
 	}
-	if c.rec.Phase.Underway() {
-		return fault.New(errorname.Busy, "%s: a live update is under way (%s); try again when it is over", what, c.rec.Phase)
+	if c.Rec.Phase.Underway() {
+		return fault.New(errorname.Busy, "%s: a live update is under way (%s); try again when it is over", what, c.Rec.Phase)
 	}
 	return c.steadyLocked(what)
 }
@@ -107,7 +107,7 @@ func (c *Coordinator) Load(ctx context.Context, r Request) (record.Loaded, verdi
 	if answer.Report != nil {
 		report = *answer.Report
 	}
-	unlock, err := c.lock(context.WithoutCancel(ctx))
+	unlock, err := c.Lock(context.WithoutCancel(ctx))
 	if err != nil {
 		return record.Loaded{}, report, err
 	}
@@ -116,22 +116,22 @@ func (c *Coordinator) Load(ctx context.Context, r Request) (record.Loaded, verdi
 	if askError != nil {
 		// A refusal has changed nothing; after anything else nobody knows.
 		if answer.Kind == loading.CheckFailed || answer.Kind == loading.NoEntry || answer.Kind == loading.BadRequest {
-			c.rec.Loaded = c.previous
+			c.Rec.Loaded = c.previous
 		}
-		_ = c.saveLocked()
+		_ = c.SaveLocked()
 		return record.Loaded{}, report, askError
 	}
-	c.rec.Loaded = &record.Loaded{
+	c.Rec.Loaded = &record.Loaded{
 		Target: report.Target, Release: report.Release, Digest: report.Digest,
 		Generation: request.Generation, Overridden: r.Override, Known: report.Results, Proof: answer.Proof,
 	}
 	c.Log.Info("loaded a kernel", "kernel", report.Target.Kernel, "release", report.Release, "initrds", report.Target.Initrds, "commandLine", report.Target.CommandLine)
-	return *c.rec.Loaded, report, c.saveLocked()
+	return *c.Rec.Loaded, report, c.SaveLocked()
 }
 
 // beginLoading notes that no kernel is known to be loaded until another is.
 func (c *Coordinator) beginLoading(ctx context.Context, r Request) (loading.Request, error) {
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return loading.Request{}, err
 	}
@@ -139,15 +139,15 @@ func (c *Coordinator) beginLoading(ctx context.Context, r Request) (loading.Requ
 	if err := c.freeLocked("load a kernel"); err != nil {
 		return loading.Request{}, err
 	}
-	was := c.rec.Loaded
-	c.rec.Loaded = nil
-	if err := c.saveLocked(); err != nil {
-		c.rec.Loaded = was
+	was := c.Rec.Loaded
+	c.Rec.Loaded = nil
+	if err := c.SaveLocked(); err != nil {
+		c.Rec.Loaded = was
 		return loading.Request{}, err
 	}
 	// Until the kernel has another, that one is what is loaded.
 	c.previous, c.loading = was, true
-	return r.ask(loading.Load, c.rec.Generation+1), nil
+	return r.ask(loading.Load, c.Rec.Generation+1), nil
 }
 
 // preflight checks everything once more before anything is stopped. Unless the kernel's
@@ -164,17 +164,17 @@ func (c *Coordinator) preflight(u *update) error {
 	// It is brief, and one that is killed leaves nobody knowing what is loaded: a
 	// cancellation waits for it.
 	answer, err := c.ask(context.WithoutCancel(u.ctx), request)
-	unlock, stopped := c.lock(context.Background())
+	unlock, stopped := c.Lock(context.Background())
 	if stopped != nil {
 		return errors.Join(err, stopped)
 	}
 	defer unlock()
 	switch {
 	case err == nil:
-		c.rec.Loaded.Proof = answer.Proof
+		c.Rec.Loaded.Proof = answer.Proof
 	case answer.Kind != loading.CheckFailed:
 		// What is loaded now is not known, unless the answer says that it was left.
-		c.rec.Loaded = nil
+		c.Rec.Loaded = nil
 	}
 	return err
 }
@@ -182,15 +182,15 @@ func (c *Coordinator) preflight(u *update) error {
 // stillLoadedLocked refuses to jump if somebody else has loaded a kernel since the
 // preflight: the next one would know nothing of the sessions.
 func (c *Coordinator) stillLoadedLocked() error {
-	if c.rec.Loaded == nil || c.rec.Loaded.Proof == nil {
+	if c.Rec.Loaded == nil || c.Rec.Loaded.Proof == nil {
 		return nil
 	}
 	left, err := c.Loader.Left()
 	if err != nil {
 		return &fault.Fault{Name: errorname.LoadFailed, Err: err}
 	}
-	if want := c.rec.Loaded.Proof.Left; left != want {
-		c.rec.Loaded = nil
+	if want := c.Rec.Loaded.Proof.Left; left != want {
+		c.Rec.Loaded = nil
 		return fault.New(errorname.ForeignKernel, "commit the live update: somebody else has loaded or unloaded a kernel since it was checked (the kernel lets %d more be loaded, and would let %d); load it again with 'luoctl load', and find out who did it", left, want)
 	}
 	return nil

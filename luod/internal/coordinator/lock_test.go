@@ -8,7 +8,7 @@ import (
 // die ends c as a kill in the middle of a step does: nothing of this goroutine goes on,
 // and nobody gets the state any more.
 func die(c *Coordinator) {
-	close(c.closed)
+	c.CloseLocked()
 	runtime.Goexit()
 }
 
@@ -24,7 +24,7 @@ func aside(f func()) {
 
 // locked runs f with the state.
 func locked[T any](ctx context.Context, c *Coordinator, f func() (T, error)) (T, error) {
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		var zero T
 		return zero, err

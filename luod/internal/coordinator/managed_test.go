@@ -17,6 +17,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/pid1/fakepid1"
 	"github.com/liveupdate/luod/luod/internal/record"
+	"github.com/liveupdate/luod/luod/internal/state"
 )
 
 // managed is a PID 1 that is no kinder than systemd, with services that have an fd store
@@ -93,7 +94,7 @@ func (m *managed) adopt(ctx context.Context, p pid1.Program) error {
 func (m *managed) reissue(p *fakepid1.Process) (err error) {
 	soon(func() bool {
 		err = m.putBack(p)
-		return !errors.Is(err, errStopped)
+		return !errors.Is(err, state.ErrStopped)
 	})
 	return err
 }

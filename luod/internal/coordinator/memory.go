@@ -52,13 +52,13 @@ func (c *Coordinator) room(files []*vault.File) (map[*vault.File]bool, error) {
 
 // roomForAll is room for all that was handed over. To look at all of it may take a while.
 func (c *Coordinator) roomForAll(ctx context.Context) error {
-	unlock, err := c.lockHoldings(ctx)
+	unlock, err := c.LockHoldings(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
 	files := c.heldFilesLocked()
-	c.apart(func() { _, err = c.room(files) })
+	c.Apart(func() { _, err = c.room(files) })
 	return err
 }
 
@@ -94,13 +94,13 @@ func (c *Coordinator) checkMemory(ctx context.Context) verdict.Result {
 }
 
 func (c *Coordinator) judgeMemory(ctx context.Context) (result verdict.Result, err error) {
-	unlock, err := c.lockHoldings(ctx)
+	unlock, err := c.LockHoldings(ctx)
 	if err != nil {
 		return verdict.Result{}, err
 	}
 	defer unlock()
 	files := c.heldFilesLocked()
-	c.apart(func() {
+	c.Apart(func() {
 		demand, available, e := c.measure(files)
 		if err = e; err != nil {
 			return
@@ -128,7 +128,7 @@ func (c *Coordinator) roomFor(bytes int64) error {
 // memory for a copy.
 func (c *Coordinator) foundLocked(files []restorer.File) {
 	for _, f := range files {
-		c.rec.Lost = slices.DeleteFunc(c.rec.Lost, func(l restorer.Loss) bool {
+		c.Rec.Lost = slices.DeleteFunc(c.Rec.Lost, func(l restorer.Loss) bool {
 			back := l.Unit == f.Unit && l.Name == f.Name
 			if back {
 				c.Log.Info("a file descriptor that did not come through the live update came back after all", "unit", l.Unit, "name", l.Name)

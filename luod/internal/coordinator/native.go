@@ -8,11 +8,14 @@ import (
 
 	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/phase"
+	"github.com/liveupdate/luod/luod/internal/catalog"
 	"github.com/liveupdate/luod/luod/internal/fault"
+	"github.com/liveupdate/luod/luod/internal/fdstores"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/report"
 	"github.com/liveupdate/luod/luod/internal/restorer"
+	"github.com/liveupdate/luod/luod/internal/state"
 )
 
 // natives lists what PID 1 carries by itself of the stores that come along, so that
@@ -35,7 +38,7 @@ func (c *Coordinator) natives(u *update) ([]manifest.Native, error) {
 	if err != nil {
 		return nil, fault.New(errorname.NoManager, "look into the fd stores that PID 1 carries: %w", err)
 	}
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -50,9 +53,9 @@ func (c *Coordinator) carriedByPID1Locked(stores map[string]pid1.Store) []manife
 			continue
 		}
 		n := manifest.Native{Unit: unit}
-		seen := map[fileID]bool{} // what comes through once is left behind otherwise
+		seen := map[fdstores.FileID]bool{} // what comes through once is left behind otherwise
 		for _, e := range stores[unit].Entries {
-			id := fileID{e.Device, e.Inode}
+			id := fdstores.FileID{e.Device, e.Inode}
 			if !e.Carried() || seen[id] || e.Memfd && c.vault.Holder(e.Device, e.Inode) != nil {
 				continue
 			}
@@ -84,15 +87,15 @@ func (c *Coordinator) accountLocked() {
 	if len(units) == 0 {
 		return
 	}
-	c.background.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), briefly)
+	c.Background.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), state.Briefly)
 		defer cancel()
 		stores, err := c.Units.Stores(ctx, slices.Sorted(maps.Keys(units)))
 		if err != nil {
 			c.Log.Error("could not find out whether PID 1 has brought back what it carries", "error", err)
 			return
 		}
-		unlock, err := c.lock(context.Background())
+		unlock, err := c.Lock(context.Background())
 		if err != nil {
 			return
 		}
@@ -120,12 +123,12 @@ func (c *Coordinator) broughtBackLocked(stores map[string]pid1.Store) {
 		}
 		l := restorer.Loss{Unit: f.Unit, Name: f.Name, Reason: fmt.Sprintf("%s carried it and did not bring it back into the fd store", report.ByPID1)}
 		c.recent.Files[i].Outcome, c.recent.Files[i].Reason = "lost", l.Reason
-		c.rec.Lost = append(c.rec.Lost, l)
-		c.Log.Error("a file descriptor did not come through the live update", "unit", l.Unit, "name", l.Name, "reason", l.Reason, messageID, idLost)
+		c.Rec.Lost = append(c.Rec.Lost, l)
+		c.Log.Error("a file descriptor did not come through the live update", "unit", l.Unit, "name", l.Name, "reason", l.Reason, catalog.MessageID, catalog.Lost)
 	}
 	c.noteReportLocked(c.recent)
-	if c.rec.Phase == phase.Idle {
+	if c.Rec.Phase == phase.Idle {
 		c.archiveLocked()
 	}
-	_ = c.saveLocked()
+	_ = c.SaveLocked()
 }

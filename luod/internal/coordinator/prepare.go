@@ -71,11 +71,11 @@ func (c *Coordinator) gather(ctx context.Context) ([]*participant, map[string]*u
 	if err != nil {
 		return nil, nil, err
 	}
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	units := slices.Collect(maps.Keys(c.rec.Registered))
+	units := slices.Collect(maps.Keys(c.Rec.Registered))
 	unlock()
 	for unit, d := range declared {
 		if d.Answers && !slices.Contains(units, unit) {
@@ -87,7 +87,7 @@ func (c *Coordinator) gather(ctx context.Context) ([]*participant, map[string]*u
 	if err != nil {
 		return nil, nil, fault.New(errorname.NoManager, "find out which services run: %w", err)
 	}
-	unlock, err = c.lock(ctx)
+	unlock, err = c.Lock(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -99,10 +99,10 @@ func (c *Coordinator) gather(ctx context.Context) ([]*participant, map[string]*u
 func (c *Coordinator) membersLocked(units []string, running map[string]pid1.Running, declared map[string]*unitsection.Section) []*participant {
 	var members []*participant
 	for _, unit := range units {
-		r, registered := c.rec.Registered[unit]
+		r, registered := c.Rec.Registered[unit]
 		d := declared[unit]
 		if invocation := running[unit].InvocationID; !running[unit].Runs() || registered && r.Invocation != "" && r.Invocation != invocation {
-			delete(c.rec.Registered, unit) // it lasts as long as its unit runs
+			delete(c.Rec.Registered, unit) // it lasts as long as its unit runs
 			r, registered = record.Registration{}, false
 		}
 		if running[unit].Runs() && (registered || d != nil && d.Answers) {
@@ -141,13 +141,13 @@ func (c *Coordinator) prepareLocked(u *update, members []*participant) error {
 		return err
 	}
 	u.barrier, u.members = b, map[string]*participant{}
-	c.rec.Asked = []string{}
+	c.Rec.Asked = []string{}
 	for _, m := range members {
 		u.members[m.Unit] = m
-		c.rec.Asked = append(c.rec.Asked, m.Unit)
+		c.Rec.Asked = append(c.Rec.Asked, m.Unit)
 	}
-	c.markLocked("checked", c.Clock.Now())
-	if err := c.moveLocked(phase.Checked); err != nil {
+	c.MarkLocked("checked", c.Clock.Now())
+	if err := c.MoveLocked(phase.Checked); err != nil {
 		return fault.New(errorname.NoRecord, "prepare the services: %w", err)
 	}
 	c.watch(u)
@@ -159,7 +159,7 @@ func (c *Coordinator) prepareLocked(u *update, members []*participant) error {
 // turnsLocked tells everybody whose turn it is now, notices the verdict, and waits for
 // the next deadline.
 func (c *Coordinator) turnsLocked(u *update) {
-	if c.rec.Phase != phase.Preparing || u != c.update {
+	if c.Rec.Phase != phase.Preparing || u != c.update {
 		return
 	}
 	for _, unit := range u.barrier.Turns(c.Clock.Now()) {
@@ -182,7 +182,7 @@ func (c *Coordinator) turnsLocked(u *update) {
 			})
 		}
 	}
-	_ = c.saveLocked()
+	_ = c.SaveLocked()
 }
 
 // inviteLocked tells one unit that it is its turn.
@@ -193,7 +193,7 @@ func (c *Coordinator) inviteLocked(u *update, unit string) {
 }
 
 func (c *Coordinator) expireLocked(u *update) {
-	if u == c.update && c.rec.Phase == phase.Preparing {
+	if u == c.update && c.Rec.Phase == phase.Preparing {
 		u.barrier.Expire(c.Clock.Now())
 		c.turnsLocked(u)
 	}
@@ -222,7 +222,7 @@ func (c *Coordinator) survey(u *update) bool {
 	var units []string
 	preparing := false
 	err := c.inside(u, func() error {
-		if preparing = u == c.update && c.rec.Phase == phase.Preparing; preparing {
+		if preparing = u == c.update && c.Rec.Phase == phase.Preparing; preparing {
 			units = u.barrier.Answering()
 		}
 		return nil
@@ -237,7 +237,7 @@ func (c *Coordinator) survey(u *update) bool {
 		return true // PID 1 is busy; the deadlines still hold
 	}
 	return c.inside(u, func() error {
-		if u == c.update && c.rec.Phase == phase.Preparing {
+		if u == c.update && c.Rec.Phase == phase.Preparing {
 			c.lookedLocked(u, running)
 			c.turnsLocked(u)
 		}
@@ -280,7 +280,7 @@ func (c *Coordinator) wait(u *update) error {
 
 // Ready notes that a service has quiesced and handed everything over.
 func (c *Coordinator) Ready(ctx context.Context, unit string) error {
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -299,7 +299,7 @@ func (c *Coordinator) Ready(ctx context.Context, unit string) error {
 
 // Fail notes that a service can't take part now.
 func (c *Coordinator) Fail(ctx context.Context, unit, reason string) error {
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -319,7 +319,7 @@ func (c *Coordinator) Fail(ctx context.Context, unit, reason string) error {
 // askedLocked returns the update whose services are being prepared.
 func (c *Coordinator) askedLocked(unit, what string) (*update, error) {
 	u := c.update
-	if u == nil || u.barrier == nil || c.rec.Phase != phase.Preparing {
+	if u == nil || u.barrier == nil || c.Rec.Phase != phase.Preparing {
 		return nil, fault.New(errorname.NotPreparing, "%s: no live update is being prepared (%s is told when one is)", what, unit)
 	}
 	return u, nil
@@ -376,12 +376,12 @@ func (c *Coordinator) standingsLocked() []barrier.Standing {
 
 // Remind tells everybody whose turn it is once more.
 func (c *Coordinator) Remind(ctx context.Context) error {
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if u := c.update; u != nil && u.barrier != nil && c.rec.Phase == phase.Preparing {
+	if u := c.update; u != nil && u.barrier != nil && c.Rec.Phase == phase.Preparing {
 		for _, unit := range u.barrier.Answering() {
 			c.inviteLocked(u, unit)
 		}

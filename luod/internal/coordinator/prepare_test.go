@@ -48,7 +48,7 @@ func (w *world) until(want phase.Phase) Status {
 func (w *world) still() bool {
 	still, err := locked(ctx, w.c, func() (bool, error) {
 		u := w.c.update
-		return u == nil || w.c.rec.Phase == phase.Committed && over(u) || w.c.rec.Phase == phase.Preparing && !u.decided && u.ctx.Err() == nil, nil
+		return u == nil || w.c.Rec.Phase == phase.Committed && over(u) || w.c.Rec.Phase == phase.Preparing && !u.decided && u.ctx.Err() == nil, nil
 	})
 	return still || err != nil
 }
@@ -377,14 +377,14 @@ func TestAKillAtEveryTransitionLosesNothing(t *testing.T) {
 					w.stopErr = errors.New("it does not stop")
 				}
 				_, _ = locked(ctx, w.c, func() (any, error) {
-					w.c.step = func(from phase.Phase, on phase.Event, now bool) {
+					w.c.Step = func(from phase.Phase, on phase.Event, now bool) {
 						if from == tr.From && on == tr.On && now == written {
 							die(w.c)
 						}
 					}
 					return nil, nil
 				})
-				dead := w.c.closed
+				dead := w.c.Closed()
 				switch {
 				case tr.On == phase.Complete:
 					for _, unit := range []string{a, b} {

@@ -45,28 +45,28 @@ func (c *Coordinator) Register(ctx context.Context, unit string, r record.Regist
 		c.Log.Warn("PID 1 does not say which start of a service registers", "unit", unit, "error", err)
 	}
 	r.Invocation = running[unit].InvocationID
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	_, again := c.rec.Registered[unit]
-	if !again && len(c.rec.Registered) >= maxRegistrations {
+	_, again := c.Rec.Registered[unit]
+	if !again && len(c.Rec.Registered) >= maxRegistrations {
 		return fault.New(errorname.TooMany, "register %s: %d units are registered already", unit, maxRegistrations)
 	}
-	was := c.rec.Registered[unit]
-	if c.rec.Registered == nil {
-		c.rec.Registered = map[string]record.Registration{}
+	was := c.Rec.Registered[unit]
+	if c.Rec.Registered == nil {
+		c.Rec.Registered = map[string]record.Registration{}
 	}
-	c.rec.Registered[unit] = r
-	if err := c.saveLocked(); err != nil {
-		if c.rec.Registered[unit] = was; !again {
-			delete(c.rec.Registered, unit)
+	c.Rec.Registered[unit] = r
+	if err := c.SaveLocked(); err != nil {
+		if c.Rec.Registered[unit] = was; !again {
+			delete(c.Rec.Registered, unit)
 		}
 		return fault.New(errorname.NoRecord, "register %s: %w", unit, err)
 	}
 	c.Log.Info("a service takes part in live updates", "unit", unit, "timeout", r.Timeout)
-	if u := c.update; u != nil && u.barrier != nil && c.rec.Phase == phase.Preparing {
+	if u := c.update; u != nil && u.barrier != nil && c.Rec.Phase == phase.Preparing {
 		c.inviteLocked(u, unit)
 	}
 	return nil
@@ -75,18 +75,18 @@ func (c *Coordinator) Register(ctx context.Context, unit string, r record.Regist
 // Unregister ends it. Who does so while it is asked for is not ready, and is
 // dealt with as if it had failed.
 func (c *Coordinator) Unregister(ctx context.Context, unit string) error {
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if _, is := c.rec.Registered[unit]; !is {
+	if _, is := c.Rec.Registered[unit]; !is {
 		return fault.New(errorname.NotRegistered, "unregister %s: it is not registered", unit)
 	}
-	delete(c.rec.Registered, unit)
-	if u := c.update; u != nil && u.barrier != nil && c.rec.Phase == phase.Preparing {
+	delete(c.Rec.Registered, unit)
+	if u := c.update; u != nil && u.barrier != nil && c.Rec.Phase == phase.Preparing {
 		_ = u.barrier.Fail(unit, "it unregistered while the update was prepared")
 		c.turnsLocked(u)
 	}
-	return c.saveLocked()
+	return c.SaveLocked()
 }

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/unitsection"
 	"github.com/liveupdate/luod/luod/internal/fault"
+	"github.com/liveupdate/luod/luod/internal/fdstores"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 )
@@ -31,11 +31,11 @@ func (c *Coordinator) reissuable(ctx context.Context, declared map[string]*units
 	}
 	var without []manifest.LeftBehind
 	for _, unit := range slices.Sorted(maps.Keys(reissues)) {
-		if dir := within(declared[unit].Directories, reissues[unit].Removed); dir != "" {
+		if dir := fdstores.Within(declared[unit].Directories, reissues[unit].Removed); dir != "" {
 			return nil, fault.New(errorname.WouldNotSurvive, "no live update is possible: PID 1 would remove the directory %s when %s stops, before it is packed; run 'luoctl enable %s', or set RuntimeDirectoryPreserve=yes", dir, unit, unit)
 		}
 		_, taken := stores[unit]
-		why := hindrance(reissues[unit], taken || len(declared[unit].Directories) > 0)
+		why := fdstores.Hindrance(reissues[unit], taken || len(declared[unit].Directories) > 0)
 		switch {
 		case why == "":
 		case declared[unit].Optional:
@@ -46,32 +46,4 @@ func (c *Coordinator) reissuable(ctx context.Context, declared map[string]*units
 		}
 	}
 	return without, nil
-}
-
-// within returns the first of directories that is one of removed, or has to do with one.
-func within(directories, removed []string) string {
-	for _, dir := range directories {
-		for _, r := range removed {
-			if strings.HasPrefix(dir+"/", r+"/") || strings.HasPrefix(r+"/", dir+"/") {
-				return dir
-			}
-		}
-	}
-	return ""
-}
-
-// hindrance says why a start of the unit could not put back what luod takes over, if
-// it does; and where luod-reissue is to run anyway, why that would fail.
-func hindrance(r pid1.Reissue, taken bool) string {
-	switch {
-	case !r.Runs && !taken:
-		return "" // PID 1 carries it, or there is nothing
-	case !r.Runs:
-		return "luod-reissue is not in its ExecStartPre="
-	case r.NotifyAccess != "exec" && r.NotifyAccess != "all":
-		return fmt.Sprintf("it has NotifyAccess=%s, and luod-reissue needs exec or all", r.NotifyAccess)
-	case r.StoreMax == 0:
-		return "it has FileDescriptorStoreMax=0"
-	}
-	return ""
 }

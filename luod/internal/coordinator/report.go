@@ -19,11 +19,11 @@ func (c *Coordinator) reportLocked(r *report.Report) *report.Report {
 	full := *r
 	full.Files = slices.Clone(r.Files)
 	full.Complete = c.allFetchedLocked()
-	full.LeftBehind = append([]manifest.LeftBehind{}, c.rec.LeftBehind...)
-	full.TimeLine = slices.Clone(c.rec.TimeLine)
+	full.LeftBehind = append([]manifest.LeftBehind{}, c.Rec.LeftBehind...)
+	full.TimeLine = slices.Clone(c.Rec.TimeLine)
 	full.Files = slices.Clone(r.Files)
 	for i, f := range full.Files {
-		if f.Outcome == report.Recreated && (!slices.Contains(c.rec.Fetched, f.Unit) || slices.Contains(c.rec.Released[f.Unit], f.Name)) {
+		if f.Outcome == report.Recreated && (!slices.Contains(c.Rec.Fetched, f.Unit) || slices.Contains(c.Rec.Released[f.Unit], f.Name)) {
 			full.Files[i].Outcome = report.Becoming
 		}
 	}
@@ -33,7 +33,7 @@ func (c *Coordinator) reportLocked(r *report.Report) *report.Report {
 // recentPath is where the report of this boot's update lies, as it was when
 // everything was restored.
 func (c *Coordinator) recentPath() string {
-	return filepath.Join(filepath.Dir(c.Record), "report.json")
+	return filepath.Join(filepath.Dir(c.Path()), "report.json")
 }
 
 // noteReportLocked writes it down for a luod that is restarted.
@@ -51,7 +51,7 @@ func (c *Coordinator) archiveLocked() {
 		return
 	}
 	r := c.reportLocked(c.recent)
-	c.background.Go(func() {
+	c.Background.Go(func() {
 		if err := c.History.Keep(r); err != nil {
 			c.Log.Warn("could not keep the report of the live update", "error", err)
 		}
@@ -61,7 +61,7 @@ func (c *Coordinator) archiveLocked() {
 // Report returns the report of an update in JSON, of the last one if generation is
 // 0.
 func (c *Coordinator) Report(ctx context.Context, generation uint64) (string, error) {
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return "", err
 	}

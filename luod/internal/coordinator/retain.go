@@ -16,7 +16,7 @@ const warnAfter = 10 * time.Minute
 func (c *Coordinator) retainLocked() {
 	after := func(d time.Duration, f func(units []string)) {
 		c.Clock.AfterFunc(d, func() {
-			unlock, err := c.lock(context.Background())
+			unlock, err := c.Lock(context.Background())
 			if err != nil {
 				return
 			}
@@ -45,7 +45,7 @@ func (c *Coordinator) retainLocked() {
 // giveUpUnfetched discards what came through an update and unit has not fetched.
 func (c *Coordinator) giveUpUnfetched(unit string) error {
 	ctx := context.Background()
-	unlock, err := c.lockHoldings(ctx)
+	unlock, err := c.LockHoldings(ctx)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/liveupdate/luod/client/errorname"
+	"github.com/liveupdate/luod/luod/internal/catalog"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/record"
 )
@@ -33,18 +34,18 @@ func (c *Coordinator) schedule(ctx context.Context, options record.Options) (uin
 	if err != nil {
 		return 0, err
 	}
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer unlock()
-	was := c.rec.Schedule
-	c.rec.Schedule = &record.Schedule{At: at.Round(0), Options: options}
-	if err := c.saveLocked(); err != nil {
-		c.rec.Schedule = was
+	was := c.Rec.Schedule
+	c.Rec.Schedule = &record.Schedule{At: at.Round(0), Options: options}
+	if err := c.SaveLocked(); err != nil {
+		c.Rec.Schedule = was
 		return 0, fault.New(errorname.NoRecord, "schedule a live update: %w", err)
 	}
-	c.Log.Info("a live update is scheduled", "at", at, messageID, idScheduled)
+	c.Log.Info("a live update is scheduled", "at", at, catalog.MessageID, catalog.Scheduled)
 	if !options.NoWall {
 		c.wall("A live update is scheduled for "+at.Format(time.DateTime)+": the system will boot another kernel, and sessions will end.", options.Message)
 	}
@@ -58,18 +59,18 @@ func (c *Coordinator) armLocked() {
 		c.disarm()
 		c.disarm = nil
 	}
-	s := c.rec.Schedule
+	s := c.Rec.Schedule
 	if s == nil {
 		return
 	}
 	// Without its monotonic reading, which a set clock doesn't change.
 	left := s.At.Sub(c.Clock.Now().Round(0))
 	c.disarm = c.Clock.AfterFunc(max(0, min(left, scheduleInterval)), func() {
-		unlock, err := c.lock(context.Background())
+		unlock, err := c.Lock(context.Background())
 		if err != nil {
 			return
 		}
-		due := s == c.rec.Schedule && c.dueLocked(s)
+		due := s == c.Rec.Schedule && c.dueLocked(s)
 		unlock()
 		if due {
 			c.runScheduled(s)
@@ -87,14 +88,14 @@ func (c *Coordinator) dueLocked(s *record.Schedule) bool {
 		c.armLocked()
 		return false
 	}
-	c.rec.Schedule = nil
+	c.Rec.Schedule = nil
 	c.armLocked()
-	c.rec.LastError = fmt.Sprintf("the live update that was scheduled for %s did not begin: luod was interrupted; schedule it again", s.At.Format(time.DateTime))
+	c.Rec.LastError = fmt.Sprintf("the live update that was scheduled for %s did not begin: luod was interrupted; schedule it again", s.At.Format(time.DateTime))
 	if late > scheduleGrace {
-		c.rec.LastError = fmt.Sprintf("the live update that was scheduled for %s was missed by %s and is dropped; schedule it again", s.At.Format(time.DateTime), late.Round(time.Second))
-		c.Log.Error(c.rec.LastError)
+		c.Rec.LastError = fmt.Sprintf("the live update that was scheduled for %s was missed by %s and is dropped; schedule it again", s.At.Format(time.DateTime), late.Round(time.Second))
+		c.Log.Error(c.Rec.LastError)
 	}
-	if err := c.saveLocked(); err != nil {
+	if err := c.SaveLocked(); err != nil {
 		return false // who can't write that down would begin again and again
 	}
 	return late <= scheduleGrace
@@ -106,19 +107,19 @@ func (c *Coordinator) runScheduled(s *record.Schedule) {
 	if why == nil {
 		return
 	}
-	unlock, err := c.lock(context.Background())
+	unlock, err := c.Lock(context.Background())
 	if err != nil {
 		return
 	}
 	defer unlock()
-	c.rec.LastError = fmt.Sprintf("the scheduled live update did not begin: %v", why)
-	c.Log.Error(c.rec.LastError)
-	_ = c.saveLocked()
+	c.Rec.LastError = fmt.Sprintf("the scheduled live update did not begin: %v", why)
+	c.Log.Error(c.Rec.LastError)
+	_ = c.SaveLocked()
 }
 
 func (c *Coordinator) scheduledLocked() time.Time {
-	if c.rec.Schedule == nil {
+	if c.Rec.Schedule == nil {
 		return time.Time{}
 	}
-	return c.rec.Schedule.At
+	return c.Rec.Schedule.At
 }

@@ -107,7 +107,7 @@ func TestAKilledScheduleSaysSo(t *testing.T) {
 	w := newWorld(t)
 	w.plan(time.Hour)
 	_, _ = locked(ctx, w.c, func() (any, error) {
-		w.c.step = func(_ phase.Phase, on phase.Event, written bool) {
+		w.c.Step = func(_ phase.Phase, on phase.Event, written bool) {
 			if on == phase.Triggered && !written {
 				die(w.c)
 			}

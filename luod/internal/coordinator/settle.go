@@ -7,9 +7,9 @@ import (
 
 	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/entryname"
-	"github.com/liveupdate/luod/internal/recipe"
 	"github.com/liveupdate/luod/internal/storeview"
 	"github.com/liveupdate/luod/luod/internal/fault"
+	"github.com/liveupdate/luod/luod/internal/fdstores"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
@@ -39,7 +39,7 @@ func (c *Coordinator) settledLocked(unit string) {
 // lookWhether looks whether unit has its store. What it sees says
 // nothing if the unit was started meanwhile.
 func (c *Coordinator) lookWhether(unit string) {
-	unlock, err := c.lock(context.Background())
+	unlock, err := c.Lock(context.Background())
 	if err != nil {
 		return
 	}
@@ -52,7 +52,7 @@ func (c *Coordinator) lookWhether(unit string) {
 	if err == nil && running[unit].Runs() {
 		stores, err = c.Units.Stores(ctx, []string{unit})
 	}
-	unlock, stopped := c.lockHoldings(context.Background())
+	unlock, stopped := c.LockHoldings(context.Background())
 	if stopped != nil {
 		return
 	}
@@ -65,16 +65,16 @@ func (c *Coordinator) lookWhether(unit string) {
 		return
 	case err == nil && !stale && !is.Runs():
 		return // its next start begins anew
-	case err != nil || stale || c.rec.Phase.Underway() || is.State != "active":
+	case err != nil || stale || c.Rec.Phase.Underway() || is.State != "active":
 		c.settledLocked(unit)
 		return
 	}
-	had := origin{back: c.rec.Back[unit]}
-	if copied := c.rec.Copied[unit]; copied.Start != "" && copied.Start == running[unit].InvocationID {
-		had.copied = copied.Names
+	had := fdstores.Origin{Back: c.Rec.Back[unit]}
+	if copied := c.Rec.Copied[unit]; copied.Start != "" && copied.Start == running[unit].InvocationID {
+		had.Copied = copied.Names
 	}
-	c.letGoLocked(unit, held, had.dispensable(held, c.vault.Files(unit), stores[unit].Entries))
-	_ = c.saveLocked()
+	c.letGoLocked(unit, held, had.Dispensable(held, c.vault.Files(unit), stores[unit].Entries))
+	_ = c.SaveLocked()
 }
 
 // starting notes that unit is being started: what PID 1 had for an earlier start it may
@@ -82,7 +82,7 @@ func (c *Coordinator) lookWhether(unit string) {
 //
 // Killed before it is written down: luod-reissue goes on only if PID 1 has everything.
 func (c *Coordinator) starting(ctx context.Context, unit string) error {
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -90,9 +90,9 @@ func (c *Coordinator) starting(ctx context.Context, unit string) error {
 	if n, waits := c.settling[unit]; waits {
 		c.settling[unit] = n + 1
 	}
-	if _, is := c.rec.Back[unit]; is {
-		delete(c.rec.Back, unit)
-		_ = c.saveLocked()
+	if _, is := c.Rec.Back[unit]; is {
+		delete(c.Rec.Back, unit)
+		_ = c.SaveLocked()
 	}
 	return nil
 }
@@ -110,101 +110,10 @@ func (c *Coordinator) letGoLocked(unit string, held []*vault.File, names []strin
 		return
 	}
 	if len(names) == len(held) {
-		delete(c.rec.Back, unit)
-		delete(c.rec.Copied, unit)
+		delete(c.Rec.Back, unit)
+		delete(c.Rec.Copied, unit)
 	}
 	c.Log.Info("the unit has its fd store back", "unit", unit, "count", len(names))
-}
-
-// origin is what is known of how a unit that runs came by its fd store.
-type origin struct {
-	// back are the names of which PID 1 had the files when the unit was started.
-	back []string
-	// copied are the names of what was in the store when it was copied, if the unit runs
-	// since before that: PID 1 has kept it all the time, but for what the unit itself has
-	// removed. What luod held besides was never there.
-	copied []string
-}
-
-// dispensable returns the names of those held that PID 1 has, or had for a start of the
-// unit which may have used them up since; all are what the vault has of the unit.
-func (o origin) dispensable(held, all []*vault.File, store []storeview.Stored) []string {
-	there := presence(store)
-	var names []string
-	for _, f := range held {
-		if slices.Contains(o.copied, f.Name) || slices.Contains(o.back, f.Name) || there.has(f, all) {
-			names = append(names, f.Name)
-		}
-	}
-	return names
-}
-
-// inStore is what a fd store has; each entry stands for one file.
-type inStore struct {
-	memfds map[fileID]int
-	// named are the memfds under each name, and others the rest.
-	named  map[namedFile]int
-	others map[string]int
-}
-
-type namedFile struct {
-	name string
-	id   fileID
-}
-
-func presence(store []storeview.Stored) inStore {
-	p := inStore{memfds: map[fileID]int{}, named: map[namedFile]int{}, others: map[string]int{}}
-	for _, e := range store {
-		if !e.Memfd {
-			p.others[e.Name]++
-			continue
-		}
-		id := fileID{e.Device, e.Inode}
-		p.memfds[id]++
-		p.named[namedFile{e.Name, id}]++
-	}
-	return p
-}
-
-// has says whether f is there, whose unit has all in the vault. A packed directory is
-// in no store: who has unpacked it says so.
-func (p inStore) has(f *vault.File, all []*vault.File) bool {
-	plain := entryname.PlainName(f.Name)
-	_, packed := entryname.Directory(f.Name)
-	switch {
-	case packed:
-		return false
-	case entryname.Recreated(f.Name):
-		p.others[plain]--
-		return p.others[plain] >= 0
-	case entryname.Same(f.Name):
-		return p.hasSame(f, plain, all)
-	}
-	id, err := idOf(f.F)
-	return err == nil && p.memfds[id] > 0
-}
-
-// hasSame is for the description of an entry that shares its memfd with another.
-func (p inStore) hasSame(f *vault.File, plain string, all []*vault.File) bool {
-	d, err := recipe.Read(f.F)
-	if err != nil || d.Same == nil {
-		return false
-	}
-	i := slices.IndexFunc(all, func(o *vault.File) bool { return o.Name == d.Same.Of })
-	if i < 0 {
-		return false
-	}
-	id, err := idOf(all[i].F)
-	if err != nil {
-		return false
-	}
-	others := 0
-	if entryname.PlainName(all[i].Name) == plain {
-		others = 1 // the entry of the memfd itself
-	}
-	key := namedFile{plain, id}
-	p.named[key]--
-	return p.named[key] >= others
 }
 
 // fromStoreLocked are a unit's files that came out of its fd store, or are a directory of
@@ -242,12 +151,12 @@ func (c *Coordinator) arrivedInLocked(unit string, names []string, store []store
 	if !slices.ContainsFunc(names, entryname.Adopted) {
 		return names, nil
 	}
-	p, all := presence(store), c.vault.Files(unit)
+	p, all := fdstores.Presence(store), c.vault.Files(unit)
 	for _, f := range all {
 		_, packed := entryname.Directory(f.Name)
 		switch {
 		case !slices.Contains(names, f.Name):
-		case !entryname.Adopted(f.Name), packed, p.has(f, all):
+		case !entryname.Adopted(f.Name), packed, p.Has(f, all):
 			there = append(there, f.Name)
 		default:
 			missing = append(missing, f.Name)

@@ -14,6 +14,7 @@ import (
 	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/internal/sdnotify"
 	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luod/internal/catalog"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/packer"
 	"github.com/liveupdate/luod/luod/internal/record"
@@ -38,14 +39,14 @@ func Start(ctx context.Context, config Config, entries []sdnotify.Entry) (*Coord
 		incoming: map[string]*arrival{}, sessions: map[string]*luo.Session{},
 	}
 	// What is started here and comes back waits until all is restored.
-	unlock, err := c.lockHoldings(ctx)
+	unlock, err := c.LockHoldings(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("start: %w", err)
 	}
 	defer unlock()
 	c.vault = vault.New(patientStore{c.Store, c}, vault.Limits{Files: config.Settings.FileDescriptorsMax, Bytes: config.Settings.BytesMax})
 	started := c.Clock.Now()
-	old, err := record.Read(c.Record)
+	old, err := record.Read(c.Path())
 	if err != nil {
 		// Without it the fd store still tells most; the phase is unknown.
 		c.Log.Error("the record of this boot is unreadable", "error", err)
@@ -69,21 +70,21 @@ func Start(ctx context.Context, config Config, entries []sdnotify.Entry) (*Coord
 	}
 	if err := c.vault.Adopt(bundles); err != nil {
 		c.Log.Error("some of what was handed over is unreadable", "error", err)
-		c.rec.Warning = err.Error()
+		c.Rec.Warning = err.Error()
 	}
 	incoming, outgoing, delegated := c.sortLocked(sessions)
 	if old != nil {
-		warning := c.rec.Warning
-		c.rec = *old
+		warning := c.Rec.Warning
+		c.Rec = *old
 		if warning != "" {
-			c.rec.Warning = warning
+			c.Rec.Warning = warning
 		}
 	} else {
-		c.rec.Phase = phase.Idle
+		c.Rec.Phase = phase.Idle
 	}
 	if old != nil {
 		left := c.reclaimLocked(delegated)
-		if c.rec.Generation == 0 {
+		if c.Rec.Generation == 0 {
 			// Killed after these were retrieved, and before the record told of them.
 			maps.Copy(incoming, left)
 			left = nil
@@ -97,7 +98,7 @@ func Start(ctx context.Context, config Config, entries []sdnotify.Entry) (*Coord
 		maps.Copy(incoming, delegated) // PID 1 carried them
 	}
 	if old != nil {
-		c.recent = report.Noted(c.recentPath(), c.rec.Generation)
+		c.recent = report.Noted(c.recentPath(), c.Rec.Generation)
 	}
 	c.resumeLocked(ctx, outgoing)
 	// A record that tells of a restored handover has its generation.
@@ -106,8 +107,8 @@ func Start(ctx context.Context, config Config, entries []sdnotify.Entry) (*Coord
 	} else {
 		c.nothingLeftLocked(incoming)
 	}
-	if err := c.saveLocked(); err != nil {
-		close(c.closed)
+	if err := c.SaveLocked(); err != nil {
+		c.CloseLocked()
 		return nil, err
 	}
 	c.armLocked()
@@ -120,7 +121,7 @@ func Start(ctx context.Context, config Config, entries []sdnotify.Entry) (*Coord
 // restoredLocked does what follows when the record tells of what was restored.
 func (c *Coordinator) restoredLocked() {
 	c.payLocked()
-	if c.rec.Phase == phase.Restoring {
+	if c.Rec.Phase == phase.Restoring {
 		c.retainLocked()
 	}
 	c.accountLocked()
@@ -132,8 +133,8 @@ func (c *Coordinator) nothingLeftLocked(back map[string]*luo.Session) {
 	for name, s := range back {
 		c.keepStuckLocked(name, s)
 	}
-	if c.rec.Phase == phase.Restoring && len(c.unreleasedLocked()) == 0 {
-		c.rec.Phase = phase.Idle
+	if c.Rec.Phase == phase.Restoring && len(c.unreleasedLocked()) == 0 {
+		c.Rec.Phase = phase.Idle
 	}
 }
 
@@ -197,7 +198,7 @@ func (l leftover) Sessions() map[string]*luo.Session { return maps.Clone(l.sessi
 // under way goes on with the sessions kept open; anything else is taken back.
 func (c *Coordinator) resumeLocked(ctx context.Context, outgoing map[string]*luo.Session) {
 	out := leftover{store: c.Store, sessions: outgoing}
-	if c.rec.Phase == phase.Committed {
+	if c.Rec.Phase == phase.Committed {
 		jumping, err := c.Jumper.Jumping(ctx)
 		if err != nil {
 			// PID 1 doesn't answer while it shuts down: keep everything.
@@ -210,18 +211,18 @@ func (c *Coordinator) resumeLocked(ctx context.Context, outgoing map[string]*luo
 			return
 		}
 	}
-	if c.rec.Phase == phase.Committed || c.rec.Phase.Underway() || len(outgoing) > 0 {
-		was := c.rec.Phase
+	if c.Rec.Phase == phase.Committed || c.Rec.Phase.Underway() || len(outgoing) > 0 {
+		was := c.Rec.Phase
 		c.letHoldersGo()
 		if err := out.Close(); err != nil {
 			c.Log.Error("could not take back what a killed luod had preserved", "error", err)
 		}
-		c.rec.Phase = phase.Idle
-		c.rec.LastError = fmt.Sprintf("luod was restarted while the update was %s: it was taken back", was)
-		c.tellLocked(c.rec.Asked, c.rec.LastError)
-		c.rec.Asked = nil
-		c.unhookLocked(c.rec.LastError)
-		c.Log.Warn("luod was restarted during a live update: it was taken back", "phase", was, "sessions", len(outgoing), messageID, idTakenBack)
+		c.Rec.Phase = phase.Idle
+		c.Rec.LastError = fmt.Sprintf("luod was restarted while the update was %s: it was taken back", was)
+		c.tellLocked(c.Rec.Asked, c.Rec.LastError)
+		c.Rec.Asked = nil
+		c.unhookLocked(c.Rec.LastError)
+		c.Log.Warn("luod was restarted during a live update: it was taken back", "phase", was, "sessions", len(outgoing), catalog.MessageID, catalog.TakenBack)
 	}
 	c.reviveLocked()
 }
@@ -233,9 +234,9 @@ func (c *Coordinator) restoreLocked(ctx context.Context, back map[string]*luo.Se
 		c.noteNothingLocked()
 		return
 	}
-	again := c.rec.Generation != 0 // the record tells of it
+	again := c.Rec.Generation != 0 // the record tells of it
 	have := func(unit, name string) bool {
-		if again && slices.Contains(c.rec.Fetched, unit) || c.releasedLocked(unit, name) {
+		if again && slices.Contains(c.Rec.Fetched, unit) || c.releasedLocked(unit, name) {
 			return true
 		}
 		files, err := c.vault.Select(c.calledLocked(unit), []string{name})
@@ -245,21 +246,21 @@ func (c *Coordinator) restoreLocked(ctx context.Context, back map[string]*luo.Se
 	from := restorer.Source{Kernel: c.Kernel, Store: c.Store, Have: have, Delegated: !again, Patience: c.patienceLocked(), Room: c.roomFor}
 	var r *restorer.Restored
 	var err error
-	c.apart(func() { r, err = from.Restore(ctx, back) })
+	c.Apart(func() { r, err = from.Restore(ctx, back) })
 	if err != nil {
 		c.notRestoredLocked(r, err, started)
 		return
 	}
-	c.unread, c.rec.Degraded = nil, ""
+	c.unread, c.Rec.Degraded = nil, ""
 	c.manifest = r.Session
 	m := r.Manifest
 	if !again {
-		c.rec.Generation, c.rec.OldKernel = m.Generation, m.OldKernel
-		c.rec.TimeLine, c.rec.LeftBehind = m.TimeLine, m.LeftBehind
-		c.markLocked("kernel started", c.Machine.Booted())
-		c.markLocked("luod started", started)
+		c.Rec.Generation, c.Rec.OldKernel = m.Generation, m.OldKernel
+		c.Rec.TimeLine, c.Rec.LeftBehind = m.TimeLine, m.LeftBehind
+		c.MarkLocked("kernel started", c.Machine.Booted())
+		c.MarkLocked("luod started", started)
 	}
-	c.rec.Phase = phase.Restoring
+	c.Rec.Phase = phase.Restoring
 	for i := range r.Files {
 		r.Files[i].Unit = c.calledLocked(r.Files[i].Unit)
 	}
@@ -269,13 +270,13 @@ func (c *Coordinator) restoreLocked(ctx context.Context, back map[string]*luo.Se
 		if c.lostLocked(l.Unit, l.Name) {
 			continue // known since before luod was restarted
 		}
-		c.rec.Lost = append(c.rec.Lost, l)
-		c.Log.Error("a file descriptor did not come through the live update", "unit", l.Unit, "name", l.Name, "reason", l.Reason, messageID, idLost)
+		c.Rec.Lost = append(c.Rec.Lost, l)
+		c.Log.Error("a file descriptor did not come through the live update", "unit", l.Unit, "name", l.Name, "reason", l.Reason, catalog.MessageID, catalog.Lost)
 	}
 	c.keepLocked(r.Files)
 	for _, u := range m.Units {
 		c.welcomeLocked(u, r)
-		if slices.Contains(c.rec.Fetched, u.Name) {
+		if slices.Contains(c.Rec.Fetched, u.Name) {
 			continue
 		}
 		unit := c.calledLocked(u.Name)
@@ -302,11 +303,11 @@ func (c *Coordinator) restoreLocked(ctx context.Context, back map[string]*luo.Se
 		}
 	}
 	if !again {
-		c.markLocked("restored", c.Clock.Now())
+		c.MarkLocked("restored", c.Clock.Now())
 		c.noteReportLocked(report.Compose(m, c.Machine.Release, r.Lost, c.changed(r.Changed)...))
 		c.oweLocked("restore", m.Generation, "LUOD_OLD_KERNEL="+m.OldKernel)
 	}
-	c.Log.Info("restored what the previous kernel handed over", "generation", m.Generation, "from", m.OldKernel, "units", len(m.Units), "lost", len(r.Lost), messageID, idRestored)
+	c.Log.Info("restored what the previous kernel handed over", "generation", m.Generation, "from", m.OldKernel, "units", len(m.Units), "lost", len(r.Lost), catalog.MessageID, catalog.Restored)
 	if c.allFetchedLocked() {
 		c.arrivedLocked()
 	}
@@ -314,11 +315,11 @@ func (c *Coordinator) restoreLocked(ctx context.Context, back map[string]*luo.Se
 
 // releasedLocked says whether a file of a unit of the manifest was given up.
 func (c *Coordinator) releasedLocked(unit, name string) bool {
-	return slices.Contains(c.rec.Released[unit], name) || slices.Contains(c.rec.Released[c.calledLocked(unit)], name)
+	return slices.Contains(c.Rec.Released[unit], name) || slices.Contains(c.Rec.Released[c.calledLocked(unit)], name)
 }
 
 func (c *Coordinator) lostLocked(unit, name string) bool {
-	return slices.ContainsFunc(c.rec.Lost, func(l restorer.Loss) bool { return l.Unit == unit && l.Name == name })
+	return slices.ContainsFunc(c.Rec.Lost, func(l restorer.Loss) bool { return l.Unit == unit && l.Name == name })
 }
 
 // keepLocked puts restored files into the vault, unit by unit in their order.
@@ -344,7 +345,7 @@ func (c *Coordinator) keepLocked(files []restorer.File) {
 		c.Log.Error("could not keep restored file descriptors; they stay in their sessions", "unit", b.Unit, "error", err)
 		for j, f := range b.Files {
 			f.Close()
-			c.rec.Lost = append(c.rec.Lost, restorer.Loss{Unit: b.Unit, Name: b.Names[j], Reason: err.Error()})
+			c.Rec.Lost = append(c.Rec.Lost, restorer.Loss{Unit: b.Unit, Name: b.Names[j], Reason: err.Error()})
 		}
 	}
 }
@@ -352,9 +353,9 @@ func (c *Coordinator) keepLocked(files []restorer.File) {
 // noteNothingLocked tells a cold boot from an update that lost everything: luod puts
 // the generation on the command line of the kernel it loads.
 func (c *Coordinator) noteNothingLocked() {
-	c.unread, c.rec.Degraded = nil, ""
+	c.unread, c.Rec.Degraded = nil, ""
 	if generation, ok := c.expected(); ok {
-		c.rec.Warning = fmt.Sprintf("the command line says that this boot is generation %d of a live update, but the previous kernel handed nothing over to luod: either its memory was lost (an ordinary reboot, or a kernel that does not understand the old one), or somebody booted with a copied command line", generation)
-		c.Log.Error(c.rec.Warning)
+		c.Rec.Warning = fmt.Sprintf("the command line says that this boot is generation %d of a live update, but the previous kernel handed nothing over to luod: either its memory was lost (an ordinary reboot, or a kernel that does not understand the old one), or somebody booted with a copied command line", generation)
+		c.Log.Error(c.Rec.Warning)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/liveupdate/luod/luod/internal/fault"
+	"github.com/liveupdate/luod/luod/internal/state"
 )
 
 // Who calls while luod stops is told so by name, and calls again: it is no refusal.
@@ -14,7 +15,7 @@ func TestACallThatMeetsLuodsStopIsToldSo(t *testing.T) {
 	w.c.Close()
 	err := w.c.Ready(context.Background(), "a.service")
 	var said *fault.Fault
-	if !errors.As(err, &said) || said.Name != "Stopping" || !errors.Is(err, errStopped) {
+	if !errors.As(err, &said) || said.Name != "Stopping" || !errors.Is(err, state.ErrStopped) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -267,7 +267,7 @@ func (s *storeStory) afterCommit(fast bool) string {
 func (s *storeStory) revived() {
 	s.t.Helper()
 	if !soon(func() bool {
-		owing, err := locked(ctx, s.c, func() (bool, error) { return len(s.c.rec.Stopped) > 0, nil })
+		owing, err := locked(ctx, s.c, func() (bool, error) { return len(s.c.Rec.Stopped) > 0, nil })
 		return err == nil && !owing
 	}) {
 		s.t.Fatal("not all are started again")

@@ -12,9 +12,11 @@ import (
 	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luod/internal/catalog"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/restorer"
+	"github.com/liveupdate/luod/luod/internal/state"
 )
 
 // unread is a handover that could not be restored yet: its sessions are open here, or
@@ -81,9 +83,9 @@ func (c *Coordinator) notRestoredLocked(r *restorer.Restored, err error, started
 }
 
 func (c *Coordinator) degradeLocked(format string, err error) {
-	if text := fmt.Sprintf(format, err); text != c.rec.Degraded {
-		c.rec.Degraded = text
-		c.Log.Error(text, messageID, idDegraded)
+	if text := fmt.Sprintf(format, err); text != c.Rec.Degraded {
+		c.Rec.Degraded = text
+		c.Log.Error(text, catalog.MessageID, catalog.Degraded)
 	}
 }
 
@@ -98,7 +100,7 @@ func (c *Coordinator) patienceLocked() time.Duration {
 
 // reread tries once more to restore.
 func (c *Coordinator) reread(started time.Time) {
-	unlock, err := c.lockHoldings(context.Background())
+	unlock, err := c.LockHoldings(context.Background())
 	if err != nil {
 		return
 	}
@@ -106,24 +108,24 @@ func (c *Coordinator) reread(started time.Time) {
 	if c.unread == nil {
 		return // it was given up
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), briefly)
+	ctx, cancel := context.WithTimeout(context.Background(), state.Briefly)
 	defer cancel()
 	c.restoreLocked(ctx, c.unread.sessions, started)
 	if c.unread == nil {
 		c.restoredLocked()
 		c.rouseLocked()
 	}
-	_ = c.saveLocked()
+	_ = c.SaveLocked()
 }
 
 // missingLocked is why a unit can't be told what is its own, if that isn't known.
 func (c *Coordinator) missingLocked(unit string) error {
-	if c.unread == nil || c.rec.Degraded == "" || slices.Contains(c.rec.GivenUp, unit) {
+	if c.unread == nil || c.Rec.Degraded == "" || slices.Contains(c.Rec.GivenUp, unit) {
 		return nil
 	}
 	name := errorname.Degraded
 	if c.unread.busy {
 		name = errorname.NotRestored
 	}
-	return fault.New(name, "nobody knows yet what %s has here: %s", unit, c.rec.Degraded)
+	return fault.New(name, "nobody knows yet what %s has here: %s", unit, c.Rec.Degraded)
 }

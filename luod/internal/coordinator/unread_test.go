@@ -160,8 +160,8 @@ func TestALuodKilledWhenItHadRestoredAtLastLosesNothing(t *testing.T) {
 	w.session(a, "vm", "state")
 	w.update()
 	w.reboot()
-	w.c.rec = record.Record{Phase: phase.Idle, Degraded: "not restored yet"}
-	if _, err := w.c.rec.Write(w.c.Record, nil); err != nil {
+	w.c.Rec = record.Record{Phase: phase.Idle, Degraded: "not restored yet"}
+	if _, err := w.c.Rec.Write(w.c.Path(), nil); err != nil {
 		t.Fatal(err)
 	}
 	w.kill()

@@ -11,11 +11,13 @@ import (
 	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/internal/unitsection"
 	"github.com/liveupdate/luod/luod/internal/barrier"
+	"github.com/liveupdate/luod/luod/internal/catalog"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/packer"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/record"
+	"github.com/liveupdate/luod/luod/internal/state"
 )
 
 // packTimeout bounds the packing: 100 MiB take about 0.1 s on a slow machine.
@@ -23,7 +25,7 @@ const packTimeout = 10 * time.Minute
 
 // Unload unloads whatever kernel is loaded.
 func (c *Coordinator) Unload(ctx context.Context) error {
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -34,14 +36,14 @@ func (c *Coordinator) Unload(ctx context.Context) error {
 	if err := c.Loader.Unload(); err != nil {
 		return &fault.Fault{Name: errorname.LoadFailed, Err: err}
 	}
-	c.rec.Loaded = nil
-	return c.saveLocked()
+	c.Rec.Loaded = nil
+	return c.SaveLocked()
 }
 
 // UnloadOwn unloads the kernel that luod has loaded, and returns its release, or an
 // empty one if there is none. One that somebody else has loaded since stays.
 func (c *Coordinator) UnloadOwn(ctx context.Context) (string, error) {
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -52,18 +54,18 @@ func (c *Coordinator) UnloadOwn(ctx context.Context) (string, error) {
 	var foreign *fault.Fault
 	switch err := c.stillLoadedLocked(); {
 	case errors.As(err, &foreign) && foreign.Name == errorname.ForeignKernel:
-		return "", c.saveLocked() // it has struck ours from the record
+		return "", c.SaveLocked() // it has struck ours from the record
 	case err != nil:
 		return "", err
-	case c.rec.Loaded == nil:
+	case c.Rec.Loaded == nil:
 		return "", nil
 	}
-	release := c.rec.Loaded.Release
+	release := c.Rec.Loaded.Release
 	if err := c.Loader.Unload(); err != nil {
 		return "", &fault.Fault{Name: errorname.LoadFailed, Err: err}
 	}
-	c.rec.Loaded = nil
-	return release, c.saveLocked()
+	c.Rec.Loaded = nil
+	return release, c.SaveLocked()
 }
 
 // way is how the jump is made.
@@ -154,7 +156,7 @@ func (c *Coordinator) rehearse(ctx context.Context, options record.Options) (uin
 	if err := c.able(ctx, options); err != nil {
 		return 0, err
 	}
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -182,7 +184,7 @@ func (c *Coordinator) rehearse(ctx context.Context, options record.Options) (uin
 //
 // Killed after it: the next start finds the phase, and nothing to undo.
 func (c *Coordinator) trigger(ctx context.Context, options record.Options) (*update, error) {
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -190,19 +192,19 @@ func (c *Coordinator) trigger(ctx context.Context, options record.Options) (*upd
 	if err := c.readyLocked(); err != nil {
 		return nil, err
 	}
-	lastError, timeLine, leftBehind := c.rec.LastError, c.rec.TimeLine, c.rec.LeftBehind
-	c.rec.LastError, c.rec.TimeLine, c.rec.LeftBehind = "", nil, nil
-	c.markLocked("trigger", c.Clock.Now())
+	lastError, timeLine, leftBehind := c.Rec.LastError, c.Rec.TimeLine, c.Rec.LeftBehind
+	c.Rec.LastError, c.Rec.TimeLine, c.Rec.LeftBehind = "", nil, nil
+	c.MarkLocked("trigger", c.Clock.Now())
 	c.vault.Refresh()
-	u := &update{options: options, generation: c.rec.Generation + 1, passed: make(chan struct{}), done: make(chan struct{})}
-	if err := c.moveLocked(phase.Triggered); err != nil {
-		c.rec.LastError, c.rec.TimeLine, c.rec.LeftBehind = lastError, timeLine, leftBehind
-		c.rec.Phase = c.restingLocked()
+	u := &update{options: options, generation: c.Rec.Generation + 1, passed: make(chan struct{}), done: make(chan struct{})}
+	if err := c.MoveLocked(phase.Triggered); err != nil {
+		c.Rec.LastError, c.Rec.TimeLine, c.Rec.LeftBehind = lastError, timeLine, leftBehind
+		c.Rec.Phase = c.restingLocked()
 		return nil, fault.New(errorname.NoRecord, "start a live update: %w", err)
 	}
 	u.ctx, u.cancel = context.WithCancelCause(context.Background())
 	c.update = u
-	c.Log.Info("a live update begins", "generation", u.generation, "message", options.Message, messageID, idBegins)
+	c.Log.Info("a live update begins", "generation", u.generation, "message", options.Message, catalog.MessageID, catalog.Begins)
 	if !options.NoWall {
 		c.wall("A live update begins: the system boots another kernel at once, and sessions end.", options.Message)
 	}
@@ -215,7 +217,7 @@ func (c *Coordinator) drive(u *update) {
 	defer u.cancel(nil)
 	defer c.Units.Hold()()
 	err := c.advance(u)
-	if err == nil || errors.Is(err, errStopped) {
+	if err == nil || errors.Is(err, state.ErrStopped) {
 		u.err = err
 		return
 	}
@@ -295,7 +297,7 @@ func (c *Coordinator) advance(u *update) error {
 
 // putAside has abort find what was packed.
 func (c *Coordinator) putAside(result *packer.Packed) {
-	if unlock, err := c.lock(context.Background()); err == nil {
+	if unlock, err := c.Lock(context.Background()); err == nil {
 		c.outgoing = result
 		unlock()
 	}
@@ -342,31 +344,31 @@ func (c *Coordinator) beginLocked(u *update) (packer.Cargo, error) {
 	}
 	for _, s := range u.barrier.Standings() {
 		if s.State == barrier.Failed {
-			c.rec.LeftBehind = append(c.rec.LeftBehind, manifest.LeftBehind{Unit: s.Unit, Reason: s.Reason})
-			c.Log.Warn("the live update goes on without a service", "unit", s.Unit, "reason", s.Reason, messageID, idLeftBehind)
+			c.Rec.LeftBehind = append(c.Rec.LeftBehind, manifest.LeftBehind{Unit: s.Unit, Reason: s.Reason})
+			c.Log.Warn("the live update goes on without a service", "unit", s.Unit, "reason", s.Reason, catalog.MessageID, catalog.LeftBehind)
 		}
 	}
-	c.rec.LeftBehind = append(c.rec.LeftBehind, u.without...)
-	cargo.Manifest.LeftBehind = c.rec.LeftBehind
+	c.Rec.LeftBehind = append(c.Rec.LeftBehind, u.without...)
+	cargo.Manifest.LeftBehind = c.Rec.LeftBehind
 	// What still lies in an incoming session can't go into an outgoing one
 	// (EBUSY); the vault holds it, so the session may go.
 	for unit, a := range c.incoming {
 		c.finishLocked(unit, a)
 	}
 	c.dropManifestLocked()
-	c.markLocked("prepared", c.Clock.Now())
-	if err := c.moveLocked(phase.Prepared); err != nil {
+	c.MarkLocked("prepared", c.Clock.Now())
+	if err := c.MoveLocked(phase.Prepared); err != nil {
 		return packer.Cargo{}, fault.New(errorname.NoRecord, "pack: %w", err)
 	}
 	cargo.Units = c.cargoLocked(u)
 	var err error
 	// To look at all of it may take a while.
 	files := filesOf(cargo.Units)
-	c.apart(func() { cargo.Superset, err = c.room(files) })
+	c.Apart(func() { cargo.Superset, err = c.room(files) })
 	if err != nil {
 		return packer.Cargo{}, err
 	}
-	cargo.Manifest.TimeLine = append(cargo.Manifest.TimeLine, c.rec.TimeLine...)
+	cargo.Manifest.TimeLine = append(cargo.Manifest.TimeLine, c.Rec.TimeLine...)
 	c.Log.Info("packing", "generation", cargo.Manifest.Generation, "units", len(cargo.Units))
 	return cargo, nil
 }
@@ -379,8 +381,8 @@ func (c *Coordinator) readyLocked() error {
 	if err := c.freeLocked("start a live update"); err != nil {
 		return err
 	}
-	if c.rec.Degraded != "" {
-		return fault.New(errorname.Degraded, "no live update is possible: %s", c.rec.Degraded)
+	if c.Rec.Degraded != "" {
+		return fault.New(errorname.Degraded, "no live update is possible: %s", c.Rec.Degraded)
 	}
 	if c.unread != nil {
 		return fault.New(errorname.NotRestored, "no live update is possible: luod has not seen yet whether the previous kernel handed anything over, because somebody else has /dev/liveupdate open; see 'fuser /dev/liveupdate'")
@@ -388,7 +390,7 @@ func (c *Coordinator) readyLocked() error {
 	if c.holderLeft.Load() {
 		return fault.New(errorname.Busy, "no live update now: %s of the last one still holds its sessions, and could not be stopped; luod tries again", pid1.HolderUnit)
 	}
-	if len(c.rec.Stopped) > 0 {
+	if len(c.Rec.Stopped) > 0 {
 		return fault.New(errorname.Busy, "no live update now: services that were stopped for the last one are being started again; try again in a moment")
 	}
 	if err := c.withinLimitsLocked(); err != nil {
@@ -411,10 +413,10 @@ func (c *Coordinator) readyLocked() error {
 	switch {
 	case !loaded:
 		return fault.New(errorname.NoKernelLoaded, "no live update is possible: no kernel is loaded; load one with 'luoctl load'")
-	case c.rec.Loaded == nil:
+	case c.Rec.Loaded == nil:
 		return fault.New(errorname.ForeignKernel, "no live update is possible: the loaded kernel was not loaded by luod, so its command line and its ability to take memory over are unknown; load one with 'luoctl load'")
-	case c.rec.Loaded.Generation != c.rec.Generation+1:
-		return fault.New(errorname.ForeignKernel, "no live update is possible: the loaded kernel was meant for generation %d and the next is %d; load it again", c.rec.Loaded.Generation, c.rec.Generation+1)
+	case c.Rec.Loaded.Generation != c.Rec.Generation+1:
+		return fault.New(errorname.ForeignKernel, "no live update is possible: the loaded kernel was meant for generation %d and the next is %d; load it again", c.Rec.Loaded.Generation, c.Rec.Generation+1)
 	}
 	return nil
 }
@@ -422,7 +424,7 @@ func (c *Coordinator) readyLocked() error {
 // able is ready, and what takes a while: whether luod and what others hold would live
 // until the jump, and whether the memory is enough.
 func (c *Coordinator) able(ctx context.Context, options record.Options) error {
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -431,7 +433,7 @@ func (c *Coordinator) able(ctx context.Context, options record.Options) error {
 	if err != nil {
 		return err
 	}
-	look, cancel := context.WithTimeout(ctx, briefly)
+	look, cancel := context.WithTimeout(ctx, state.Briefly)
 	defer cancel()
 	if err := c.Jumper.Check(look, options.Fast); err != nil {
 		return fault.New(errorname.WouldNotSurvive, "no live update is possible: %w", err)
@@ -442,21 +444,21 @@ func (c *Coordinator) able(ctx context.Context, options record.Options) error {
 // Cancel takes back the update that is under way, or else the one that is
 // scheduled. After the commit it is too late.
 func (c *Coordinator) Cancel(ctx context.Context, reason string) error {
-	unlock, err := c.lock(ctx)
+	unlock, err := c.Lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
 	switch {
-	case c.rec.Phase == phase.Committed:
+	case c.Rec.Phase == phase.Committed:
 		return fault.New(errorname.TooLate, "cancel the live update: it is committed, and PID 1 shuts the system down; 'systemctl cancel' may still stop that")
-	case c.rec.Phase.Underway() && c.update != nil:
+	case c.Rec.Phase.Underway() && c.update != nil:
 		c.update.cancel(fault.New(errorname.Cancelled, "the live update was cancelled: %s", reason))
-	case c.rec.Schedule != nil:
-		c.rec.Schedule = nil
+	case c.Rec.Schedule != nil:
+		c.Rec.Schedule = nil
 		c.armLocked()
 		c.Log.Info("the scheduled live update was cancelled", "reason", reason)
-		return c.saveLocked()
+		return c.SaveLocked()
 	default:
 		return fault.New(errorname.NothingToCancel, "cancel the live update: none is under way or scheduled")
 	}
@@ -471,7 +473,7 @@ func (c *Coordinator) Cancel(ctx context.Context, reason string) error {
 func (c *Coordinator) commit(u *update, result *packer.Packed) error {
 	if err := c.inside(u, func() error {
 		c.outgoing = result
-		c.rec.TimeLine = result.Manifest.TimeLine
+		c.Rec.TimeLine = result.Manifest.TimeLine
 		if err := c.stillLoadedLocked(); err != nil {
 			return err
 		}
@@ -479,7 +481,7 @@ func (c *Coordinator) commit(u *update, result *packer.Packed) error {
 		if u.options.Fast {
 			on = phase.Stopped
 		}
-		if err := c.moveLocked(on); err != nil {
+		if err := c.MoveLocked(on); err != nil {
 			return fault.New(errorname.NoRecord, "commit the live update: %w", err)
 		}
 		return nil
@@ -487,13 +489,13 @@ func (c *Coordinator) commit(u *update, result *packer.Packed) error {
 		return err
 	}
 	// Not u's context: from now on nobody can cancel it.
-	ctx, cancel := context.WithTimeout(context.Background(), briefly)
+	ctx, cancel := context.WithTimeout(context.Background(), state.Briefly)
 	defer cancel()
 	problems, err := c.Jumper.Jump(ctx, way(u.options))
 	if err != nil {
 		return fault.New(errorname.JumpFailed, "start the jump: %w", err)
 	}
-	c.Log.Info("committed: the system boots the loaded kernel", "generation", u.generation, "fast", u.options.Fast, messageID, idCommitted)
+	c.Log.Info("committed: the system boots the loaded kernel", "generation", u.generation, "fast", u.options.Fast, catalog.MessageID, catalog.Committed)
 	go c.await(problems)
 	return nil
 }
@@ -511,11 +513,11 @@ func (c *Coordinator) await(problems <-chan error) {
 // giveUp takes a committed update back.
 func (c *Coordinator) giveUp(why error) {
 	c.letHoldersGo()
-	unlock, err := c.lock(context.Background())
+	unlock, err := c.Lock(context.Background())
 	if err != nil {
 		return
 	}
-	committed := c.rec.Phase == phase.Committed
+	committed := c.Rec.Phase == phase.Committed
 	unlock()
 	if committed {
 		_ = c.abort(why)
@@ -526,7 +528,7 @@ func (c *Coordinator) giveUp(why error) {
 // packed is let go of without the lock, since the kernel takes its time for that; the
 // phase changes afterwards, so that nobody begins anything meanwhile.
 func (c *Coordinator) abort(why error) error {
-	unlock, err := c.lock(context.Background())
+	unlock, err := c.Lock(context.Background())
 	if err != nil {
 		return err
 	}
@@ -538,7 +540,7 @@ func (c *Coordinator) abort(why error) error {
 			why = errors.Join(why, fmt.Errorf("take the sessions back: %w", err))
 		}
 	}
-	if unlock, err = c.lock(context.Background()); err != nil {
+	if unlock, err = c.Lock(context.Background()); err != nil {
 		return err
 	}
 	defer unlock()
@@ -551,14 +553,14 @@ func (c *Coordinator) abort(why error) error {
 		c.wall("The live update was taken back, and the system runs on.", why.Error())
 	}
 	c.update = nil
-	c.tellLocked(c.rec.Asked, why.Error())
-	c.rec.LastError, c.rec.Asked = why.Error(), nil
-	c.Log.Error("the live update was taken back", "reason", why, "generation", c.rec.Generation+1, messageID, idTakenBack)
+	c.tellLocked(c.Rec.Asked, why.Error())
+	c.Rec.LastError, c.Rec.Asked = why.Error(), nil
+	c.Log.Error("the live update was taken back", "reason", why, "generation", c.Rec.Generation+1, catalog.MessageID, catalog.TakenBack)
 	on := phase.TakenBack
 	if c.restingLocked() == phase.Restoring {
 		on = phase.Resumed
 	}
-	_ = c.moveLocked(on)
+	_ = c.MoveLocked(on)
 	c.payLocked()
 	c.reviveLocked()
 	c.settleAllLocked()
@@ -567,9 +569,9 @@ func (c *Coordinator) abort(why error) error {
 
 // unhookLocked has the hooks told that the update of which they heard was taken back.
 func (c *Coordinator) unhookLocked(reason string) {
-	if c.rec.Hooked {
-		c.rec.Hooked = false
-		c.oweLocked("cancel", c.rec.Generation+1, "LUOD_REASON="+reason)
+	if c.Rec.Hooked {
+		c.Rec.Hooked = false
+		c.oweLocked("cancel", c.Rec.Generation+1, "LUOD_REASON="+reason)
 	}
 }
 
@@ -587,10 +589,10 @@ func (c *Coordinator) wall(text, message string) {
 // tellLocked says to units, and to everybody, that the update was taken back.
 func (c *Coordinator) tellLocked(units []string, reason string) {
 	for _, unit := range units {
-		c.announce(Signal{Unit: unit, Generation: c.rec.Generation + 1, Reason: reason})
+		c.announce(Signal{Unit: unit, Generation: c.Rec.Generation + 1, Reason: reason})
 	}
 	if units != nil {
-		c.announce(Signal{Generation: c.rec.Generation + 1, Reason: reason})
+		c.announce(Signal{Generation: c.Rec.Generation + 1, Reason: reason})
 	}
 }
 

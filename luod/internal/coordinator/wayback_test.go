@@ -43,7 +43,7 @@ func TestEveryWayBackLeavesEveryStore(t *testing.T) {
 					t.Errorf("the bystander is %s", s)
 				}
 				if !soon(func() bool {
-					owing, err := locked(ctx, w.c, func() (bool, error) { return len(w.c.rec.Stopped) > 0, nil })
+					owing, err := locked(ctx, w.c, func() (bool, error) { return len(w.c.Rec.Stopped) > 0, nil })
 					return err == nil && !owing
 				}) {
 					t.Fatal("not all are started again")

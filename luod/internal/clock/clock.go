@@ -1,8 +1,9 @@
-package coordinator
+// Package clock is how time passes for luod: as it does, or as a test says.
+package clock
 
 import "time"
 
-// Clock is how time passes for a coordinator.
+// Clock is how time passes.
 type Clock interface {
 	// Now has a monotonic reading beside the wall clock's (package time).
 	Now() time.Time
@@ -11,11 +12,11 @@ type Clock interface {
 	AfterFunc(d time.Duration, f func()) (stop func() bool)
 }
 
-// SystemClock is the real one.
-type SystemClock struct{}
+// System is the real one.
+type System struct{}
 
 // Now returns the present time.
-func (SystemClock) Now() time.Time { return time.Now() }
+func (System) Now() time.Time { return time.Now() }
 
 // AfterFunc calls f after d.
-func (SystemClock) AfterFunc(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
+func (System) AfterFunc(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }

@@ -1,4 +1,4 @@
-package coordinator
+package catalog
 
 import (
 	"os"
@@ -8,7 +8,7 @@ import (
 )
 
 func TestTheCatalogExplainsEveryMessage(t *testing.T) {
-	source, err := os.ReadFile("messages.go")
+	source, err := os.ReadFile("catalog.go")
 	if err != nil {
 		t.Fatal(err)
 	}
