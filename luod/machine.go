@@ -8,23 +8,23 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/holdings"
 )
 
-func readMachine() (coordinator.Machine, error) {
+func readMachine() (holdings.Machine, error) {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
-		return coordinator.Machine{}, fmt.Errorf("ask the kernel for its release: %w", err)
+		return holdings.Machine{}, fmt.Errorf("ask the kernel for its release: %w", err)
 	}
 	line, err := os.ReadFile("/proc/cmdline")
 	if err != nil {
-		return coordinator.Machine{}, fmt.Errorf("read the kernel's command line: %w", err)
+		return holdings.Machine{}, fmt.Errorf("read the kernel's command line: %w", err)
 	}
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
-		return coordinator.Machine{}, fmt.Errorf("read the boot ID: %w", err)
+		return holdings.Machine{}, fmt.Errorf("read the boot ID: %w", err)
 	}
-	return coordinator.Machine{
+	return holdings.Machine{
 		Release:     unix.ByteSliceToString(u.Release[:]),
 		BootID:      strings.TrimSpace(string(boot)),
 		CommandLine: strings.TrimSpace(string(line)),

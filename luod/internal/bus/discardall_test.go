@@ -7,19 +7,19 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"github.com/liveupdate/luod/client/errorname"
-	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/holdings"
 )
 
 // What only looks must not discard, and the other way round.
 func TestDiscardAllThroughTheDoor(t *testing.T) {
 	_, r, _, conn := open(t)
-	var units []coordinator.Stake
+	var units []holdings.Stake
 	var unread string
 	var stuck uint64
 	if err := call(conn, "DiscardAll", map[string]dbus.Variant{"dry-run": dbus.MakeVariant(true)}).Store(&units, &unread, &stuck); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(units, []coordinator.Stake{{Unit: "a.service", Count: 3, Bytes: 4096, Waiting: 1}}) || unread != "u" || stuck != 2 {
+	if !slices.Equal(units, []holdings.Stake{{Unit: "a.service", Count: 3, Bytes: 4096, Waiting: 1}}) || unread != "u" || stuck != 2 {
 		t.Errorf("%v, %q, %d", units, unread, stuck)
 	}
 	if err := call(conn, "DiscardAll", none).Store(&units, &unread, &stuck); err != nil || len(units) != 0 {

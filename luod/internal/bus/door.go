@@ -17,6 +17,7 @@ import (
 	"github.com/liveupdate/luod/internal/loading"
 	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/holdings"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/quota"
 	"github.com/liveupdate/luod/luod/internal/record"
@@ -26,10 +27,10 @@ import (
 type Registry interface {
 	Preserve(ctx context.Context, unit string, names []string, files []*os.File) error
 	Release(ctx context.Context, unit string, names []string) error
-	Retrieve(ctx context.Context, unit string, names []string) (coordinator.Fetch, error)
+	Retrieve(ctx context.Context, unit string, names []string) (holdings.Fetch, error)
 	Fetched(ctx context.Context, unit string, names []string) error
-	Own(ctx context.Context, unit string) ([]coordinator.Held, error)
-	List(ctx context.Context) ([]coordinator.Held, error)
+	Own(ctx context.Context, unit string) ([]holdings.Held, error)
+	List(ctx context.Context) ([]holdings.Held, error)
 	Status(ctx context.Context) (coordinator.Status, error)
 	Entries(ctx context.Context) ([]loading.Entry, error)
 	Check(ctx context.Context, request coordinator.Request) (verdict.Report, error)
@@ -44,8 +45,8 @@ type Registry interface {
 	Fail(ctx context.Context, unit, reason string) error
 	Remind(ctx context.Context) error
 	Discard(ctx context.Context, unit string, names []string) error
-	Stakes(ctx context.Context) (coordinator.Stakes, error)
-	DiscardAll(ctx context.Context) (coordinator.Stakes, error)
+	Stakes(ctx context.Context) (holdings.Stakes, error)
+	DiscardAll(ctx context.Context) (holdings.Stakes, error)
 	Report(ctx context.Context, generation uint64) (string, error)
 	CreateSession(ctx context.Context, unit, name string) (*os.File, error)
 	RetrieveSession(ctx context.Context, unit, name string) (*os.File, error)

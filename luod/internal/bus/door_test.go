@@ -29,6 +29,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 	"github.com/liveupdate/luod/luod/internal/fault"
+	"github.com/liveupdate/luod/luod/internal/holdings"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/quota"
 	"github.com/liveupdate/luod/luod/internal/record"
@@ -85,10 +86,10 @@ func (r *registry) Release(_ context.Context, _ string, names []string) error {
 	return r.refuse
 }
 
-func (r *registry) Retrieve(_ context.Context, _ string, names []string) (coordinator.Fetch, error) {
+func (r *registry) Retrieve(_ context.Context, _ string, names []string) (holdings.Fetch, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var fetch coordinator.Fetch
+	var fetch holdings.Fetch
 	for _, name := range names {
 		if r.files[name] == nil {
 			return fetch, &vault.Refusal{Reason: vault.NoSuchName, Text: "no " + name}
@@ -110,16 +111,16 @@ func (r *registry) Fetched(_ context.Context, _ string, names []string) error {
 	return nil
 }
 
-func (r *registry) Own(ctx context.Context, _ string) ([]coordinator.Held, error) {
+func (r *registry) Own(ctx context.Context, _ string) ([]holdings.Held, error) {
 	return r.List(ctx)
 }
 
-func (r *registry) List(context.Context) ([]coordinator.Held, error) {
+func (r *registry) List(context.Context) ([]holdings.Held, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var list []coordinator.Held
+	var list []holdings.Held
 	for name := range r.held {
-		list = append(list, coordinator.Held{Unit: "test.service", Name: name, State: "held"})
+		list = append(list, holdings.Held{Unit: "test.service", Name: name, State: "held"})
 	}
 	return list, nil
 }
@@ -201,18 +202,18 @@ func (r *registry) UnloadOwn(context.Context) (string, error) {
 	return "7.3", r.refuse
 }
 
-func (r *registry) Stakes(context.Context) (coordinator.Stakes, error) {
+func (r *registry) Stakes(context.Context) (holdings.Stakes, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.registered = append(r.registered, "stakes")
-	return coordinator.Stakes{Units: []coordinator.Stake{{Unit: "a.service", Count: 3, Bytes: 4096, Waiting: 1}}, Unread: "u", Stuck: 2}, r.refuse
+	return holdings.Stakes{Units: []holdings.Stake{{Unit: "a.service", Count: 3, Bytes: 4096, Waiting: 1}}, Unread: "u", Stuck: 2}, r.refuse
 }
 
-func (r *registry) DiscardAll(context.Context) (coordinator.Stakes, error) {
+func (r *registry) DiscardAll(context.Context) (holdings.Stakes, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.registered = append(r.registered, "discard all")
-	return coordinator.Stakes{}, r.refuse
+	return holdings.Stakes{}, r.refuse
 }
 func (r *registry) LiveUpdate(_ context.Context, o record.Options) (uint64, error) {
 	r.mu.Lock()

@@ -15,8 +15,8 @@ import (
 	"github.com/liveupdate/luod/internal/foreign"
 	"github.com/liveupdate/luod/internal/helperprotocol"
 	"github.com/liveupdate/luod/luod/internal/callers"
-	"github.com/liveupdate/luod/luod/internal/coordinator"
 	"github.com/liveupdate/luod/luod/internal/fault"
+	"github.com/liveupdate/luod/luod/internal/holdings"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/quota"
 	"github.com/liveupdate/luod/luod/internal/vault"
@@ -238,7 +238,7 @@ func (m *methods) ListNames(sender dbus.Sender) ([]struct{ Name, State string },
 }
 
 // ListFileDescriptors lists everything held, to an admin.
-func (m *methods) ListFileDescriptors(msg dbus.Message, sender dbus.Sender) ([]coordinator.Held, *dbus.Error) {
+func (m *methods) ListFileDescriptors(msg dbus.Message, sender dbus.Sender) ([]holdings.Held, *dbus.Error) {
 	ctx, cancel := m.call()
 	defer cancel()
 	if err := m.door.authorize(ctx, m.conn, msg, string(sender), actionList); err != nil {
@@ -246,7 +246,7 @@ func (m *methods) ListFileDescriptors(msg dbus.Message, sender dbus.Sender) ([]c
 	}
 	held, err := m.door.Registry.List(ctx)
 	if held == nil {
-		held = []coordinator.Held{}
+		held = []holdings.Held{}
 	}
 	return held, answer(err)
 }
@@ -264,7 +264,7 @@ func (m *methods) Discard(unit string, names []string, msg dbus.Message, sender 
 
 // DiscardAll gives up all that there is, or with dry-run only says what that would be,
 // to an admin.
-func (m *methods) DiscardAll(given map[string]dbus.Variant, msg dbus.Message, sender dbus.Sender) ([]coordinator.Stake, string, uint64, *dbus.Error) {
+func (m *methods) DiscardAll(given map[string]dbus.Variant, msg dbus.Message, sender dbus.Sender) ([]holdings.Stake, string, uint64, *dbus.Error) {
 	ctx, cancel := m.call()
 	defer cancel()
 	var dryRun bool
@@ -272,7 +272,7 @@ func (m *methods) DiscardAll(given map[string]dbus.Variant, msg dbus.Message, se
 	if err == nil {
 		err = m.door.authorize(ctx, m.conn, msg, string(sender), actionDiscard)
 	}
-	s := coordinator.Stakes{}
+	s := holdings.Stakes{}
 	switch {
 	case err != nil:
 	case dryRun:
@@ -281,7 +281,7 @@ func (m *methods) DiscardAll(given map[string]dbus.Variant, msg dbus.Message, se
 		s, err = m.door.Registry.DiscardAll(ctx)
 	}
 	if s.Units == nil {
-		s.Units = []coordinator.Stake{}
+		s.Units = []holdings.Stake{}
 	}
 	return s.Units, s.Unread, s.Stuck, answer(err)
 }

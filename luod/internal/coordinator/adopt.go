@@ -122,7 +122,7 @@ func (c *Coordinator) holdLocked(a *adoption, running map[string]pid1.Running) e
 	for unit := range a.units {
 		names[unit] = a.names(c, unit)
 	}
-	for i, err := range c.vault.AddAll(context.Background(), batches) {
+	for i, err := range c.Vault.AddAll(context.Background(), batches) {
 		unit := batches[i].Unit
 		if err != nil {
 			failed = append(failed, fmt.Errorf("hold the fd store of %s: %w", unit, err))
@@ -143,7 +143,7 @@ func (c *Coordinator) holdLocked(a *adoption, running map[string]pid1.Running) e
 // for the rest.
 func (a *adoption) names(c *Coordinator, unit string) []string {
 	names := slices.Collect(maps.Values(a.seen[unit]))
-	for _, f := range c.vault.Files(unit) {
+	for _, f := range c.Vault.Files(unit) {
 		if a.matched[f] {
 			names = append(names, f.Name)
 		}
@@ -208,7 +208,7 @@ func (c *Coordinator) supersedeLocked(a *adoption, unit string) error {
 		stands[name] = true
 	}
 	var replaced []string
-	for _, f := range c.vault.Files(unit) {
+	for _, f := range c.Vault.Files(unit) {
 		_, packed := entryname.Directory(f.Name)
 		if !entryname.Adopted(f.Name) || packed || stands[f.Name] || a.matched[f] {
 			continue
@@ -226,7 +226,7 @@ func (c *Coordinator) supersedeLocked(a *adoption, unit string) error {
 	if len(replaced) == 0 {
 		return nil
 	}
-	return c.vault.Remove(context.Background(), unit, replaced)
+	return c.Vault.Remove(context.Background(), unit, replaced)
 }
 
 // takeOver has the memfds in stores copied by a program that runs as a unit of name.
@@ -244,7 +244,11 @@ func (c *Coordinator) takeOver(u *update, stores map[string]pid1.Store, name str
 	a := u.adoption
 	// Whoever is giving up something of these stores has done so before, and from here on
 	// nobody does.
-	if err := c.insideHoldings(u, func() error { a.begin(caller, stores); return nil }); err != nil {
+	if err := c.insideHoldings(u, func() error {
+		a.begin(caller, stores)
+		c.Copying = a.units
+		return nil
+	}); err != nil {
 		return err
 	}
 	err := c.Units.Run(u.ctx, pid1.Program{

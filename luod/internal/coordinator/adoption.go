@@ -160,7 +160,7 @@ func (in *intake) takeMemfd(plain string, f *os.File) error {
 	if of, is := in.seen[id]; is {
 		return in.share(plain, of, f)
 	}
-	if holder := in.c.vault.Holder(id.Device, id.Inode); holder != nil {
+	if holder := in.c.Vault.Holder(id.Device, id.Inode); holder != nil {
 		if holder.Unit != in.unit {
 			return fault.New(errorname.FileInUse, "%s has the same memfd preserved, and the kernel preserves it once", holder.Unit)
 		}
@@ -219,7 +219,7 @@ func (in *intake) share(plain, of string, f *os.File) error {
 
 // matches looks for a description of the like of d in the vault; each stands for one.
 func (in *intake) matches(kind func(name string) bool, plain string, d recipe.Recipe) bool {
-	for _, held := range in.c.vault.Files(in.unit) {
+	for _, held := range in.c.Vault.Files(in.unit) {
 		if !kind(held.Name) || entryname.PlainName(held.Name) != plain || in.matched[held] {
 			continue
 		}
@@ -240,7 +240,7 @@ func (in *intake) free(name func(i int, plain string) string, plain string) stri
 	for n := len(in.a.files[in.unit]) + len(in.taken); ; n++ {
 		full := name(n, plain)
 		taken := func(f *vault.File) bool { return f.Name == full }
-		if _, err := in.c.vault.Select(in.unit, []string{full}); err != nil && !slices.ContainsFunc(in.a.files[in.unit], taken) && !slices.ContainsFunc(in.taken, taken) {
+		if _, err := in.c.Vault.Select(in.unit, []string{full}); err != nil && !slices.ContainsFunc(in.a.files[in.unit], taken) && !slices.ContainsFunc(in.taken, taken) {
 			return full
 		}
 	}

@@ -3,30 +3,21 @@ package coordinator
 import (
 	"context"
 	"log/slog"
-	"os"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/liveupdate/luod/internal/loading"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/internal/clock"
+	"github.com/liveupdate/luod/luod/internal/holdings"
+	"github.com/liveupdate/luod/luod/internal/hookrun"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/memory"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/record"
 	"github.com/liveupdate/luod/luod/internal/report"
 	"github.com/liveupdate/luod/luod/internal/settings"
-	"github.com/liveupdate/luod/luod/internal/state"
-	"github.com/liveupdate/luod/luod/internal/vault"
 )
-
-// Store is luod's own fd store.
-type Store interface {
-	Push(name string, files ...*os.File) error
-	Remove(name string) error
-	Barrier(ctx context.Context) error
-}
 
 // Loader checks and loads the kernel that is to be booted. Ask may take long.
 type Loader interface {
@@ -47,26 +38,17 @@ type Jumper interface {
 	Jumping(ctx context.Context) (bool, error)
 }
 
-// Machine is what luod knows of the system it runs on.
-type Machine struct {
-	Release     string
-	BootID      string
-	CommandLine string
-	// Booted is the moment the kernel started by the wall clock.
-	Booted func() time.Time
-}
-
 // Config is everything a Coordinator works with.
 type Config struct {
 	Kernel *luo.Kernel
-	Store  Store
+	Store  holdings.Store
 	Loader Loader
 	Jumper Jumper
 	Units  Units
 	// Inhibitors lists all that there are, logind's too; nil means none.
 	Inhibitors func(ctx context.Context) ([]inhibitors.Inhibitor, error)
 	Clock      clock.Clock
-	Machine    Machine
+	Machine    holdings.Machine
 	// Memory says how much there is; nil asks the kernel.
 	Memory func() (memory.Available, error)
 	// Settings are the defaults if they are zero.
@@ -90,19 +72,9 @@ type Config struct {
 // Coordinator owns everything that was handed over. Make one with Start.
 type Coordinator struct {
 	Config
-	*state.State
-	vault *vault.Vault
-	// incoming are the retrieved sessions whose units haven't fetched all yet.
-	incoming map[string]*arrival
-	// manifest is the incoming manifest's session, stuck those that must stay
-	// open because nobody can say what is in them.
-	manifest *luo.Session
-	stuck    map[string]*luo.Session
-	// unread is what could not be restored yet, or nil.
-	unread   *unread
+	*holdings.Holdings
 	outgoing outgoing
-	// sessions are the delegated ones, by the kernel's name.
-	sessions map[string]*luo.Session
+	hooks    *hookrun.Runner
 	// update is the one under way that this process began.
 	update *update
 	// disarm stops the wait for the scheduled time.
@@ -110,18 +82,8 @@ type Coordinator struct {
 	// loading says that a kernel is being loaded in place of previous.
 	loading  bool
 	previous *record.Loaded
-	// recent is the report of this boot's update, as it was at first.
-	recent *report.Report
-	// taken are the units that handed something over a moment ago, with how much
-	// since the log told of it.
-	taken map[string]int
-	// settling are the units that are to be looked at (settled), with how often that was
-	// asked for and how often they were started meanwhile.
-	settling map[string]uint64
 	// holderLeft says that the second process of an earlier update may still be there.
 	holderLeft atomic.Bool
-	// paying says that hooks are being told what they are owed.
-	paying bool
 }
 
 // outgoing is what was packed for the next kernel.
@@ -132,12 +94,6 @@ type outgoing interface {
 	Drop()
 	// Sessions are those that are open, by name, in a map that is the caller's.
 	Sessions() map[string]*luo.Session
-}
-
-// arrival is what one unit has not fetched yet.
-type arrival struct {
-	sessions map[string]*luo.Session
-	names    map[string]bool
 }
 
 // Close stops the coordinator and closes this process's descriptors, as a kill
@@ -153,18 +109,7 @@ func (c *Coordinator) Close() {
 }
 
 func (c *Coordinator) dropLocked() {
-	c.vault.Close()
-	for _, a := range c.incoming {
-		closeAll(a.sessions)
-	}
-	closeAll(c.stuck)
-	if c.unread != nil {
-		closeAll(c.unread.sessions)
-	}
-	closeAll(c.sessions)
-	if c.manifest != nil {
-		c.manifest.Close()
-	}
+	c.DropLocked()
 	if c.outgoing != nil {
 		c.outgoing.Drop()
 	}
@@ -177,29 +122,11 @@ func (c *Coordinator) dropLocked() {
 	}
 }
 
-func closeAll(sessions map[string]*luo.Session) {
-	for _, s := range sessions {
-		s.Close()
-	}
-}
-
 // showLocked tells the world.
 func (c *Coordinator) showLocked() {
 	if c.Changed != nil {
 		c.Changed(c.statusLocked())
 	}
-}
-
-func (c *Coordinator) waitingLocked() []string {
-	units := []string{}
-	for unit := range c.incoming {
-		units = append(units, unit)
-	}
-	for _, d := range c.unreleasedLocked() {
-		units = append(units, d.Unit)
-	}
-	slices.Sort(units)
-	return slices.Compact(units)
 }
 
 // Status returns the present status.
@@ -209,7 +136,7 @@ func (c *Coordinator) Status(ctx context.Context) (Status, error) {
 		return Status{}, err
 	}
 	defer unlock()
-	c.vault.Refresh()
+	c.Vault.Refresh()
 	return c.statusLocked(), nil
 }
 
@@ -217,14 +144,14 @@ func (c *Coordinator) statusLocked() Status {
 	s := Status{
 		Phase: c.Rec.Phase, Generation: c.Rec.Generation, Kernel: c.Machine.Release,
 		Degraded: c.Rec.Degraded, Warning: c.Rec.Warning, Loaded: c.Rec.Loaded,
-		Waiting: c.waitingLocked(), OldKernel: c.Rec.OldKernel,
+		Waiting: c.WaitingLocked(), OldKernel: c.Rec.OldKernel,
 		Lost: slices.Clone(c.Rec.Lost), TimeLine: slices.Clone(c.Rec.TimeLine), LastError: c.Rec.LastError,
 		Services: c.standingsLocked(), Scheduled: c.scheduledLocked(), LeftBehind: slices.Clone(c.Rec.LeftBehind),
 	}
 	if err := c.Kernel.Probe(); err != nil {
 		s.Unsupported = err.Error()
 	}
-	units, files, bytes := c.vault.Totals()
+	units, files, bytes := c.Vault.Totals()
 	s.Units, s.FileDescriptors, s.Bytes = uint64(units), uint64(files), uint64(bytes)
 	return s
 }

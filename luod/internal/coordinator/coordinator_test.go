@@ -27,6 +27,7 @@ import (
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luo/luofake"
 	"github.com/liveupdate/luod/luod/internal/fault"
+	"github.com/liveupdate/luod/luod/internal/holdings"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/pid1"
@@ -81,9 +82,9 @@ type world struct {
 	reissues  map[string]pid1.Reissue // of those that luoctl enable did not set up
 	adopting  func(caller string, units []string) error
 	pinned    []string
-	looked    func()   // told of each Look
-	m         *managed // what stands in for the methods of Units, unless it is nil
-	holding   Fetch    // the sessions that a second process holds
+	looked    func()         // told of each Look
+	m         *managed       // what stands in for the methods of Units, unless it is nil
+	holding   holdings.Fetch // the sessions that a second process holds
 	holderErr error
 	checkErr  error    // what luod-adopt says of directories before anything is stopped
 	ran       []string // the hooks that were run
@@ -194,7 +195,7 @@ func (w *world) StartHolder(ctx context.Context) error {
 
 func (w *world) StopHolder(context.Context) error {
 	w.holding.Close()
-	w.holding = Fetch{}
+	w.holding = holdings.Fetch{}
 	return nil
 }
 
@@ -315,7 +316,7 @@ func (w *world) start() {
 	w.t.Helper()
 	c, err := Start(context.Background(), Config{
 		Kernel: w.kernel.LUO(), Store: w.store, Loader: w, Jumper: w, Record: w.record, History: report.History(w.history), Settings: w.settings,
-		Machine: Machine{Release: "7.2", BootID: "b", CommandLine: w.line, Booted: time.Now},
+		Machine: holdings.Machine{Release: "7.2", BootID: "b", CommandLine: w.line, Booted: time.Now},
 		Units:   w.manager(), Inhibitors: func(context.Context) ([]inhibitors.Inhibitor, error) { return w.inhibitors() }, Clock: w.clock, Announce: func(s Signal) { w.signals = append(w.signals, s) },
 		Hooks: func() bool { return w.hooks }, Wall: func(text string) { w.mu.Lock(); defer w.mu.Unlock(); w.walls = append(w.walls, text) },
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
@@ -355,7 +356,7 @@ func (w *world) reboot() {
 	w.kill()
 	w.holding.Close()
 	w.store.Close()
-	w.holding, w.kernel, w.store, w.loaded = Fetch{}, next, fakestore.New(), false
+	w.holding, w.kernel, w.store, w.loaded = holdings.Fetch{}, next, fakestore.New(), false
 	if w.m != nil {
 		w.m.reboot()
 	}

@@ -9,10 +9,11 @@ import (
 
 	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luod/internal/holdings"
 )
 
 // staked are the stakes of w, which must all be of units.
-func (w *world) staked() []Stake {
+func (w *world) staked() []holdings.Stake {
 	w.t.Helper()
 	s, err := w.c.Stakes(ctx)
 	if err != nil || s.Unread != "" || s.Stuck != 0 {
@@ -54,7 +55,7 @@ func TestWhatUnitsHaveThemselvesIsAtStakeToo(t *testing.T) {
 		}
 		s[i].Bytes = 0
 	}
-	if !slices.Equal(s, []Stake{{Unit: a, Count: 2, Waiting: 2}, {Unit: b, Count: 1}, {Unit: d, Count: 1}}) {
+	if !slices.Equal(s, []holdings.Stake{{Unit: a, Count: 2, Waiting: 2}, {Unit: b, Count: 1}, {Unit: d, Count: 1}}) {
 		t.Errorf("%+v", s)
 	}
 }

@@ -3,8 +3,8 @@ package coordinator
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,6 +12,7 @@ import (
 	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/internal/fault"
+	"github.com/liveupdate/luod/luod/internal/holdings"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/state"
 )
@@ -59,75 +60,34 @@ func (c *Coordinator) letHoldersGo() {
 const holderInterval = 10 * time.Second
 
 // Sessions returns duplicates of all sessions for the next kernel, to the one program
-// that holds them too. Whoever has the Fetch owns them.
-func (c *Coordinator) Sessions(ctx context.Context, caller string) (Fetch, error) {
+// that holds them too. Whoever has the holdings.Fetch owns them.
+func (c *Coordinator) Sessions(ctx context.Context, caller string) (holdings.Fetch, error) {
 	if caller != pid1.HolderUnit {
-		return Fetch{}, fault.New(errorname.NotPreparing, "%s may not hold sessions", caller)
+		return holdings.Fetch{}, fault.New(errorname.NotPreparing, "%s may not hold sessions", caller)
 	}
 	unlock, err := c.Lock(ctx)
 	if err != nil {
-		return Fetch{}, err
+		return holdings.Fetch{}, err
 	}
 	defer unlock()
 	if c.outgoing == nil {
-		return Fetch{}, fault.New(errorname.NotPreparing, "there are no sessions to be held: no live update is packed")
+		return holdings.Fetch{}, fault.New(errorname.NotPreparing, "there are no sessions to be held: no live update is packed")
 	}
 	sessions := c.outgoing.Sessions()
-	for _, d := range c.Rec.Sessions {
-		if s := c.sessions[d.Session]; s != nil && !d.Incoming {
-			sessions[d.Session] = s
-		}
-	}
+	maps.Copy(sessions, c.UnitsSessionsLocked())
 	return duplicates(sessions)
 }
 
 // duplicates are new descriptors of sessions, by their names.
-func duplicates(sessions map[string]*luo.Session) (Fetch, error) {
-	var f Fetch
+func duplicates(sessions map[string]*luo.Session) (holdings.Fetch, error) {
+	var f holdings.Fetch
 	for name, s := range sessions {
 		fd, err := unix.FcntlInt(s.File().Fd(), unix.F_DUPFD_CLOEXEC, 0)
 		if err != nil {
 			f.Close()
-			return Fetch{}, fmt.Errorf("duplicate the session %q: %w", name, err)
+			return holdings.Fetch{}, fmt.Errorf("duplicate the session %q: %w", name, err)
 		}
 		f.Names, f.Files = append(f.Names, name), append(f.Files, os.NewFile(uintptr(fd), name))
 	}
 	return f, nil
-}
-
-// turnAwayLocked notes who asked in vain, because nobody knows yet what it has here.
-func (c *Coordinator) turnAwayLocked(unit string) {
-	if !slices.Contains(c.Rec.Turned, unit) {
-		c.Rec.Turned = append(c.Rec.Turned, unit)
-		_ = c.SaveLocked()
-	}
-}
-
-// rouseLocked starts those that asked in vain, and failed of it, and whose memory is here
-// after all.
-//
-// Killed meanwhile: they stay failed, and an admin's start gets them everything.
-func (c *Coordinator) rouseLocked() {
-	var units []string
-	for _, unit := range c.Rec.Turned {
-		if c.incoming[unit] != nil {
-			units = append(units, unit)
-		}
-	}
-	c.Rec.Turned = nil
-	if len(units) == 0 {
-		return
-	}
-	c.Background.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), c.Settings.StopTimeout)
-		defer cancel()
-		running, err := c.Units.Look(ctx, units)
-		if err == nil {
-			units = slices.DeleteFunc(units, func(unit string) bool { return running[unit].State != "failed" })
-			err = c.Units.Start(ctx, units)
-		}
-		if err != nil {
-			c.Log.Error("could not start what had failed while its memory could not be restored yet; start it with 'systemctl start'", "units", units, "error", err)
-		}
-	})
 }

@@ -11,21 +11,18 @@ import (
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/record"
+	"github.com/liveupdate/luod/luod/internal/state"
 )
 
 // delayInterval is how often they are looked at meanwhile.
 const delayInterval = 50 * time.Millisecond
-
-// askTimeout bounds what logind or PID 1 are asked before an update: they answer in
-// milliseconds or are in trouble.
-const askTimeout = 30 * time.Second
 
 // inhibited refuses an update that somebody blocks.
 func (c *Coordinator) inhibited(ctx context.Context, options record.Options) error {
 	if options.IgnoreInhibitors || c.Inhibitors == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, state.AskTimeout)
 	defer cancel()
 	list, err := c.Inhibitors(ctx)
 	if err != nil {

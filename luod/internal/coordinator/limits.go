@@ -10,8 +10,8 @@ import (
 // withinLimitsLocked refuses what a unit has too much of, now: on the other side no limit
 // counts any more, since it would cost the unit its memory.
 func (c *Coordinator) withinLimitsLocked() error {
-	c.vault.Refresh()
-	over := c.vault.Over()
+	c.Vault.Refresh()
+	over := c.Vault.Over()
 	if len(over) == 0 {
 		return nil
 	}

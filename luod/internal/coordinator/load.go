@@ -75,7 +75,7 @@ func (c *Coordinator) freeLocked(what string) error {
 	if c.Rec.Phase.Underway() {
 		return fault.New(errorname.Busy, "%s: a live update is under way (%s); try again when it is over", what, c.Rec.Phase)
 	}
-	return c.steadyLocked(what)
+	return c.SteadyLocked(what)
 }
 
 // ask makes a fault of an answer that says no; the answer is returned as well.

@@ -3,28 +3,18 @@ package coordinator
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/memory"
 	"github.com/liveupdate/luod/luod/internal/packer"
-	"github.com/liveupdate/luod/luod/internal/restorer"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
 
-// memory says how much there is.
-func (c *Coordinator) memory() (memory.Available, error) {
-	if c.Memory != nil {
-		return c.Memory()
-	}
-	return memory.Now()
-}
-
 // measure says what packing files takes, and how much there is.
 func (c *Coordinator) measure(files []*vault.File) (memory.Demand, memory.Available, error) {
-	available, err := c.memory()
+	available, err := c.Memory()
 	if err != nil {
 		return nil, available, fault.New(errorname.NotEnoughMemory, "find out whether the memory is enough: %w", err)
 	}
@@ -65,8 +55,8 @@ func (c *Coordinator) roomForAll(ctx context.Context) error {
 // heldFilesLocked is all that was handed over.
 func (c *Coordinator) heldFilesLocked() []*vault.File {
 	var files []*vault.File
-	for _, unit := range c.vault.Units() {
-		files = append(files, c.vault.Files(unit)...)
+	for _, unit := range c.Vault.Units() {
+		files = append(files, c.Vault.Files(unit)...)
 	}
 	return files
 }
@@ -113,43 +103,4 @@ func (c *Coordinator) judgeMemory(ctx context.Context) (result verdict.Result, e
 		}
 	})
 	return result, err
-}
-
-// roomFor says why there is no memory for a copy of so many bytes now.
-func (c *Coordinator) roomFor(bytes int64) error {
-	available, err := c.memory()
-	if err != nil {
-		return err
-	}
-	return available.Room(bytes)
-}
-
-// foundLocked forgets losses of what has come back after all, since a restarted luod has more
-// memory for a copy.
-func (c *Coordinator) foundLocked(files []restorer.File) {
-	for _, f := range files {
-		c.Rec.Lost = slices.DeleteFunc(c.Rec.Lost, func(l restorer.Loss) bool {
-			back := l.Unit == f.Unit && l.Name == f.Name
-			if back {
-				c.Log.Info("a file descriptor that did not come through the live update came back after all", "unit", l.Unit, "name", l.Name)
-			}
-			return back
-		})
-	}
-	if c.recent == nil {
-		return
-	}
-	for i, f := range c.recent.Files {
-		if f.Outcome == "lost" && slices.ContainsFunc(files, func(back restorer.File) bool { return back.Unit == f.Unit && back.Name == f.Name }) {
-			c.recent.Files[i].Outcome, c.recent.Files[i].Reason = "preserved", ""
-		}
-	}
-}
-
-// changed tells the log of what is not wholly as it was.
-func (c *Coordinator) changed(changes []restorer.Change) []restorer.Change {
-	for _, one := range changes {
-		c.Log.Warn("a file descriptor came through the live update, but not wholly as it was", "unit", one.Unit, "name", one.Name, "change", one.Note)
-	}
-	return changes
 }

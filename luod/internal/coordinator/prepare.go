@@ -17,6 +17,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/packer"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/record"
+	"github.com/liveupdate/luod/luod/internal/state"
 )
 
 // Units is what PID 1 says of services.
@@ -65,7 +66,7 @@ const watchInterval = 500 * time.Millisecond
 // gather finds out who takes part: the services that registered and still run,
 // and those that run and are declared.
 func (c *Coordinator) gather(ctx context.Context) ([]*participant, map[string]*unitsection.Section, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, state.AskTimeout)
 	defer cancel()
 	declared, err := c.declared(ctx)
 	if err != nil {
@@ -114,7 +115,7 @@ func (c *Coordinator) membersLocked(units []string, running map[string]pid1.Runn
 				m.After, m.Before = slices.Concat(m.After, d.After), slices.Concat(m.Before, d.Before)
 			}
 			// The kernel carries its session whether it is ready or not.
-			m.Optional = m.Optional && !c.delegatesLocked(unit)
+			m.Optional = m.Optional && !c.DelegatesLocked(unit)
 			m.Timeout = min(cmp.Or(m.Timeout, c.Settings.DefaultTimeout), c.Settings.PrepareTimeout)
 			members = append(members, m)
 		}
@@ -341,7 +342,7 @@ func notTaken(unit, what string, err error) error {
 func (c *Coordinator) cargoLocked(u *update) []packer.Unit {
 	var units []packer.Unit
 	add := func(name string) {
-		files, sessions := slices.Concat(c.vault.Files(name), u.adopted(name)), c.outgoingSessionsLocked(name)
+		files, sessions := slices.Concat(c.Vault.Files(name), u.adopted(name)), c.OutgoingSessionsLocked(name)
 		if len(files)+len(sessions) > 0 {
 			d := u.declared[name]
 			units = append(units, packer.Unit{Name: name, Files: files, Sessions: sessions, Verify: d != nil && d.Verify})
@@ -353,7 +354,7 @@ func (c *Coordinator) cargoLocked(u *update) []packer.Unit {
 			add(s.Unit)
 		}
 	}
-	others := append(c.vault.Units(), c.sessionUnitsLocked()...)
+	others := append(c.Vault.Units(), c.SessionUnitsLocked()...)
 	if u.adoption != nil {
 		others = slices.AppendSeq(others, maps.Keys(u.adoption.units))
 	}

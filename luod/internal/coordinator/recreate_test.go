@@ -14,6 +14,7 @@ import (
 	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/internal/recipe"
 	"github.com/liveupdate/luod/internal/storeview"
+	"github.com/liveupdate/luod/luod/internal/holdings"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/record"
 )
@@ -102,7 +103,7 @@ func (w *world) keepsPieces(unit string, native bool, pieces ...piece) {
 }
 
 // gets compares what a unit's start is given, and has it say that it has it.
-func (w *world) gets(unit string, names ...string) Fetch {
+func (w *world) gets(unit string, names ...string) holdings.Fetch {
 	w.t.Helper()
 	fetch, err := w.c.Reissue(ctx, unit)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/liveupdate/luod/internal/unitsection"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/record"
+	"github.com/liveupdate/luod/luod/internal/state"
 )
 
 // The bounds of a registration.
@@ -38,7 +39,7 @@ func (c *Coordinator) Register(ctx context.Context, unit string, r record.Regist
 			}
 		}
 	}
-	look, cancel := context.WithTimeout(ctx, askTimeout)
+	look, cancel := context.WithTimeout(ctx, state.AskTimeout)
 	running, err := c.Units.Look(look, []string{unit})
 	cancel()
 	if err != nil {

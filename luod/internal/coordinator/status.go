@@ -40,15 +40,3 @@ type Status struct {
 	// LeftBehind are those that the last update went on without.
 	LeftBehind []manifest.LeftBehind `json:"leftBehind"`
 }
-
-// Held is one descriptor as an admin sees it.
-type Held struct {
-	Unit  string `json:"unit"`
-	Name  string `json:"name"`
-	Size  uint64 `json:"size"`
-	Seals uint32 `json:"seals"`
-	// State is "held", "waiting" (came through an update, not fetched yet) or
-	// "fetched" (came through an update and was fetched); "session" is a whole
-	// session of the unit's, and "session-waiting" one that it has not released.
-	State string `json:"state"`
-}

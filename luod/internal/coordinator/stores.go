@@ -14,6 +14,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/record"
+	"github.com/liveupdate/luod/luod/internal/state"
 )
 
 // stores asks PID 1 for the fd stores that are to come along, and refuses what no
@@ -22,7 +23,7 @@ import (
 // left behind, nor what PID 1 carries by itself. It works without the
 // lock.
 func (c *Coordinator) stores(ctx context.Context, declared map[string]*unitsection.Section, options record.Options) (map[string]pid1.Store, []manifest.LeftBehind, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, state.AskTimeout)
 	defer cancel()
 	var units []string
 	for unit, d := range declared {
@@ -86,7 +87,7 @@ func (c *Coordinator) shared(ctx context.Context, stores map[string]pid1.Store) 
 	first := map[fdstores.FileID]holder{}
 	for _, unit := range slices.Sorted(maps.Keys(stores)) {
 		for _, e := range stores[unit].Entries {
-			id := fdstores.FileID{e.Device, e.Inode}
+			id := fdstores.FileID{Device: e.Device, Inode: e.Inode}
 			h, is := first[id]
 			switch {
 			case !e.Memfd:
@@ -103,7 +104,7 @@ func (c *Coordinator) shared(ctx context.Context, stores map[string]pid1.Store) 
 	}
 	defer unlock()
 	for id, h := range first {
-		if f := c.vault.Holder(id.Device, id.Inode); f != nil && f.Unit != h.unit {
+		if f := c.Vault.Holder(id.Device, id.Inode); f != nil && f.Unit != h.unit {
 			return fault.New(errorname.FileInUse, "no live update is possible: %q in the fd store of %s and %q of %s, which luod holds, are the same memfd, which the kernel preserves once; one of them has to be without it", h.name, h.unit, f.Name, f.Unit)
 		}
 	}

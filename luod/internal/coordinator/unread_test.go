@@ -13,6 +13,7 @@ import (
 	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/internal/fault"
+	"github.com/liveupdate/luod/luod/internal/holdings"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/record"
 )
@@ -38,7 +39,7 @@ func (w *world) rebootWhileTheDeviceIsBusy(generation uint64, meanwhile func()) 
 	meanwhile()
 	w.line = ""
 	other.Close()
-	if !soon(func() bool { w.clock.advance(maxRereadPause); return w.status().Degraded == "" }) {
+	if !soon(func() bool { w.clock.advance(holdings.MaxRereadPause); return w.status().Degraded == "" }) {
 		w.t.Fatalf("%+v", w.status())
 	}
 }
@@ -48,7 +49,7 @@ func (w *world) rebootWhileTheDeviceIsBusy(generation uint64, meanwhile func()) 
 // killed in between.
 func TestABusyDeviceIsWaitedForAfterAnUpdate(t *testing.T) {
 	for name, meanwhile := range map[string]func(w *world){
-		"for a while": func(w *world) { w.clock.advance(maxRereadPause); w.clock.advance(maxRereadPause) },
+		"for a while": func(w *world) { w.clock.advance(holdings.MaxRereadPause); w.clock.advance(holdings.MaxRereadPause) },
 		"killed":      func(w *world) { w.kill(); w.start() },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -119,7 +120,7 @@ func TestABusyDeviceDoesNotDisturbAnOrdinaryBoot(t *testing.T) {
 	w.expectFault(err, "NotRestored")
 	other.Close()
 	if !soon(func() bool {
-		w.clock.advance(maxRereadPause)
+		w.clock.advance(holdings.MaxRereadPause)
 		_, err = w.c.LiveUpdate(ctx, record.Options{})
 		return err == nil
 	}) {

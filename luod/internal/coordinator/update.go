@@ -195,7 +195,7 @@ func (c *Coordinator) trigger(ctx context.Context, options record.Options) (*upd
 	lastError, timeLine, leftBehind := c.Rec.LastError, c.Rec.TimeLine, c.Rec.LeftBehind
 	c.Rec.LastError, c.Rec.TimeLine, c.Rec.LeftBehind = "", nil, nil
 	c.MarkLocked("trigger", c.Clock.Now())
-	c.vault.Refresh()
+	c.Vault.Refresh()
 	u := &update{options: options, generation: c.Rec.Generation + 1, passed: make(chan struct{}), done: make(chan struct{})}
 	if err := c.MoveLocked(phase.Triggered); err != nil {
 		c.Rec.LastError, c.Rec.TimeLine, c.Rec.LeftBehind = lastError, timeLine, leftBehind
@@ -309,7 +309,7 @@ func (c *Coordinator) last(u *update) error {
 	if err := c.inhibited(u.ctx, u.options); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(u.ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(u.ctx, state.AskTimeout)
 	defer cancel()
 	var units []string
 	if err := c.inside(u, func() error { units = u.barrier.Answering(); return nil }); err != nil {
@@ -352,10 +352,7 @@ func (c *Coordinator) beginLocked(u *update) (packer.Cargo, error) {
 	cargo.Manifest.LeftBehind = c.Rec.LeftBehind
 	// What still lies in an incoming session can't go into an outgoing one
 	// (EBUSY); the vault holds it, so the session may go.
-	for unit, a := range c.incoming {
-		c.finishLocked(unit, a)
-	}
-	c.dropManifestLocked()
+	c.FinishAllLocked()
 	c.MarkLocked("prepared", c.Clock.Now())
 	if err := c.MoveLocked(phase.Prepared); err != nil {
 		return packer.Cargo{}, fault.New(errorname.NoRecord, "pack: %w", err)
@@ -384,7 +381,7 @@ func (c *Coordinator) readyLocked() error {
 	if c.Rec.Degraded != "" {
 		return fault.New(errorname.Degraded, "no live update is possible: %s", c.Rec.Degraded)
 	}
-	if c.unread != nil {
+	if c.UnreadLocked() {
 		return fault.New(errorname.NotRestored, "no live update is possible: luod has not seen yet whether the previous kernel handed anything over, because somebody else has /dev/liveupdate open; see 'fuser /dev/liveupdate'")
 	}
 	if c.holderLeft.Load() {
@@ -396,14 +393,10 @@ func (c *Coordinator) readyLocked() error {
 	if err := c.withinLimitsLocked(); err != nil {
 		return err
 	}
-	for unit, a := range c.incoming {
-		for name := range a.names {
-			if c.lostLocked(unit, name) {
-				return fault.New(errorname.Degraded, "no live update is possible: %q of %s did not come back as it went and lies only in its session, which the update would discard; 'luoctl status' says why, and 'luoctl discard %s' gives it up", name, unit, unit)
-			}
-		}
+	if unit, name, is := c.HalfBackLocked(); is {
+		return fault.New(errorname.Degraded, "no live update is possible: %q of %s did not come back as it went and lies only in its session, which the update would discard; 'luoctl status' says why, and 'luoctl discard %s' gives it up", name, unit, unit)
 	}
-	if waiting := c.unreleasedLocked(); len(waiting) > 0 {
+	if waiting := c.UnreleasedLocked(); len(waiting) > 0 {
 		return fault.New(errorname.SessionWaiting, "no live update is possible: the session %q of %s came through the last one and is not released; what is in it would be lost", waiting[0].Name, waiting[0].Unit)
 	}
 	loaded, err := c.Loader.Loaded()
@@ -548,6 +541,7 @@ func (c *Coordinator) abort(why error) error {
 		c.quietLocked(u)
 		u.adoption.close()
 	}
+	c.Copying = nil
 	c.unhookLocked(why.Error())
 	if u := c.update; u != nil && !u.options.NoWall {
 		c.wall("The live update was taken back, and the system runs on.", why.Error())
@@ -561,9 +555,9 @@ func (c *Coordinator) abort(why error) error {
 		on = phase.Resumed
 	}
 	_ = c.MoveLocked(on)
-	c.payLocked()
+	c.hooks.PayLocked()
 	c.reviveLocked()
-	c.settleAllLocked()
+	c.SettleAllLocked()
 	return why
 }
 
@@ -571,7 +565,7 @@ func (c *Coordinator) abort(why error) error {
 func (c *Coordinator) unhookLocked(reason string) {
 	if c.Rec.Hooked {
 		c.Rec.Hooked = false
-		c.oweLocked("cancel", c.Rec.Generation+1, "LUOD_REASON="+reason)
+		c.hooks.OweLocked("cancel", c.Rec.Generation+1, "LUOD_REASON="+reason)
 	}
 }
 
@@ -598,7 +592,7 @@ func (c *Coordinator) tellLocked(units []string, reason string) {
 
 // restingLocked is the phase while no update is under way.
 func (c *Coordinator) restingLocked() phase.Phase {
-	if c.allFetchedLocked() {
+	if c.AllFetchedLocked() {
 		return phase.Idle
 	}
 	return phase.Restoring

@@ -18,8 +18,8 @@ import (
 	"github.com/liveupdate/luod/internal/helperprotocol"
 	"github.com/liveupdate/luod/internal/peers"
 	"github.com/liveupdate/luod/luod/internal/callers"
-	"github.com/liveupdate/luod/luod/internal/coordinator"
 	"github.com/liveupdate/luod/luod/internal/fault"
+	"github.com/liveupdate/luod/luod/internal/holdings"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
 
@@ -28,9 +28,9 @@ type Registry interface {
 	Preserve(ctx context.Context, unit string, names []string, files []*os.File) error
 	Adopt(ctx context.Context, caller, unit string, names []string, files []*os.File) error
 	Forgo(ctx context.Context, caller, unit string, names, reasons []string) error
-	Reissue(ctx context.Context, unit string) (coordinator.Fetch, error)
+	Reissue(ctx context.Context, unit string) (holdings.Fetch, error)
 	Fetched(ctx context.Context, unit string, names []string) error
-	Sessions(ctx context.Context, caller string) (coordinator.Fetch, error)
+	Sessions(ctx context.Context, caller string) (holdings.Fetch, error)
 }
 
 const (
@@ -224,7 +224,7 @@ func (s *Server) retrieve(ctx context.Context, fd int, unit string) error {
 }
 
 // give sends the files of fetch, and closes them.
-func (s *Server) give(fd int, unit string, fetch coordinator.Fetch) error {
+func (s *Server) give(fd int, unit string, fetch holdings.Fetch) error {
 	defer fetch.Close()
 	names, files := fetch.Names, fetch.Files
 	for {

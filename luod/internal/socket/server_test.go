@@ -21,7 +21,7 @@ import (
 	"github.com/liveupdate/luod/internal/peers"
 	"github.com/liveupdate/luod/internal/peers/oldkernel"
 	"github.com/liveupdate/luod/luod/internal/callers"
-	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/holdings"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
 
@@ -60,10 +60,10 @@ func (r *registry) Forgo(_ context.Context, caller, unit string, names, reasons 
 	return fmt.Errorf("%s forgoes %q of %s: %q", caller, names, unit, reasons)
 }
 
-func (r *registry) Reissue(context.Context, string) (coordinator.Fetch, error) {
+func (r *registry) Reissue(context.Context, string) (holdings.Fetch, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f := coordinator.Fetch{Names: r.names}
+	f := holdings.Fetch{Names: r.names}
 	for _, file := range r.files {
 		fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 		if err != nil {
@@ -90,9 +90,9 @@ func (r *registry) Fetched(ctx context.Context, _ string, names []string) error 
 }
 
 // Sessions gives what Reissue does, to the one who may hold them.
-func (r *registry) Sessions(ctx context.Context, caller string) (coordinator.Fetch, error) {
+func (r *registry) Sessions(ctx context.Context, caller string) (holdings.Fetch, error) {
 	if caller != "a.service" {
-		return coordinator.Fetch{}, errors.New("not you")
+		return holdings.Fetch{}, errors.New("not you")
 	}
 	return r.Reissue(ctx, caller)
 }

@@ -72,3 +72,7 @@ func (s *State) Apart(f func()) {
 
 // Briefly bounds what is asked of PID 1: it answers in milliseconds or is in trouble.
 const Briefly = 20 * time.Second
+
+// AskTimeout bounds what logind or PID 1 are asked before an update: they answer in
+// milliseconds or are in trouble.
+const AskTimeout = 30 * time.Second

@@ -1,4 +1,4 @@
-package coordinator
+package holdings
 
 import (
 	"context"
@@ -13,14 +13,14 @@ const warnAfter = 10 * time.Minute
 // retainLocked warns of what nobody fetches, and gives it up after RetainSec= if there is
 // such a time; both count from luod's start. What the same unit has fetched, or has
 // handed over since, stays.
-func (c *Coordinator) retainLocked() {
+func (h *Holdings) retainLocked() {
 	after := func(d time.Duration, f func(units []string)) {
-		c.Clock.AfterFunc(d, func() {
-			unlock, err := c.Lock(context.Background())
+		h.Clock.AfterFunc(d, func() {
+			unlock, err := h.Lock(context.Background())
 			if err != nil {
 				return
 			}
-			units := c.waitingLocked()
+			units := h.WaitingLocked()
 			unlock()
 			if len(units) > 0 {
 				f(units)
@@ -28,30 +28,30 @@ func (c *Coordinator) retainLocked() {
 		})
 	}
 	after(warnAfter, func(units []string) {
-		c.Log.Warn("units have not fetched what came through the live update; it is kept, see 'luoctl list' and 'luoctl discard'", "units", strings.Join(units, " "))
+		h.Log.Warn("units have not fetched what came through the live update; it is kept, see 'luoctl list' and 'luoctl discard'", "units", strings.Join(units, " "))
 	})
-	if c.Settings.Retain == 0 {
+	if h.settings.Retain == 0 {
 		return
 	}
-	after(c.Settings.Retain, func(units []string) {
+	after(h.settings.Retain, func(units []string) {
 		for _, unit := range units {
-			if err := c.giveUpUnfetched(unit); err != nil {
-				c.Log.Error("could not give up what was retained for as long as RetainSec= says", "unit", unit, "error", err)
+			if err := h.giveUpUnfetched(unit); err != nil {
+				h.Log.Error("could not give up what was retained for as long as RetainSec= says", "unit", unit, "error", err)
 			}
 		}
 	})
 }
 
 // giveUpUnfetched discards what came through an update and unit has not fetched.
-func (c *Coordinator) giveUpUnfetched(unit string) error {
+func (h *Holdings) giveUpUnfetched(unit string) error {
 	ctx := context.Background()
-	unlock, err := c.LockHoldings(ctx)
+	unlock, err := h.LockHoldings(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	waiting := c.awaitedLocked(unit)
+	waiting := h.awaitedLocked(unit)
 	unfetched := func(name string) bool { return slices.Contains(waiting, name) }
 	unreleased := func(string) bool { return true }
-	return c.discardLocked(ctx, unit, unfetched, unreleased)
+	return h.discardLocked(ctx, unit, unfetched, unreleased)
 }

@@ -1,4 +1,4 @@
-package coordinator
+package holdings
 
 import (
 	"context"
@@ -35,16 +35,16 @@ type Stakes struct {
 }
 
 // Stakes says what would be lost. It is a Fault (Busy) while an update is under way.
-func (c *Coordinator) Stakes(ctx context.Context) (Stakes, error) {
-	unlock, err := c.Lock(ctx)
+func (h *Holdings) Stakes(ctx context.Context) (Stakes, error) {
+	unlock, err := h.Lock(ctx)
 	if err != nil {
 		return Stakes{}, err
 	}
 	defer unlock()
-	if err := c.stillLocked("see whether anything would be lost"); err != nil {
+	if err := h.stillLocked("see whether anything would be lost"); err != nil {
 		return Stakes{}, err
 	}
-	return c.stakesLocked(), nil
+	return h.stakesLocked(), nil
 }
 
 // DiscardAll gives up all that there is, whosever it is, with the sessions for the next
@@ -53,65 +53,65 @@ func (c *Coordinator) Stakes(ctx context.Context) (Stakes, error) {
 // kernel because another process has the device open can't be.
 //
 // Killed meanwhile: what was not given up yet is there after the next start.
-func (c *Coordinator) DiscardAll(ctx context.Context) (Stakes, error) {
-	unlock, err := c.LockHoldings(ctx)
+func (h *Holdings) DiscardAll(ctx context.Context) (Stakes, error) {
+	unlock, err := h.LockHoldings(ctx)
 	if err != nil {
 		return Stakes{}, err
 	}
 	defer unlock()
-	if err := c.stillLocked("discard everything"); err != nil {
+	if err := h.stillLocked("discard everything"); err != nil {
 		return Stakes{}, err
 	}
-	before := c.stakesLocked()
+	before := h.stakesLocked()
 	var failed []error
 	all := func(string) bool { return true }
 	for _, s := range before.Units {
-		if c.onlyOutgoingLocked(s.Unit) {
+		if h.onlyOutgoingLocked(s.Unit) {
 			continue // discard leaves those
 		}
-		if err := c.discardLocked(ctx, s.Unit, all, all); err != nil {
+		if err := h.discardLocked(ctx, s.Unit, all, all); err != nil {
 			failed = append(failed, err)
 		}
 	}
-	for i := len(c.Rec.Sessions) - 1; i >= 0; i-- {
-		c.forgetLocked(i)
+	for i := len(h.Rec.Sessions) - 1; i >= 0; i-- {
+		h.forgetLocked(i)
 	}
-	for i := range c.Rec.Lost {
-		c.Rec.Lost[i].Discarded = true
+	for i := range h.Rec.Lost {
+		h.Rec.Lost[i].Discarded = true
 	}
-	failed = append(failed, c.discardUnreadLocked())
-	c.discardStuckLocked()
-	c.Log.Warn("discarded everything", "units", len(before.Units), "stuck", before.Stuck, "unread", before.Unread)
-	failed = append(failed, c.SaveLocked())
+	failed = append(failed, h.discardUnreadLocked())
+	h.discardStuckLocked()
+	h.Log.Warn("discarded everything", "units", len(before.Units), "stuck", before.Stuck, "unread", before.Unread)
+	failed = append(failed, h.SaveLocked())
 	return before, errors.Join(failed...)
 }
 
 // stillLocked refuses what must not happen during an update, from its first step on.
-func (c *Coordinator) stillLocked(what string) error {
-	if c.Rec.Phase.Underway() {
-		return fault.New(errorname.Busy, "%s: a live update is under way (%s); take it back with 'luoctl cancel', or wait until it is over", what, c.Rec.Phase)
+func (h *Holdings) stillLocked(what string) error {
+	if h.Rec.Phase.Underway() {
+		return fault.New(errorname.Busy, "%s: a live update is under way (%s); take it back with 'luoctl cancel', or wait until it is over", what, h.Rec.Phase)
 	}
 	return nil
 }
 
-func (c *Coordinator) stakesLocked() Stakes {
-	s := Stakes{Units: []Stake{}, Stuck: uint64(len(c.stuck))}
-	if c.unread != nil {
-		s.Unread = c.Rec.Degraded
+func (h *Holdings) stakesLocked() Stakes {
+	s := Stakes{Units: []Stake{}, Stuck: uint64(len(h.stuck))}
+	if h.unread != nil {
+		s.Unread = h.Rec.Degraded
 	}
-	units := append(c.vault.Units(), c.waitingLocked()...)
-	units = append(units, c.sessionUnitsLocked()...)
+	units := append(h.Vault.Units(), h.WaitingLocked()...)
+	units = append(units, h.SessionUnitsLocked()...)
 	slices.Sort(units)
 	for _, unit := range slices.Compact(units) {
-		s.Units = append(s.Units, c.stakeLocked(unit))
+		s.Units = append(s.Units, h.stakeLocked(unit))
 	}
 	return s
 }
 
-func (c *Coordinator) stakeLocked(unit string) Stake {
+func (h *Holdings) stakeLocked(unit string) Stake {
 	s := Stake{Unit: unit}
-	waiting := c.awaitedLocked(unit)
-	for _, f := range c.vault.Files(unit) {
+	waiting := h.awaitedLocked(unit)
+	for _, f := range h.Vault.Files(unit) {
 		s.Count++
 		if facts, err := vault.Look(f.F); err == nil {
 			s.Bytes += uint64(facts.Size)
@@ -121,7 +121,7 @@ func (c *Coordinator) stakeLocked(unit string) Stake {
 		}
 		waiting = slices.DeleteFunc(waiting, func(name string) bool { return name == f.Name })
 	}
-	for _, d := range c.Rec.Sessions {
+	for _, d := range h.Rec.Sessions {
 		if d.Unit == unit {
 			s.Count++
 			if d.Incoming {
@@ -136,41 +136,41 @@ func (c *Coordinator) stakeLocked(unit string) Stake {
 }
 
 // onlyOutgoingLocked says that all that a unit has are sessions for the next update.
-func (c *Coordinator) onlyOutgoingLocked(unit string) bool {
-	return len(c.vault.Files(unit))+len(c.awaitedLocked(unit)) == 0 &&
-		!slices.ContainsFunc(c.Rec.Sessions, func(d record.Delegated) bool { return d.Unit == unit && d.Incoming })
+func (h *Holdings) onlyOutgoingLocked(unit string) bool {
+	return len(h.Vault.Files(unit))+len(h.awaitedLocked(unit)) == 0 &&
+		!slices.ContainsFunc(h.Rec.Sessions, func(d record.Delegated) bool { return d.Unit == unit && d.Incoming })
 }
 
 // discardUnreadLocked gives up what could not be restored. What of it the kernel still has
 // stays there until the machine is rebooted, and so does the reason against an update.
-func (c *Coordinator) discardUnreadLocked() error {
-	if c.unread == nil || c.Rec.Degraded == "" {
+func (h *Holdings) discardUnreadLocked() error {
+	if h.unread == nil || h.Rec.Degraded == "" {
 		return nil
 	}
-	if c.unread.busy {
-		return fault.New(errorname.NotRestored, "discard what the previous kernel handed over: the kernel still has it, and %s", c.Rec.Degraded)
+	if h.unread.busy {
+		return fault.New(errorname.NotRestored, "discard what the previous kernel handed over: the kernel still has it, and %s", h.Rec.Degraded)
 	}
-	for name, s := range c.unread.sessions {
-		c.letSessionGo(name, s.Close)
+	for name, s := range h.unread.sessions {
+		h.letSessionGo(name, s.Close)
 	}
-	c.unread = nil
-	c.Rec.Degraded = "what the previous kernel handed over could not be restored and was given up; no live update can run until the machine is rebooted"
+	h.unread = nil
+	h.Rec.Degraded = "what the previous kernel handed over could not be restored and was given up; no live update can run until the machine is rebooted"
 	return nil
 }
 
-func (c *Coordinator) discardStuckLocked() {
-	for key, s := range c.stuck {
-		c.letSessionGo(key[:strings.LastIndex(key, "#")], s.Close)
+func (h *Holdings) discardStuckLocked() {
+	for key, s := range h.stuck {
+		h.letSessionGo(key[:strings.LastIndex(key, "#")], s.Close)
 	}
-	c.stuck = nil
+	h.stuck = nil
 }
 
 // letSessionGo closes a session here and in the fd store.
-func (c *Coordinator) letSessionGo(name string, closeHere func() error) {
-	if err := c.Store.Remove(name); err != nil {
-		c.Log.Warn("could not remove a session from the fd store", "session", name, "error", err)
+func (h *Holdings) letSessionGo(name string, closeHere func() error) {
+	if err := h.store.Remove(name); err != nil {
+		h.Log.Warn("could not remove a session from the fd store", "session", name, "error", err)
 	}
 	if err := closeHere(); err != nil {
-		c.Log.Warn("could not close a session", "session", name, "error", err)
+		h.Log.Warn("could not close a session", "session", name, "error", err)
 	}
 }

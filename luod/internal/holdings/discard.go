@@ -1,4 +1,4 @@
-package coordinator
+package holdings
 
 import (
 	"context"
@@ -18,8 +18,8 @@ import (
 // is empty: the unit is then started without it.
 //
 // Killed meanwhile: what was not given up yet is there after the next start.
-func (c *Coordinator) Discard(ctx context.Context, unit string, names []string) error {
-	unlock, err := c.LockHoldings(ctx)
+func (h *Holdings) Discard(ctx context.Context, unit string, names []string) error {
+	unlock, err := h.LockHoldings(ctx)
 	if err != nil {
 		return err
 	}
@@ -27,46 +27,46 @@ func (c *Coordinator) Discard(ctx context.Context, unit string, names []string) 
 	meant := func(name string) bool {
 		return len(names) == 0 || slices.Contains(names, name) || slices.Contains(names, entryname.PlainName(name))
 	}
-	unread := c.unread != nil && len(names) == 0
-	if unread && !slices.Contains(c.Rec.GivenUp, unit) {
-		c.Rec.GivenUp = append(c.Rec.GivenUp, unit)
+	unread := h.unread != nil && len(names) == 0
+	if unread && !slices.Contains(h.Rec.GivenUp, unit) {
+		h.Rec.GivenUp = append(h.Rec.GivenUp, unit)
 	}
-	if err := c.discardLocked(ctx, unit, meant, meant); err != nil && !unread {
+	if err := h.discardLocked(ctx, unit, meant, meant); err != nil && !unread {
 		return err
 	}
-	return c.SaveLocked()
+	return h.SaveLocked()
 }
 
 // discardLocked gives up the files of a unit that are meant, and the sessions of its own that
 // came through an update.
-func (c *Coordinator) discardLocked(ctx context.Context, unit string, meant, sessionMeant func(name string) bool) error {
-	if err := c.steadyLocked("discard file descriptors"); err != nil {
+func (h *Holdings) discardLocked(ctx context.Context, unit string, meant, sessionMeant func(name string) bool) error {
+	if err := h.SteadyLocked("discard file descriptors"); err != nil {
 		return err
 	}
-	if err := c.copiedLocked(unit, "discard file descriptors"); err != nil {
+	if err := h.copiedLocked(unit, "discard file descriptors"); err != nil {
 		return err
 	}
 	var held []string
-	for _, f := range c.vault.Files(unit) {
+	for _, f := range h.Vault.Files(unit) {
 		if meant(f.Name) {
 			held = append(held, f.Name)
 		}
 	}
 	gone := slices.Clone(held)
-	for _, name := range c.awaitedLocked(unit) {
+	for _, name := range h.awaitedLocked(unit) {
 		if meant(name) && !slices.Contains(gone, name) {
 			gone = append(gone, name) // it lies only in its session
 		}
 	}
 	sessions := 0
-	for i := len(c.Rec.Sessions) - 1; i >= 0; i-- {
-		if d := c.Rec.Sessions[i]; d.Unit == unit && d.Incoming && sessionMeant(d.Name) {
-			c.forgetLocked(i)
+	for i := len(h.Rec.Sessions) - 1; i >= 0; i-- {
+		if d := h.Rec.Sessions[i]; d.Unit == unit && d.Incoming && sessionMeant(d.Name) {
+			h.forgetLocked(i)
 			sessions++
 		}
 	}
 	var lost []int
-	for i, l := range c.Rec.Lost {
+	for i, l := range h.Rec.Lost {
 		if l.Unit == unit && meant(l.Name) {
 			lost = append(lost, i)
 		}
@@ -75,28 +75,28 @@ func (c *Coordinator) discardLocked(ctx context.Context, unit string, meant, ses
 		return fault.New(errorname.NoSuchName, "discard: luod has nothing of that name for %s; see 'luoctl list'", unit)
 	}
 	if len(held) > 0 {
-		if err := c.vault.Remove(context.WithoutCancel(ctx), unit, held); err != nil {
+		if err := h.Vault.Remove(context.WithoutCancel(ctx), unit, held); err != nil {
 			return err
 		}
 	}
 	for _, i := range lost {
-		c.Rec.Lost[i].Discarded = true
+		h.Rec.Lost[i].Discarded = true
 	}
-	c.Log.Warn("discarded", "unit", unit, "names", gone, "sessions", sessions)
-	c.releaseLocked(unit, gone)
-	if c.Rec.Phase == phase.Restoring && c.allFetchedLocked() {
-		c.arrivedLocked()
+	h.Log.Warn("discarded", "unit", unit, "names", gone, "sessions", sessions)
+	h.releaseLocked(unit, gone)
+	if h.Rec.Phase == phase.Restoring && h.AllFetchedLocked() {
+		h.arrivedLocked()
 	}
-	return c.SaveLocked()
+	return h.SaveLocked()
 }
 
 // releaseLocked notes that a unit no longer waits for names.
-func (c *Coordinator) releaseLocked(unit string, names []string) {
-	if c.incoming[unit] != nil {
-		if c.Rec.Released == nil {
-			c.Rec.Released = map[string][]string{}
+func (h *Holdings) releaseLocked(unit string, names []string) {
+	if h.incoming[unit] != nil {
+		if h.Rec.Released == nil {
+			h.Rec.Released = map[string][]string{}
 		}
-		c.Rec.Released[unit] = append(c.Rec.Released[unit], names...)
+		h.Rec.Released[unit] = append(h.Rec.Released[unit], names...)
 	}
-	c.fetchedLocked(unit, names)
+	h.fetchedLocked(unit, names)
 }

@@ -1,4 +1,4 @@
-package coordinator
+package holdings
 
 import (
 	"bytes"
@@ -14,8 +14,8 @@ import (
 )
 
 // calledLocked is what a unit of the manifest is called now.
-func (c *Coordinator) calledLocked(unit string) string {
-	if now := c.Rec.Renamed[unit]; now != "" {
+func (h *Holdings) calledLocked(unit string) string {
+	if now := h.Rec.Renamed[unit]; now != "" {
 		return now
 	}
 	return unit
@@ -24,19 +24,19 @@ func (c *Coordinator) calledLocked(unit string) string {
 // claim gives unit what luod has of those that it was called before: systemd's other
 // names for it, and Aliases= of its unit file. A unit that is still there keeps its
 // own, whoever claims it. It asks nobody unless unit has nothing here and somebody else has.
-func (c *Coordinator) claim(ctx context.Context, unit string) error {
-	unlock, err := c.Lock(ctx)
+func (h *Holdings) claim(ctx context.Context, unit string) error {
+	unlock, err := h.Lock(ctx)
 	if err != nil {
 		return err
 	}
-	others := c.ownersLocked()
+	others := h.ownersLocked()
 	unlock()
 	if len(others) == 0 || slices.Contains(others, unit) {
 		return nil
 	}
 	ask, cancel := context.WithTimeout(ctx, state.Briefly)
 	defer cancel()
-	known, err := c.Units.Known(ask, unit)
+	known, err := h.PID1.Known(ask, unit)
 	if err != nil {
 		return fault.New(errorname.NoManager, "find out what %s was called before: %w", unit, err)
 	}
@@ -57,15 +57,15 @@ func (c *Coordinator) claim(ctx context.Context, unit string) error {
 		if !slices.Contains(others, old) {
 			continue
 		}
-		is, err := c.Units.Known(ask, old)
+		is, err := h.PID1.Known(ask, old)
 		if err != nil {
 			return fault.New(errorname.NoManager, "find out whether %s is still there: %w", old, err)
 		}
 		if is.Loaded && is.Name != unit {
-			c.Log.Warn("a unit claims what belongs to another that is still there", "unit", unit, "other", old)
+			h.Log.Warn("a unit claims what belongs to another that is still there", "unit", unit, "other", old)
 			continue
 		}
-		if err := c.rename(ctx, old, unit); err != nil {
+		if err := h.rename(ctx, old, unit); err != nil {
 			return fmt.Errorf("give %s what was %s's: %w", unit, old, err)
 		}
 	}
@@ -73,69 +73,69 @@ func (c *Coordinator) claim(ctx context.Context, unit string) error {
 }
 
 // ownersLocked are the units of which something is here; some may be listed twice.
-func (c *Coordinator) ownersLocked() []string {
-	return slices.Concat(c.vault.Units(), slices.Collect(maps.Keys(c.incoming)), c.sessionUnitsLocked())
+func (h *Holdings) ownersLocked() []string {
+	return slices.Concat(h.Vault.Units(), slices.Collect(maps.Keys(h.incoming)), h.SessionUnitsLocked())
 }
 
 // rename gives everything of old to unit.
 //
 // Killed before the record says so: nothing has changed. Killed after: the next start
 // finds in the record who it belongs to, and moves what was not moved yet.
-func (c *Coordinator) rename(ctx context.Context, old, unit string) error {
-	unlock, err := c.LockHoldings(ctx)
+func (h *Holdings) rename(ctx context.Context, old, unit string) error {
+	unlock, err := h.LockHoldings(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if err := c.steadyLocked("give a unit what it had under another name"); err != nil {
+	if err := h.SteadyLocked("give a unit what it had under another name"); err != nil {
 		return err
 	}
-	if slices.Contains(c.ownersLocked(), unit) {
+	if slices.Contains(h.ownersLocked(), unit) {
 		return nil // it has got something meanwhile, which stays its own
 	}
-	was := c.Rec
-	c.Rec.Renamed = map[string]string{old: unit}
+	was := h.Rec
+	h.Rec.Renamed = map[string]string{old: unit}
 	for before, now := range was.Renamed {
 		if now == old {
 			now = unit
 		}
-		c.Rec.Renamed[before] = now
+		h.Rec.Renamed[before] = now
 	}
-	c.Rec.Moving = map[string]string{old: unit}
-	c.Rec.Sessions = slices.Clone(was.Sessions)
-	for i, d := range c.Rec.Sessions {
+	h.Rec.Moving = map[string]string{old: unit}
+	h.Rec.Sessions = slices.Clone(was.Sessions)
+	for i, d := range h.Rec.Sessions {
 		if d.Unit == old {
-			c.Rec.Sessions[i].Unit = unit
+			h.Rec.Sessions[i].Unit = unit
 		}
 	}
-	if err := c.SaveLocked(); err != nil {
-		c.Rec = was
+	if err := h.SaveLocked(); err != nil {
+		h.Rec = was
 		return err
 	}
-	switch err := c.vault.Move(context.WithoutCancel(ctx), old, unit); {
+	switch err := h.Vault.Move(context.WithoutCancel(ctx), old, unit); {
 	case err == nil:
-		c.Rec.Moving = nil
-	case len(c.vault.Files(old)) > 0:
+		h.Rec.Moving = nil
+	case len(h.Vault.Files(old)) > 0:
 		return err // nothing was moved; the next try does it
 	default:
 		// The next start finds the rest of the old bundles, and drops it.
-		c.Log.Warn("could not remove from the fd store what another unit has now", "unit", unit, "before", old, "error", err)
+		h.Log.Warn("could not remove from the fd store what another unit has now", "unit", unit, "before", old, "error", err)
 	}
-	if from := c.incoming[old]; from != nil {
-		delete(c.incoming, old)
-		c.incoming[unit] = from
+	if from := h.incoming[old]; from != nil {
+		delete(h.incoming, old)
+		h.incoming[unit] = from
 	}
-	c.Log.Info("a unit has what it had under another name", "unit", unit, "before", old)
-	return c.SaveLocked()
+	h.Log.Info("a unit has what it had under another name", "unit", unit, "before", old)
+	return h.SaveLocked()
 }
 
-// reuniteLocked ends the move of a killed luod.
-func (c *Coordinator) reuniteLocked() {
-	for old, unit := range c.Rec.Moving {
-		if err := c.vault.Move(context.Background(), old, unit); err != nil {
-			c.Log.Error("could not give a unit what it had under another name", "unit", unit, "before", old, "error", err)
+// ReuniteLocked ends the move of a killed luod.
+func (h *Holdings) ReuniteLocked() {
+	for old, unit := range h.Rec.Moving {
+		if err := h.Vault.Move(context.Background(), old, unit); err != nil {
+			h.Log.Error("could not give a unit what it had under another name", "unit", unit, "before", old, "error", err)
 			return
 		}
 	}
-	c.Rec.Moving = nil
+	h.Rec.Moving = nil
 }

@@ -1,0 +1,193 @@
+package holdings
+
+import (
+	"context"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luod/internal/hookrun"
+	"github.com/liveupdate/luod/luod/internal/memory"
+	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/internal/report"
+	"github.com/liveupdate/luod/luod/internal/settings"
+	"github.com/liveupdate/luod/luod/internal/state"
+	"github.com/liveupdate/luod/luod/internal/vault"
+)
+
+// Units is what PID 1 says of services, and does for them.
+type Units interface {
+	// Known tells of a unit, which may not exist.
+	Known(ctx context.Context, unit string) (pid1.Known, error)
+	// Look tells of each of these whether it runs.
+	Look(ctx context.Context, units []string) (map[string]pid1.Running, error)
+	// Stores tells what is in their fd stores.
+	Stores(ctx context.Context, units []string) (map[string]pid1.Store, error)
+	// Start starts those that don't run, and waits.
+	Start(ctx context.Context, units []string) error
+}
+
+// Store is luod's own fd store.
+type Store interface {
+	Push(name string, files ...*os.File) error
+	Remove(name string) error
+	Barrier(ctx context.Context) error
+}
+
+// Machine is what luod knows of the system it runs on.
+type Machine struct {
+	Release     string
+	BootID      string
+	CommandLine string
+	// Booted is the moment the kernel started by the wall clock.
+	Booted func() time.Time
+}
+
+// Config is what Holdings work with.
+type Config struct {
+	Kernel   *luo.Kernel
+	Store    Store
+	Units    Units
+	Machine  Machine
+	Settings settings.Settings
+	// Memory says how much there is.
+	Memory func() (memory.Available, error)
+	// History is the directory of the reports of earlier updates.
+	History report.History
+	// Hooks are told of what was restored.
+	Hooks *hookrun.Runner
+}
+
+// Holdings is what luod holds. What is exported of it and ends in Locked is for whoever
+// has the state's lock, and what changes anything for whoever has LockHoldings.
+type Holdings struct {
+	*state.State
+	// Vault holds what units have handed over.
+	Vault *vault.Vault
+	// PID1 is who is asked about units.
+	PID1 Units
+	// Copying are the units whose fd stores were copied for the update under way.
+	Copying map[string]bool
+
+	kernel   *luo.Kernel
+	store    Store
+	machine  Machine
+	settings settings.Settings
+	memory   func() (memory.Available, error)
+	history  report.History
+	hooks    *hookrun.Runner
+
+	// incoming are the retrieved sessions whose units haven't fetched all yet.
+	incoming map[string]*arrival
+	// manifest is the incoming manifest's session, stuck those that must stay
+	// open because nobody can say what is in them.
+	manifest *luo.Session
+	stuck    map[string]*luo.Session
+	// unread is what could not be restored yet, or nil.
+	unread *unread
+	// sessions are the delegated ones, by the kernel's name.
+	sessions map[string]*luo.Session
+	// recent is the report of this boot's update, as it was at first.
+	recent *report.Report
+	// taken are the units that handed something over a moment ago, with how much
+	// since the log told of it.
+	taken map[string]int
+	// settling are the units that are to be looked at (settled), with how often that was
+	// asked for and how often they were started meanwhile.
+	settling map[string]uint64
+}
+
+// New makes holdings that are empty.
+func New(s *state.State, config Config) *Holdings {
+	h := &Holdings{
+		State: s, kernel: config.Kernel, store: config.Store, PID1: config.Units, machine: config.Machine,
+		settings: config.Settings, memory: config.Memory, history: config.History, hooks: config.Hooks,
+		incoming: map[string]*arrival{}, sessions: map[string]*luo.Session{},
+	}
+	h.Vault = vault.New(patientStore{h.store, s}, vault.Limits{Files: h.settings.FileDescriptorsMax, Bytes: h.settings.BytesMax})
+	s.Waiting = h.WaitingLocked
+	return h
+}
+
+// DropLocked closes this process's descriptors; what is in the fd store stays.
+func (h *Holdings) DropLocked() {
+	h.Vault.Close()
+	for _, a := range h.incoming {
+		CloseAll(a.sessions)
+	}
+	CloseAll(h.stuck)
+	if h.unread != nil {
+		CloseAll(h.unread.sessions)
+	}
+	CloseAll(h.sessions)
+	if h.manifest != nil {
+		h.manifest.Close()
+	}
+}
+
+func (h *Holdings) WaitingLocked() []string {
+	units := []string{}
+	for unit := range h.incoming {
+		units = append(units, unit)
+	}
+	for _, d := range h.UnreleasedLocked() {
+		units = append(units, d.Unit)
+	}
+	slices.Sort(units)
+	return slices.Compact(units)
+}
+
+// arrival is what one unit has not fetched yet.
+type arrival struct {
+	sessions map[string]*luo.Session
+	names    map[string]bool
+}
+
+// CloseAll closes this process's descriptors of sessions.
+func CloseAll(sessions map[string]*luo.Session) {
+	for _, s := range sessions {
+		s.Close()
+	}
+}
+
+// patientStore is luod's fd store for whoever has lockHoldings: it waits apart.
+type patientStore struct {
+	Store
+	state *state.State
+}
+
+// Barrier waits until PID 1 has taken what was pushed, but not for long.
+func (s patientStore) Barrier(ctx context.Context) (err error) {
+	s.state.Apart(func() {
+		ctx, cancel := context.WithTimeout(ctx, state.Briefly)
+		defer cancel()
+		err = s.Store.Barrier(ctx)
+	})
+	return err
+}
+
+// UnreadLocked says that what the previous kernel handed over could not be restored yet.
+func (h *Holdings) UnreadLocked() bool { return h.unread != nil }
+
+// HalfBackLocked names a file that came back otherwise than it went, and so lies only in
+// its session, if there is one.
+func (h *Holdings) HalfBackLocked() (unit, name string, is bool) {
+	for unit, a := range h.incoming {
+		for name := range a.names {
+			if h.LostLocked(unit, name) {
+				return unit, name, true
+			}
+		}
+	}
+	return "", "", false
+}
+
+// FinishAllLocked ends the sessions that came through the last update: what still lies in
+// one can't go into an outgoing one (EBUSY), and the vault holds it.
+func (h *Holdings) FinishAllLocked() {
+	for unit, a := range h.incoming {
+		h.FinishLocked(unit, a)
+	}
+	h.DropManifestLocked()
+}
