@@ -4,11 +4,11 @@ package main
 
 import (
 	"github.com/liveupdate/luod/luo"
-	"github.com/liveupdate/luod/luod/internal/coordinator"
 	"github.com/liveupdate/luod/luod/internal/loader"
+	"github.com/liveupdate/luod/luod/internal/nextkernel"
 )
 
 // kernel and nextKernel are this machine's.
 func kernel() *luo.Kernel { return luo.New() }
 
-func nextKernel() coordinator.Loader { return loader.Loader{Program: loader.Program} }
+func nextKernel() nextkernel.Loader { return loader.Loader{Program: loader.Program} }

@@ -15,7 +15,7 @@ import (
 	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luo/luofake/outside"
-	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/nextkernel"
 )
 
 // A luod with the tag luofake is never packaged: its kernel is a test's, which runs outside of luod's system
@@ -30,7 +30,7 @@ const (
 
 func kernel() *luo.Kernel { return luo.NewWithDriver(fakeKernel) }
 
-func nextKernel() coordinator.Loader { return fakeLoader{} }
+func nextKernel() nextkernel.Loader { return fakeLoader{} }
 
 // fakeLoader finds nothing wrong with any kernel.
 type fakeLoader struct{}

@@ -19,6 +19,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 	"github.com/liveupdate/luod/luod/internal/holdings"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
+	"github.com/liveupdate/luod/luod/internal/nextkernel"
 	"github.com/liveupdate/luod/luod/internal/quota"
 	"github.com/liveupdate/luod/luod/internal/record"
 )
@@ -33,8 +34,8 @@ type Registry interface {
 	List(ctx context.Context) ([]holdings.Held, error)
 	Status(ctx context.Context) (coordinator.Status, error)
 	Entries(ctx context.Context) ([]loading.Entry, error)
-	Check(ctx context.Context, request coordinator.Request) (verdict.Report, error)
-	Load(ctx context.Context, request coordinator.Request) (record.Loaded, verdict.Report, error)
+	Check(ctx context.Context, request nextkernel.Request) (verdict.Report, error)
+	Load(ctx context.Context, request nextkernel.Request) (record.Loaded, verdict.Report, error)
 	Unload(ctx context.Context) error
 	UnloadOwn(ctx context.Context) (release string, err error)
 	LiveUpdate(ctx context.Context, options record.Options) (uint64, error)

@@ -31,6 +31,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/holdings"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
+	"github.com/liveupdate/luod/luod/internal/nextkernel"
 	"github.com/liveupdate/luod/luod/internal/quota"
 	"github.com/liveupdate/luod/luod/internal/record"
 	"github.com/liveupdate/luod/luod/internal/vault"
@@ -46,7 +47,7 @@ type registry struct {
 	fetched    []string
 	registered []string
 	updates    int
-	request    coordinator.Request
+	request    nextkernel.Request
 	status     coordinator.Status
 	// asked is called when Status has made up its answer.
 	asked func()
@@ -141,14 +142,14 @@ func (r *registry) Entries(context.Context) ([]loading.Entry, error) {
 	return []loading.Entry{{ID: "a.conf", Default: true}}, nil
 }
 
-func (r *registry) Check(_ context.Context, request coordinator.Request) (verdict.Report, error) {
+func (r *registry) Check(_ context.Context, request nextkernel.Request) (verdict.Report, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.request = request
 	return report, nil
 }
 
-func (r *registry) Load(ctx context.Context, request coordinator.Request) (record.Loaded, verdict.Report, error) {
+func (r *registry) Load(ctx context.Context, request nextkernel.Request) (record.Loaded, verdict.Report, error) {
 	_, err := r.Check(ctx, request)
 	return record.Loaded{Release: "7.3"}, report, err
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"github.com/liveupdate/luod/kexec/verdict"
-	"github.com/liveupdate/luod/luod/internal/coordinator"
+	"github.com/liveupdate/luod/luod/internal/nextkernel"
 	"github.com/liveupdate/luod/luod/internal/record"
 )
 
@@ -92,8 +92,8 @@ func (m *methods) Load(entry string, options map[string]dbus.Variant, msg dbus.M
 	return results(report), target(report), answer(err)
 }
 
-func kernelOptions(entry string, given map[string]dbus.Variant) (coordinator.Request, error) {
-	r := coordinator.Request{Entry: entry}
+func kernelOptions(entry string, given map[string]dbus.Variant) (nextkernel.Request, error) {
+	r := nextkernel.Request{Entry: entry}
 	err := options(given, map[string]any{"initrds": &r.Initrds, "command-line": &r.CommandLine, "override": &r.Override})
 	return r, err
 }

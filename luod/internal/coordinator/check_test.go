@@ -9,6 +9,7 @@ import (
 
 	"github.com/liveupdate/luod/internal/storeview"
 	"github.com/liveupdate/luod/kexec/verdict"
+	"github.com/liveupdate/luod/luod/internal/nextkernel"
 )
 
 func TestTheChecksTellOfServicesToo(t *testing.T) {
@@ -33,7 +34,7 @@ func TestTheChecksTellOfServicesToo(t *testing.T) {
 			s := w.stores[a]
 			s.Entries = append(s.Entries, c.more...)
 			w.stores[a] = s
-			report, err := w.c.Check(ctx, Request{Entry: "/k"})
+			report, err := w.c.Check(ctx, nextkernel.Request{Entry: "/k"})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -6,27 +6,17 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"github.com/liveupdate/luod/internal/loading"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/internal/clock"
 	"github.com/liveupdate/luod/luod/internal/holdings"
 	"github.com/liveupdate/luod/luod/internal/hookrun"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/memory"
+	"github.com/liveupdate/luod/luod/internal/nextkernel"
 	"github.com/liveupdate/luod/luod/internal/pid1"
-	"github.com/liveupdate/luod/luod/internal/record"
 	"github.com/liveupdate/luod/luod/internal/report"
 	"github.com/liveupdate/luod/luod/internal/settings"
 )
-
-// Loader checks and loads the kernel that is to be booted. Ask may take long.
-type Loader interface {
-	Ask(ctx context.Context, r loading.Request) (loading.Answer, error)
-	Unload() error
-	Loaded() (bool, error)
-	// Left is how many more kernels may be loaded: it is less for each that was.
-	Left() (int, error)
-}
 
 // Jumper makes PID 1 shut down and boot the loaded kernel.
 type Jumper interface {
@@ -42,7 +32,7 @@ type Jumper interface {
 type Config struct {
 	Kernel *luo.Kernel
 	Store  holdings.Store
-	Loader Loader
+	Loader nextkernel.Loader
 	Jumper Jumper
 	Units  Units
 	// Inhibitors lists all that there are, logind's too; nil means none.
@@ -74,14 +64,12 @@ type Coordinator struct {
 	Config
 	*holdings.Holdings
 	outgoing outgoing
-	hooks    *hookrun.Runner
+	*nextkernel.Kernels
+	hooks *hookrun.Runner
 	// update is the one under way that this process began.
 	update *update
 	// disarm stops the wait for the scheduled time.
 	disarm func() bool
-	// loading says that a kernel is being loaded in place of previous.
-	loading  bool
-	previous *record.Loaded
 	// holderLeft says that the second process of an earlier update may still be there.
 	holderLeft atomic.Bool
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/holdings"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 	"github.com/liveupdate/luod/luod/internal/manifest"
+	"github.com/liveupdate/luod/luod/internal/nextkernel"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/record"
 	"github.com/liveupdate/luod/luod/internal/report"
@@ -432,7 +433,7 @@ func (w *world) look(unit string, n int) {
 
 func (w *world) load() {
 	w.t.Helper()
-	if _, _, err := w.c.Load(ctx, Request{Entry: "/boot/vmlinuz", CommandLine: "root=/dev/vda"}); err != nil {
+	if _, _, err := w.c.Load(ctx, nextkernel.Request{Entry: "/boot/vmlinuz", CommandLine: "root=/dev/vda"}); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -559,7 +560,7 @@ func TestWhatWasLoadedWhileLuodWasKilledIsLoadedOnceMore(t *testing.T) {
 func TestTheKernelIsCheckedAndLoadedAgainBeforeAnythingStops(t *testing.T) {
 	w := newWorld(t)
 	w.preserve("a.service", 1)
-	if _, _, err := w.c.Load(ctx, Request{Entry: "/k", CommandLine: "x", Override: []string{"memory"}}); err != nil {
+	if _, _, err := w.c.Load(ctx, nextkernel.Request{Entry: "/k", CommandLine: "x", Override: []string{"memory"}}); err != nil {
 		t.Fatal(err)
 	}
 	loaded := w.status().Loaded
@@ -567,10 +568,10 @@ func TestTheKernelIsCheckedAndLoadedAgainBeforeAnythingStops(t *testing.T) {
 	if _, err := w.c.LiveUpdate(ctx, record.Options{DryRun: true}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.c.Check(ctx, Request{}); err != nil {
+	if _, err := w.c.Check(ctx, nextkernel.Request{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.c.Check(ctx, Request{CommandLine: "other"}); err != nil {
+	if _, err := w.c.Check(ctx, nextkernel.Request{CommandLine: "other"}); err != nil {
 		t.Fatal(err)
 	}
 	if last := w.asked[len(w.asked)-1]; last.Again != nil || last.CommandLine != "other" {
@@ -581,7 +582,7 @@ func TestTheKernelIsCheckedAndLoadedAgainBeforeAnythingStops(t *testing.T) {
 	w.asking = func() {
 		w.preserve("b.service", 1)
 		var f *fault.Fault
-		if _, _, err := w.c.Load(ctx, Request{}); !errors.As(err, &f) || f.Name != "Busy" {
+		if _, _, err := w.c.Load(ctx, nextkernel.Request{}); !errors.As(err, &f) || f.Name != "Busy" {
 			t.Errorf("load meanwhile: %v", err)
 		}
 		if _, err := w.c.LiveUpdate(ctx, record.Options{}); !errors.As(err, &f) || f.Name != "Busy" {
@@ -635,7 +636,7 @@ func TestARefusedLoadKeepsWhatWasLoaded(t *testing.T) {
 	for _, kind := range []loading.Kind{loading.CheckFailed, loading.NoEntry, loading.BadRequest} {
 		w.answer = loading.Answer{Kind: kind, Error: "no"}
 		var f *fault.Fault
-		if _, _, err := w.c.Load(ctx, Request{}); !errors.As(err, &f) || f.Name != string(kind) {
+		if _, _, err := w.c.Load(ctx, nextkernel.Request{}); !errors.As(err, &f) || f.Name != string(kind) {
 			t.Fatalf("got %v", err)
 		}
 		if now := w.status().Loaded; !reflect.DeepEqual(now, was) {
@@ -643,7 +644,7 @@ func TestARefusedLoadKeepsWhatWasLoaded(t *testing.T) {
 		}
 	}
 	w.answer = loading.Answer{Kind: loading.LoadFailed, Error: "no"}
-	if _, _, err := w.c.Load(ctx, Request{}); err == nil || w.status().Loaded != nil {
+	if _, _, err := w.c.Load(ctx, nextkernel.Request{}); err == nil || w.status().Loaded != nil {
 		t.Fatalf("%v, %+v", err, w.status().Loaded)
 	}
 }
@@ -681,7 +682,7 @@ func TestAKillAtAnyStepLosesNothing(t *testing.T) {
 		"before packing": func(w *world) { w.kill(); w.start(); w.expect(phase.Idle, 0); w.update(); w.reboot() },
 		"while loading": func(w *world) {
 			w.asking = func() { w.loaded = true; w.kill() }
-			if _, _, err := w.c.Load(ctx, Request{}); !errors.Is(err, state.ErrStopped) {
+			if _, _, err := w.c.Load(ctx, nextkernel.Request{}); !errors.Is(err, state.ErrStopped) {
 				w.t.Fatalf("got %v", err)
 			}
 			w.asking = nil

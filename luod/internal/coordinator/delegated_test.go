@@ -10,6 +10,7 @@ import (
 	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/internal/barrier"
+	"github.com/liveupdate/luod/luod/internal/nextkernel"
 	"github.com/liveupdate/luod/luod/internal/record"
 )
 
@@ -96,7 +97,7 @@ func TestAUnitFillsItsOwnSession(t *testing.T) {
 	w.expectFault(w.c.ReleaseSession(ctx, b, "vm"), "NoSuchSession")
 	_, err = w.c.CreateSession(ctx, a, "vm")
 	w.expectFault(err, "SessionWaiting")
-	if _, _, err := w.c.Load(ctx, Request{Entry: "/k"}); err != nil {
+	if _, _, err := w.c.Load(ctx, nextkernel.Request{Entry: "/k"}); err != nil {
 		t.Fatal(err)
 	}
 	_, err = w.c.LiveUpdate(ctx, record.Options{})

@@ -15,6 +15,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/memory"
+	"github.com/liveupdate/luod/luod/internal/nextkernel"
 	"github.com/liveupdate/luod/luod/internal/record"
 	"github.com/liveupdate/luod/luod/internal/report"
 	"github.com/liveupdate/luod/luod/internal/restorer"
@@ -57,7 +58,7 @@ func TestNobodyTakesTheMachineDown(t *testing.T) {
 			t.Errorf("%s: %s, %q, told %v, preserved %v", what, s.Phase, s.LastError, w.signals, w.kernel.Outgoing())
 		}
 	}
-	report, err := w.c.Check(ctx, Request{Entry: "/k"})
+	report, err := w.c.Check(ctx, nextkernel.Request{Entry: "/k"})
 	if err != nil {
 		t.Fatal(err)
 	}

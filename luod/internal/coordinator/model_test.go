@@ -14,6 +14,7 @@ import (
 
 	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luod/internal/nextkernel"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/record"
 )
@@ -173,7 +174,7 @@ func (s *story) trigger() {
 		return
 	}
 	s.runsAgain() // what was stopped for an earlier one
-	if _, _, err := s.c.Load(ctx, Request{Entry: "/k"}); err != nil {
+	if _, _, err := s.c.Load(ctx, nextkernel.Request{Entry: "/k"}); err != nil {
 		s.t.Fatal(err)
 	}
 	s.said, s.optional = map[string]bool{}, maps.Clone(s.registered)

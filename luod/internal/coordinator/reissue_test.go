@@ -10,6 +10,7 @@ import (
 	"github.com/liveupdate/luod/internal/entryname"
 	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/kexec/verdict"
+	"github.com/liveupdate/luod/luod/internal/nextkernel"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/record"
 )
@@ -53,7 +54,7 @@ func TestAStoreThatCouldNotBePutBackIsRefused(t *testing.T) {
 				return w
 			}
 			w := world("")
-			report, err := w.c.Check(ctx, Request{Entry: "/k"})
+			report, err := w.c.Check(ctx, nextkernel.Request{Entry: "/k"})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/holdings"
 	"github.com/liveupdate/luod/luod/internal/hookrun"
 	"github.com/liveupdate/luod/luod/internal/memory"
+	"github.com/liveupdate/luod/luod/internal/nextkernel"
 	"github.com/liveupdate/luod/luod/internal/record"
 	"github.com/liveupdate/luod/luod/internal/settings"
 	"github.com/liveupdate/luod/luod/internal/state"
@@ -36,6 +37,7 @@ func Start(ctx context.Context, config Config, entries []sdnotify.Entry) (*Coord
 		Kernel: config.Kernel, Store: config.Store, Units: config.Units, Machine: config.Machine, Settings: config.Settings,
 		Memory: c.Memory, History: config.History, Hooks: hooks,
 	})
+	c.Kernels = nextkernel.New(s, config.Loader, c.SteadyLocked)
 	s.Changed = c.showLocked
 	// What is started here and comes back waits until all is restored.
 	unlock, err := c.LockHoldings(ctx)

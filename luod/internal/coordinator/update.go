@@ -23,51 +23,6 @@ import (
 // packTimeout bounds the packing: 100 MiB take about 0.1 s on a slow machine.
 const packTimeout = 10 * time.Minute
 
-// Unload unloads whatever kernel is loaded.
-func (c *Coordinator) Unload(ctx context.Context) error {
-	unlock, err := c.Lock(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if err := c.freeLocked("unload the kernel"); err != nil {
-		return err
-	}
-	if err := c.Loader.Unload(); err != nil {
-		return &fault.Fault{Name: errorname.LoadFailed, Err: err}
-	}
-	c.Rec.Loaded = nil
-	return c.SaveLocked()
-}
-
-// UnloadOwn unloads the kernel that luod has loaded, and returns its release, or an
-// empty one if there is none. One that somebody else has loaded since stays.
-func (c *Coordinator) UnloadOwn(ctx context.Context) (string, error) {
-	unlock, err := c.Lock(ctx)
-	if err != nil {
-		return "", err
-	}
-	defer unlock()
-	if err := c.freeLocked("unload the kernel"); err != nil {
-		return "", err
-	}
-	var foreign *fault.Fault
-	switch err := c.stillLoadedLocked(); {
-	case errors.As(err, &foreign) && foreign.Name == errorname.ForeignKernel:
-		return "", c.SaveLocked() // it has struck ours from the record
-	case err != nil:
-		return "", err
-	case c.Rec.Loaded == nil:
-		return "", nil
-	}
-	release := c.Rec.Loaded.Release
-	if err := c.Loader.Unload(); err != nil {
-		return "", &fault.Fault{Name: errorname.LoadFailed, Err: err}
-	}
-	c.Rec.Loaded = nil
-	return release, c.SaveLocked()
-}
-
 // way is how the jump is made.
 func way(o record.Options) pid1.Way {
 	switch {
@@ -164,9 +119,9 @@ func (c *Coordinator) rehearse(ctx context.Context, options record.Options) (uin
 		unlock()
 		return 0, err
 	}
-	request := c.againLocked(loading.Check, options.Override)
+	request := c.AgainLocked(loading.Check, options.Override)
 	unlock()
-	if _, err := c.ask(ctx, request); err != nil {
+	if _, err := c.Ask(ctx, request); err != nil {
 		return 0, err
 	}
 	members, declared, err := c.gather(ctx)
@@ -320,7 +275,7 @@ func (c *Coordinator) last(u *update) error {
 		return fault.New(errorname.NoManager, "find out whether the services still run: %w", err)
 	}
 	return c.inside(u, func() error {
-		if err := c.stillLoadedLocked(); err != nil {
+		if err := c.StillLoadedLocked(); err != nil {
 			return err
 		}
 		c.lookedLocked(u, running)
@@ -375,7 +330,7 @@ func (c *Coordinator) readyLocked() error {
 	if err := c.Kernel.Probe(); err != nil {
 		return fault.New(errorname.NotSupported, "no live update is possible: %w", err)
 	}
-	if err := c.freeLocked("start a live update"); err != nil {
+	if err := c.FreeLocked("start a live update"); err != nil {
 		return err
 	}
 	if c.Rec.Degraded != "" {
@@ -467,7 +422,7 @@ func (c *Coordinator) commit(u *update, result *packer.Packed) error {
 	if err := c.inside(u, func() error {
 		c.outgoing = result
 		c.Rec.TimeLine = result.Manifest.TimeLine
-		if err := c.stillLoadedLocked(); err != nil {
+		if err := c.StillLoadedLocked(); err != nil {
 			return err
 		}
 		on := phase.Packed
