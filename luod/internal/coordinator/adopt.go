@@ -13,6 +13,7 @@ import (
 	"github.com/liveupdate/luod/internal/unitsection"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/fdstores"
+	"github.com/liveupdate/luod/luod/internal/intake"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/record"
@@ -24,50 +25,6 @@ const adoptProgram = "/usr/lib/luod/luod-adopt"
 
 // adoptTimeout bounds it.
 const adoptTimeout = 2 * time.Minute
-
-// adoption is what is taken over from the fd stores of units (Preserve=fdstore) for
-// one update. PID 1 drops its own when a unit stops, so all of it is in the vault before
-// the first one is stopped.
-type adoption struct {
-	// caller is the unit that may hand files over, and units those it may for.
-	caller string
-	units  map[string]bool
-	// files are those that came and are not in the vault yet; packed directories stay
-	// here.
-	files map[string][]*vault.File
-	// skipped counts what the vault holds already, and what is left behind.
-	skipped map[string]int
-	// seen are the names of memfds that came, or for which the vault's stands, by unit;
-	// and matched those of the vault's descriptions that stand for what came.
-	seen    map[string]map[fdstores.FileID]string
-	matched map[*vault.File]bool
-	// directories are the paths that may come packed, by unit.
-	directories map[string][]string
-	// late are the units that PID 1 keeps the store of while they are stopped, and
-	// that may still change it when they do: it is looked at once more then.
-	late []string
-}
-
-func (a *adoption) close() {
-	if a == nil {
-		return
-	}
-	for _, files := range a.files {
-		for _, f := range files {
-			f.F.Close()
-		}
-	}
-	a.files = nil
-}
-
-// begin forgets what came of units before, but for directories.
-func (a *adoption) begin(caller string, units map[string]pid1.Store) {
-	a.caller = caller
-	a.skipped, a.seen, a.matched = map[string]int{}, nil, nil
-	for unit := range units {
-		a.units[unit] = true
-	}
-}
 
 // adopt takes over what is in the fd stores, when everybody is ready, and holds it:
 // whatever stops from then on, luod has it twice, here and in its own fd store.
@@ -84,10 +41,15 @@ func (c *Coordinator) adopt(u *update) error {
 	if err != nil {
 		return fault.New(errorname.NoManager, "find out which services run: %w", err)
 	}
-	a := &adoption{files: map[string][]*vault.File{}, skipped: map[string]int{}, units: map[string]bool{}, directories: map[string][]string{}}
+	a := intake.New(c.Vault, func(unit string) []string {
+		if d := u.declared[unit]; d != nil {
+			return d.Recreate
+		}
+		return nil
+	})
 	for _, unit := range slices.Sorted(maps.Keys(stores)) {
 		if stores[unit].Kept && !stores[unit].Native && running[unit].State != "inactive" && running[unit].State != "failed" {
-			a.late = append(a.late, unit)
+			a.Late = append(a.Late, unit)
 		}
 	}
 	if err := c.inside(u, func() error { u.adoption, u.without = a, without; return nil }); err != nil {
@@ -101,11 +63,11 @@ func (c *Coordinator) adopt(u *update) error {
 
 // holdLocked puts what was taken over from fd stores into the vault, and notes of which
 // start of its unit it is.
-func (c *Coordinator) holdLocked(a *adoption, running map[string]pid1.Running) error {
+func (c *Coordinator) holdLocked(a *intake.Intake, running map[string]pid1.Running) error {
 	var batches []vault.Batch
-	for _, unit := range slices.Sorted(maps.Keys(a.files)) {
+	for _, unit := range slices.Sorted(maps.Keys(a.Files)) {
 		b := vault.Batch{Unit: unit}
-		for _, f := range a.files[unit] {
+		for _, f := range a.Files[unit] {
 			if _, packed := entryname.Directory(f.Name); !packed {
 				b.Names, b.Files = append(b.Names, f.Name), append(b.Files, f.F)
 			}
@@ -119,8 +81,8 @@ func (c *Coordinator) holdLocked(a *adoption, running map[string]pid1.Running) e
 	}
 	var failed []error
 	names := map[string][]string{}
-	for unit := range a.units {
-		names[unit] = a.names(c, unit)
+	for unit := range a.Units {
+		names[unit] = a.Names(unit)
 	}
 	for i, err := range c.Vault.AddAll(context.Background(), batches) {
 		unit := batches[i].Unit
@@ -128,35 +90,15 @@ func (c *Coordinator) holdLocked(a *adoption, running map[string]pid1.Running) e
 			failed = append(failed, fmt.Errorf("hold the fd store of %s: %w", unit, err))
 			continue
 		}
-		a.files[unit] = slices.DeleteFunc(a.files[unit], func(f *vault.File) bool { return slices.Contains(batches[i].Names, f.Name) })
+		a.Files[unit] = slices.DeleteFunc(a.Files[unit], func(f *vault.File) bool { return slices.Contains(batches[i].Names, f.Name) })
 		delete(c.Rec.Back, unit) // these are other ones
 	}
-	for unit := range a.units {
+	for unit := range a.Units {
 		if r, is := running[unit]; is {
 			c.Rec.Copied[unit] = c.Rec.Copied[unit].And(r.InvocationID, names[unit])
 		}
 	}
 	return errors.Join(append(failed, c.SaveLocked())...)
-}
-
-// names are luod's of what is in a unit's store: what came, and what of the vault stands
-// for the rest.
-func (a *adoption) names(c *Coordinator, unit string) []string {
-	names := slices.Collect(maps.Values(a.seen[unit]))
-	for _, f := range c.Vault.Files(unit) {
-		if a.matched[f] {
-			names = append(names, f.Name)
-		}
-	}
-	for _, f := range a.files[unit] {
-		names = append(names, f.Name)
-	}
-	names = slices.DeleteFunc(names, func(name string) bool {
-		_, packed := entryname.Directory(name)
-		return packed || !entryname.Adopted(name)
-	})
-	slices.Sort(names)
-	return slices.Compact(names)
 }
 
 // adoptLate looks once more at the stores of those that PID 1 keeps them for, when they
@@ -165,11 +107,11 @@ func (a *adoption) names(c *Coordinator, unit string) []string {
 //
 // Killed between the two: the vault has both, and a start of the unit gets both.
 func (c *Coordinator) adoptLate(u *update) error {
-	if len(u.adoption.late) == 0 {
+	if len(u.adoption.Late) == 0 {
 		return nil
 	}
 	late := map[string]*unitsection.Section{}
-	for _, unit := range u.adoption.late {
+	for _, unit := range u.adoption.Late {
 		late[unit] = u.declared[unit]
 	}
 	stores, without, err := c.stores(u.ctx, late, u.options)
@@ -198,30 +140,10 @@ func (c *Coordinator) adoptLate(u *update) error {
 
 // supersedeLocked gives up what the vault has of a unit's store that the unit has replaced
 // since. The error says what went away without that.
-func (c *Coordinator) supersedeLocked(a *adoption, unit string) error {
-	came := map[string]int{}
-	for _, f := range a.files[unit] {
-		came[entryname.PlainName(f.Name)]++
-	}
-	stands := map[string]bool{}
-	for _, name := range a.seen[unit] {
-		stands[name] = true
-	}
-	var replaced []string
-	for _, f := range c.Vault.Files(unit) {
-		_, packed := entryname.Directory(f.Name)
-		if !entryname.Adopted(f.Name) || packed || stands[f.Name] || a.matched[f] {
-			continue
-		}
-		if !slices.Contains(c.Rec.Copied[unit].Names, f.Name) {
-			continue // it waits for the unit since an earlier start, and comes along
-		}
-		plain := entryname.PlainName(f.Name)
-		if came[plain] == 0 {
-			return fault.New(errorname.StoreChanged, "%q was in the fd store of %s, and was gone when the unit had stopped: either the unit removed it, or PID 1 has forgotten its store (systemd 254 to 260 do so with units that nothing refers to); luod holds it, and a start of the unit gets it", plain, unit)
-		}
-		came[plain]--
-		replaced = append(replaced, f.Name)
+func (c *Coordinator) supersedeLocked(a *intake.Intake, unit string) error {
+	replaced, err := a.Replaced(unit, c.Rec.Copied[unit].Names)
+	if err != nil {
+		return err
 	}
 	if len(replaced) == 0 {
 		return nil
@@ -234,7 +156,7 @@ func (c *Coordinator) takeOver(u *update, stores map[string]pid1.Store, name str
 	stores = maps.Clone(stores)
 	maps.DeleteFunc(stores, func(_ string, s pid1.Store) bool { return len(s.Entries) == 0 })
 	if len(stores) == 0 {
-		return c.inside(u, func() error { u.adoption.begin("", nil); return nil })
+		return c.inside(u, func() error { u.adoption.Begin("", nil); return nil })
 	}
 	argv := []string{adoptProgram}
 	for _, unit := range slices.Sorted(maps.Keys(stores)) {
@@ -245,8 +167,8 @@ func (c *Coordinator) takeOver(u *update, stores map[string]pid1.Store, name str
 	// Whoever is giving up something of these stores has done so before, and from here on
 	// nobody does.
 	if err := c.insideHoldings(u, func() error {
-		a.begin(caller, stores)
-		c.Copying = a.units
+		a.Begin(caller, stores)
+		c.Copying = a.Units
 		return nil
 	}); err != nil {
 		return err
@@ -259,11 +181,11 @@ func (c *Coordinator) takeOver(u *update, stores map[string]pid1.Store, name str
 	}
 	return c.inside(u, func() error {
 		for unit, s := range stores {
-			if want, got := len(s.Entries), len(a.files[unit])+a.skipped[unit]; got < want {
+			if want, got := len(s.Entries), len(a.Files[unit])+a.Skipped[unit]; got < want {
 				return fault.New(errorname.AdoptFailed, "take over the fd store of %s: it has %d entries, and %d came", unit, want, got)
 			}
 		}
-		a.caller = ""
+		a.Caller = ""
 		return nil
 	})
 }
@@ -273,5 +195,5 @@ func (u *update) adopted(unit string) []*vault.File {
 	if u.adoption == nil {
 		return nil
 	}
-	return u.adoption.files[unit]
+	return u.adoption.Files[unit]
 }

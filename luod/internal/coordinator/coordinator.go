@@ -103,7 +103,7 @@ func (c *Coordinator) dropLocked() {
 	}
 	if c.update != nil {
 		c.quietLocked(c.update)
-		c.update.adoption.close()
+		c.update.adoption.Close()
 	}
 	if c.disarm != nil {
 		c.disarm()

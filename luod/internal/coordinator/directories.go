@@ -34,7 +34,7 @@ func (c *Coordinator) stopFirst(u *update) error {
 		return err
 	}
 	units := slices.Sorted(maps.Keys(concerned))
-	for _, unit := range u.adoption.late {
+	for _, unit := range u.adoption.Late {
 		if concerned[unit] == nil {
 			units = append(units, unit)
 		}
@@ -57,9 +57,9 @@ func (c *Coordinator) stopFirst(u *update) error {
 			before = append(before, unit)
 		}
 	}
-	if len(u.adoption.late) > 0 {
+	if len(u.adoption.Late) > 0 {
 		defer c.unpin()
-		if err := c.Units.Pin(ctx, u.adoption.late); err != nil {
+		if err := c.Units.Pin(ctx, u.adoption.Late); err != nil {
 			return fault.New(errorname.NoManager, "have PID 1 keep the fd stores of units that stop: %w", err)
 		}
 	}
@@ -138,9 +138,9 @@ func (c *Coordinator) packDirectories(u *update, concerned map[string][]string) 
 	caller := fmt.Sprintf("luod-adopt-directories-%d.service", u.generation)
 	if err := c.inside(u, func() error {
 		a := u.adoption
-		a.caller, a.directories = caller, concerned
+		a.Caller, a.Directories = caller, concerned
 		for unit := range concerned {
-			a.units[unit] = true
+			a.Units[unit] = true
 		}
 		return nil
 	}); err != nil {
@@ -152,7 +152,7 @@ func (c *Coordinator) packDirectories(u *update, concerned map[string][]string) 
 		return fault.New(errorname.AdoptFailed, "pack directories: %w", err)
 	}
 	return c.inside(u, func() error {
-		u.adoption.caller = ""
+		u.adoption.Caller = ""
 		for unit, paths := range concerned {
 			for _, path := range paths {
 				if !slices.Contains(u.adoptedNames(unit), entryname.DirectoryName(path)) {

@@ -356,7 +356,7 @@ func (c *Coordinator) cargoLocked(u *update) []packer.Unit {
 	}
 	others := append(c.Vault.Units(), c.SessionUnitsLocked()...)
 	if u.adoption != nil {
-		others = slices.AppendSeq(others, maps.Keys(u.adoption.units))
+		others = slices.AppendSeq(others, maps.Keys(u.adoption.Units))
 	}
 	slices.Sort(others)
 	for _, name := range slices.Compact(others) {

@@ -13,6 +13,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/barrier"
 	"github.com/liveupdate/luod/luod/internal/catalog"
 	"github.com/liveupdate/luod/luod/internal/fault"
+	"github.com/liveupdate/luod/luod/internal/intake"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/packer"
 	"github.com/liveupdate/luod/luod/internal/pid1"
@@ -50,7 +51,7 @@ type update struct {
 	// declared is what unit files say; nobody writes to it.
 	declared map[string]*unitsection.Section
 	// adoption is what PID 1 kept for units, and without what of it stays behind.
-	adoption *adoption
+	adoption *intake.Intake
 	without  []manifest.LeftBehind
 	// native is what PID 1 carries.
 	native []manifest.Native
@@ -494,7 +495,7 @@ func (c *Coordinator) abort(why error) error {
 	defer unlock()
 	if u := c.update; u != nil {
 		c.quietLocked(u)
-		u.adoption.close()
+		u.adoption.Close()
 	}
 	c.Copying = nil
 	c.unhookLocked(why.Error())
