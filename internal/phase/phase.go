@@ -64,6 +64,7 @@ var Transitions = []Transition{
 	{Stopping, TakenBack, Idle},
 	{Committed, TakenBack, Idle},
 	{Committed, Jumped, Restoring},
+	{Idle, Jumped, Restoring}, // as the next kernel's luod has it, whose record begins anew
 	{Restoring, Complete, Idle},
 }
 

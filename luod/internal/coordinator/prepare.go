@@ -1,7 +1,6 @@
 package coordinator
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,13 +10,10 @@ import (
 
 	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/phase"
-	"github.com/liveupdate/luod/internal/unitsection"
 	"github.com/liveupdate/luod/luod/internal/barrier"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/packer"
 	"github.com/liveupdate/luod/luod/internal/pid1"
-	"github.com/liveupdate/luod/luod/internal/record"
-	"github.com/liveupdate/luod/luod/internal/state"
 )
 
 // Units is what PID 1 says of services.
@@ -62,78 +58,6 @@ type participant struct {
 // watchInterval is how often PID 1 is asked whether services that are being
 // prepared still run.
 const watchInterval = 500 * time.Millisecond
-
-// gather finds out who takes part: the services that registered and still run,
-// and those that run and are declared.
-func (c *Coordinator) gather(ctx context.Context) ([]*participant, map[string]*unitsection.Section, error) {
-	ctx, cancel := context.WithTimeout(ctx, state.AskTimeout)
-	defer cancel()
-	declared, err := c.declared(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	unlock, err := c.Lock(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	units := slices.Collect(maps.Keys(c.Rec.Registered))
-	unlock()
-	for unit, d := range declared {
-		if d.Answers && !slices.Contains(units, unit) {
-			units = append(units, unit)
-		}
-	}
-	slices.Sort(units)
-	running, err := c.Units.Look(ctx, units)
-	if err != nil {
-		return nil, nil, fault.New(errorname.NoManager, "find out which services run: %w", err)
-	}
-	unlock, err = c.Lock(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer unlock()
-	return c.membersLocked(units, running, declared), declared, nil
-}
-
-// membersLocked are those of units that run and take part. Registrations of others end.
-func (c *Coordinator) membersLocked(units []string, running map[string]pid1.Running, declared map[string]*unitsection.Section) []*participant {
-	var members []*participant
-	for _, unit := range units {
-		r, registered := c.Rec.Registered[unit]
-		d := declared[unit]
-		if invocation := running[unit].InvocationID; !running[unit].Runs() || registered && r.Invocation != "" && r.Invocation != invocation {
-			delete(c.Rec.Registered, unit) // it lasts as long as its unit runs
-			r, registered = record.Registration{}, false
-		}
-		if running[unit].Runs() && (registered || d != nil && d.Answers) {
-			m := &participant{invocation: running[unit].InvocationID}
-			m.Member = barrier.Member{Unit: unit, Timeout: r.Timeout, Optional: r.Optional, Answers: true, After: r.After, Before: r.Before}
-			if d != nil {
-				m.Timeout = cmp.Or(m.Timeout, d.Timeout)
-				m.Optional = m.Optional || d.Optional
-				m.After, m.Before = slices.Concat(m.After, d.After), slices.Concat(m.Before, d.Before)
-			}
-			// The kernel carries its session whether it is ready or not.
-			m.Optional = m.Optional && !c.DelegatesLocked(unit)
-			m.Timeout = min(cmp.Or(m.Timeout, c.Settings.DefaultTimeout), c.Settings.PrepareTimeout)
-			members = append(members, m)
-		}
-	}
-	return members
-}
-
-func (c *Coordinator) fence(members []*participant) (*barrier.Barrier, error) {
-	list := make([]barrier.Member, len(members))
-	for i, m := range members {
-		list[i] = m.Member
-	}
-	b, err := barrier.New(list, c.Clock.Now().Add(c.Settings.PrepareTimeout))
-	if err != nil {
-		return nil, fault.New(errorname.BadOrder, "%w", err)
-	}
-	return b, nil
-}
 
 // prepareLocked announces the update; the services' turns come next.
 func (c *Coordinator) prepareLocked(u *update, members []*participant) error {

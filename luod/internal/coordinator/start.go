@@ -9,7 +9,6 @@ import (
 	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/internal/sdnotify"
 	"github.com/liveupdate/luod/luo"
-	"github.com/liveupdate/luod/luod/internal/catalog"
 	"github.com/liveupdate/luod/luod/internal/holdings"
 	"github.com/liveupdate/luod/luod/internal/hookrun"
 	"github.com/liveupdate/luod/luod/internal/memory"
@@ -102,16 +101,15 @@ func (c *Coordinator) resumeLocked(ctx context.Context, outgoing map[string]*luo
 	}
 	if c.Rec.Phase == phase.Committed || c.Rec.Phase.Underway() || len(outgoing) > 0 {
 		was := c.Rec.Phase
+		why := fmt.Errorf("luod was restarted while the update was %s: it was taken back", was)
 		c.letHoldersGo()
 		if err := out.Close(); err != nil {
-			c.Log.Error("could not take back what a killed luod had preserved", "error", err)
+			why = errors.Join(why, fmt.Errorf("take the sessions back: %w", err))
 		}
-		c.Rec.Phase = phase.Idle
-		c.Rec.LastError = fmt.Sprintf("luod was restarted while the update was %s: it was taken back", was)
-		c.tellLocked(c.Rec.Asked, c.Rec.LastError)
-		c.Rec.Asked = nil
-		c.unhookLocked(c.Rec.LastError)
-		c.Log.Warn("luod was restarted during a live update: it was taken back", "phase", was, "sessions", len(outgoing), catalog.MessageID, catalog.TakenBack)
+		c.takenBackLocked(why)
+		if was.Underway() {
+			_ = c.EnterLocked(c.backLocked())
+		}
 	}
 	c.reviveLocked()
 }

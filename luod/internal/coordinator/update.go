@@ -125,14 +125,7 @@ func (c *Coordinator) rehearse(ctx context.Context, options record.Options) (uin
 	if _, err := c.Ask(ctx, request); err != nil {
 		return 0, err
 	}
-	members, declared, err := c.gather(ctx)
-	if err != nil {
-		return 0, err
-	}
-	if _, _, err := c.stores(ctx, declared, options); err != nil {
-		return 0, err
-	}
-	_, err = c.fence(members)
+	_, err = c.plan(ctx, options)
 	return request.Generation, err
 }
 
@@ -155,7 +148,7 @@ func (c *Coordinator) trigger(ctx context.Context, options record.Options) (*upd
 	u := &update{options: options, generation: c.Rec.Generation + 1, passed: make(chan struct{}), done: make(chan struct{})}
 	if err := c.MoveLocked(phase.Triggered); err != nil {
 		c.Rec.LastError, c.Rec.TimeLine, c.Rec.LeftBehind = lastError, timeLine, leftBehind
-		c.Rec.Phase = c.restingLocked()
+		_ = c.EnterLocked(c.backLocked())
 		return nil, fault.New(errorname.NoRecord, "start a live update: %w", err)
 	}
 	u.ctx, u.cancel = context.WithCancelCause(context.Background())
@@ -192,21 +185,15 @@ func (c *Coordinator) advance(u *update) error {
 	if err := c.preflight(u); err != nil {
 		return err
 	}
-	members, declared, err := c.gather(u.ctx)
+	plan, err := c.plan(u.ctx, u.options)
 	if err != nil {
 		return err
 	}
-	u.declared = declared
-	if _, _, err := c.stores(u.ctx, declared, u.options); err != nil {
-		return err
-	}
-	if _, err := c.fence(members); err != nil {
-		return err
-	}
+	u.declared = plan.declared
 	if err := c.prepareHooks(u); err != nil {
 		return err
 	}
-	if err := c.inside(u, func() error { return c.prepareLocked(u, members) }); err != nil {
+	if err := c.inside(u, func() error { return c.prepareLocked(u, plan.members) }); err != nil {
 		return err
 	}
 	if err := c.wait(u); err != nil {
@@ -493,6 +480,17 @@ func (c *Coordinator) abort(why error) error {
 		return err
 	}
 	defer unlock()
+	c.takenBackLocked(why)
+	_ = c.MoveLocked(c.backLocked())
+	c.hooks.PayLocked()
+	c.reviveLocked()
+	c.SettleAllLocked()
+	return why
+}
+
+// takenBackLocked forgets the update, and tells everybody who has heard of it; the phase
+// is the caller's.
+func (c *Coordinator) takenBackLocked(why error) {
 	if u := c.update; u != nil {
 		c.quietLocked(u)
 		u.adoption.Close()
@@ -506,15 +504,14 @@ func (c *Coordinator) abort(why error) error {
 	c.tellLocked(c.Rec.Asked, why.Error())
 	c.Rec.LastError, c.Rec.Asked = why.Error(), nil
 	c.Log.Error("the live update was taken back", "reason", why, "generation", c.Rec.Generation+1, catalog.MessageID, catalog.TakenBack)
-	on := phase.TakenBack
-	if c.restingLocked() == phase.Restoring {
-		on = phase.Resumed
+}
+
+// backLocked is how an update that is taken back ends.
+func (c *Coordinator) backLocked() phase.Event {
+	if _, is := phase.After(c.Rec.Phase, phase.Resumed); is && !c.AllFetchedLocked() {
+		return phase.Resumed
 	}
-	_ = c.MoveLocked(on)
-	c.hooks.PayLocked()
-	c.reviveLocked()
-	c.SettleAllLocked()
-	return why
+	return phase.TakenBack
 }
 
 // unhookLocked has the hooks told that the update of which they heard was taken back.
@@ -544,12 +541,4 @@ func (c *Coordinator) tellLocked(units []string, reason string) {
 	if units != nil {
 		c.announce(Signal{Generation: c.Rec.Generation + 1, Reason: reason})
 	}
-}
-
-// restingLocked is the phase while no update is under way.
-func (c *Coordinator) restingLocked() phase.Phase {
-	if c.AllFetchedLocked() {
-		return phase.Idle
-	}
-	return phase.Restoring
 }

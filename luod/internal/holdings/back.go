@@ -28,7 +28,6 @@ func (h *Holdings) TakeOverLocked(old *record.Record, entries []sdnotify.Entry) 
 	sessions := h.adoptLocked(entries)
 	incoming, outgoing, delegated := h.SortLocked(sessions)
 	if old == nil {
-		h.Rec.Phase = phase.Idle
 		maps.Copy(incoming, delegated) // PID 1 carried them
 		return incoming, outgoing
 	}
@@ -105,7 +104,7 @@ func (h *Holdings) NothingLeftLocked(back map[string]*luo.Session) {
 		h.KeepStuckLocked(name, s)
 	}
 	if h.Rec.Phase == phase.Restoring && len(h.UnreleasedLocked()) == 0 {
-		h.Rec.Phase = phase.Idle
+		_ = h.EnterLocked(phase.Complete)
 	}
 }
 

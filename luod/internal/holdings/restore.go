@@ -47,7 +47,9 @@ func (h *Holdings) RestoreLocked(ctx context.Context, back map[string]*luo.Sessi
 		h.MarkLocked("kernel started", h.machine.Booted())
 		h.MarkLocked("luod started", started)
 	}
-	h.Rec.Phase = phase.Restoring
+	if h.Rec.Phase != phase.Restoring {
+		_ = h.EnterLocked(phase.Jumped)
+	}
 	for i := range r.Files {
 		r.Files[i].Unit = h.calledLocked(r.Files[i].Unit)
 	}

@@ -50,7 +50,7 @@ var ErrStopped error = &fault.Fault{Name: errorname.Stopping, Err: errors.New("l
 // New makes a state whose record is at path, and is empty. Until Serve nobody else has it.
 func New(path string, log *slog.Logger, clock clock.Clock) *State {
 	return &State{
-		path: path, Log: log, Clock: clock, state: newGate(), holdings: newGate(), closed: make(chan struct{}),
+		Rec: record.Record{Phase: phase.Idle}, path: path, Log: log, Clock: clock, state: newGate(), holdings: newGate(), closed: make(chan struct{}),
 		Waiting: func() []string { return []string{} }, Changed: func() {},
 	}
 }
@@ -97,6 +97,18 @@ func (s *State) MarkLocked(name string, at time.Time) {
 	s.Rec.TimeLine = append(s.Rec.TimeLine, manifest.Mark{Name: name, Usec: at.UnixMicro()})
 }
 
+// EnterLocked makes a transition, for whoever writes it down together with the rest.
+func (s *State) EnterLocked(on phase.Event) error {
+	to, ok := phase.After(s.Rec.Phase, on)
+	if !ok {
+		// A mistake of ours. Going on is safer than dying with all that is held.
+		s.Log.Error("there is no such transition", "from", s.Rec.Phase, "on", on)
+		return fault.New(errorname.Busy, "there is no way from %s on %q", s.Rec.Phase, on)
+	}
+	s.Rec.Phase = to
+	return nil
+}
+
 // MoveLocked makes a transition and writes it down before anything is done about it.
 // The error is the record's; the phase has changed nevertheless.
 //
@@ -104,17 +116,13 @@ func (s *State) MarkLocked(name string, at time.Time) {
 // and nothing of the new one was done. Killed after: it finds the new phase,
 // and takes the update back, or after the commit asks whether it goes on.
 func (s *State) MoveLocked(on phase.Event) error {
-	to, ok := phase.After(s.Rec.Phase, on)
-	if !ok {
-		// A mistake of ours. Going on is safer than dying with all that is held.
-		s.Log.Error("there is no such transition", "from", s.Rec.Phase, "on", on)
-		return fault.New(errorname.Busy, "there is no way from %s on %q", s.Rec.Phase, on)
-	}
 	from := s.Rec.Phase
 	if s.Step != nil {
 		s.Step(from, on, false)
 	}
-	s.Rec.Phase = to
+	if err := s.EnterLocked(on); err != nil {
+		return err
+	}
 	err := s.SaveLocked()
 	if s.Step != nil {
 		s.Step(from, on, true)
