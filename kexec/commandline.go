@@ -10,10 +10,6 @@ import (
 // Every method returns a new one.
 type CommandLine []string
 
-// generationKey is how luod tells the kernel it loads which generation it will
-// be.
-const generationKey = "luod.generation"
-
 // ParseCommandLine splits at white space outside double quotes, as next_arg in
 // lib/cmdline.c of the kernel does.
 func ParseCommandLine(text string) CommandLine {
@@ -81,11 +77,21 @@ func (l CommandLine) with(words ...string) CommandLine {
 	return slices.Concat(kernel, words, init)
 }
 
-// Clean drops what a boot loader or an earlier update added for that boot only.
-func (l CommandLine) Clean() CommandLine {
-	l = l.without("BOOT_IMAGE", "initrd", generationKey)
+// Words are those by which a program tells its successor something: they count for one
+// boot only.
+type Words struct {
+	// Number is the key of WithNumber.
+	Number string
+	// Target is the unit that StartWith names.
+	Target string
+}
+
+// Clean drops what a boot loader or an earlier update, with words, added for that boot
+// only.
+func (l CommandLine) Clean(words Words) CommandLine {
+	l = l.without("BOOT_IMAGE", "initrd", words.Number)
 	for {
-		i := slices.IndexFunc(l, func(w string) bool { return strings.Trim(w, `"`) == restoreFirst })
+		i := slices.IndexFunc(l, func(w string) bool { return strings.Trim(w, `"`) == unitKey+words.Target })
 		if i < 0 {
 			return l
 		}
@@ -96,10 +102,6 @@ func (l CommandLine) Clean() CommandLine {
 		l = slices.Delete(l, i, i+n)
 	}
 }
-
-// restoreFirst has systemd start luod and what luod has for early services before
-// anything else (systemd(1), Kernel Command Line).
-const restoreFirst = "systemd.unit=luod-restore.target"
 
 // otherTargets are the words by which a command line names what to boot into
 // (systemd: src/core/main.c, proc-cmdline.c: runlevel_to_target).
@@ -112,15 +114,18 @@ var otherTargets = []string{"systemd.unit", "rescue", "emergency", "single", "s"
 // CONSOLE_REPLY_WAIT_USEC; measured with 262), before it does anything else.
 var silentTerminal = CommandLine{"systemd.tty.term.console=vt220", "systemd.tty.rows.console=24", "systemd.tty.columns.console=80"}
 
-// RestoreFirst has the next boot begin with the services that kept their memory,
-// unless l says itself what to boot into. Where /dev/console is no screen of the
+// unitKey has systemd start a unit in place of default.target (systemd(1), Kernel Command
+// Line).
+const unitKey = "systemd.unit="
+
+// StartWith has the next boot begin with a target, unless l says itself what to boot into. Where /dev/console is no screen of the
 // machine's own, PID 1 is told what terminal to expect there, unless l tells it.
-func (l CommandLine) RestoreFirst() CommandLine {
+func (l CommandLine) StartWith(target string) CommandLine {
 	kernel, _ := l.split()
 	if slices.ContainsFunc(kernel, func(w string) bool { return slices.Contains(otherTargets, key(w)) }) {
 		return l
 	}
-	l = l.with(restoreFirst)
+	l = l.with(unitKey + target)
 	if l.serialConsole() && !slices.ContainsFunc(kernel, describesTerminal) {
 		l = l.with(silentTerminal...)
 	}
@@ -185,14 +190,16 @@ func (l CommandLine) EnableLiveUpdate() CommandLine {
 	return l.without("kho", "liveupdate").with("kho=on", "liveupdate=on")
 }
 
-// WithGeneration announces the generation that will boot.
-func (l CommandLine) WithGeneration(n uint64) CommandLine {
-	return l.without(generationKey).with(generationKey + "=" + strconv.FormatUint(n, 10))
+// WithNumber makes key=n the only word of that key: it tells the next boot's programs
+// what this one's have counted.
+func (l CommandLine) WithNumber(key string, n uint64) CommandLine {
+	return l.without(key).with(key + "=" + strconv.FormatUint(n, 10))
 }
 
-// Generation returns the announced generation, if there is one.
-func (l CommandLine) Generation() (uint64, bool) {
-	text, ok := l.Value(generationKey)
+// Number returns what a predecessor has put there by WithNumber, and false if there is no
+// such word, or no number in it.
+func (l CommandLine) Number(key string) (uint64, bool) {
+	text, ok := l.Value(key)
 	if !ok {
 		return 0, false
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 )
 
+var words = Words{Number: "luod.generation", Target: "luod-restore.target"}
+
 func TestTheNextCommandLine(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                             "kho=on liveupdate=on luod.generation=7",
@@ -24,16 +26,16 @@ func TestTheNextCommandLine(t *testing.T) {
 		"a kho_scratch=1M initrdmem=0": "a kho_scratch=1M initrdmem=0 kho=on liveupdate=on luod.generation=7",
 		"  a\t b\n":                    "a b kho=on liveupdate=on luod.generation=7",
 	} {
-		line := ParseCommandLine(in).Clean().EnableLiveUpdate().WithGeneration(7)
+		line := ParseCommandLine(in).Clean(words).EnableLiveUpdate().WithNumber(words.Number, 7)
 		if got := line.String(); got != want {
 			t.Errorf("%q became %q, want %q", in, got, want)
 		}
-		if n, ok := line.Generation(); n != 7 || !ok {
+		if n, ok := line.Number(words.Number); n != 7 || !ok {
 			t.Errorf("%q: generation %d, %v", in, n, ok)
 		}
 	}
 	for _, in := range []string{"", "luod.generation=x", "a -- luod.generation=3"} {
-		if n, ok := ParseCommandLine(in).Generation(); ok {
+		if n, ok := ParseCommandLine(in).Number(words.Number); ok {
 			t.Errorf("%q has generation %d", in, n)
 		}
 	}
@@ -69,7 +71,7 @@ func FuzzCommandLine(f *testing.F) {
 			t.Fatalf("%q: %q is not %q", text, again, line)
 		}
 		// The next kernel sees the text, not the words.
-		next := ParseCommandLine(line.Clean().EnableLiveUpdate().WithGeneration(1).String())
+		next := ParseCommandLine(line.Clean(words).EnableLiveUpdate().WithNumber(words.Number, 1).String())
 		kernel, init := next.split()
 		found := map[string]string{}
 		for _, w := range kernel {
@@ -86,11 +88,11 @@ func FuzzCommandLine(f *testing.F) {
 		if _, before := line.split(); !slices.Equal(init, before) {
 			t.Fatalf("%q: init's part %q became %q", text, before, init)
 		}
-		if n, ok := next.Generation(); n != 1 || !ok {
+		if n, ok := next.Number(words.Number); n != 1 || !ok {
 			t.Fatalf("%q: generation %d, %v", text, n, ok)
 		}
-		if clean := line.Clean(); !slices.Equal(clean.RestoreFirst().Clean(), clean) {
-			t.Fatalf("%q: %q leaves something behind", text, clean.RestoreFirst())
+		if clean := line.Clean(words); !slices.Equal(clean.StartWith(words.Target).Clean(words), clean) {
+			t.Fatalf("%q: %q leaves something behind", text, clean.StartWith(words.Target))
 		}
 	})
 }
@@ -119,11 +121,11 @@ func TestRestoreFirst(t *testing.T) {
 		"systemd.tty.rows.console=50 console=a": "systemd.tty.rows.console=50 console=a" + first,
 		"console=ttyS0" + silent:                "console=ttyS0" + silent + first,
 	} {
-		got := ParseCommandLine(in).Clean().RestoreFirst()
+		got := ParseCommandLine(in).Clean(words).StartWith(words.Target)
 		if got.String() != want {
 			t.Errorf("%q became %q, want %q", in, got, want)
 		}
-		if again := got.Clean().String(); again != ParseCommandLine(in).Clean().String() {
+		if again := got.Clean(words).String(); again != ParseCommandLine(in).Clean(words).String() {
 			t.Errorf("%q is not clean: %q", got, again)
 		}
 	}

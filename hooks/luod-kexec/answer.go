@@ -39,7 +39,7 @@ func thisMachine() machine {
 	_ = unix.Uname(&u) // fails for no valid pointer
 	line, _ := os.ReadFile("/proc/cmdline")
 	return machine{
-		system:      preflight.System{Arch: runtime.GOARCH, Release: unix.ByteSliceToString(u.Release[:])},
+		system:      preflight.System{Arch: runtime.GOARCH, Release: unix.ByteSliceToString(u.Release[:]), Successor: preflight.Service{Unit: "luod.service", Program: "/usr/lib/luod/luod"}},
 		commandLine: strings.TrimSpace(string(line)),
 		early:       earlyUnits("/etc/systemd/system/luod-restore.target.wants"),
 		load:        (*kexec.Sources).Load,
@@ -215,9 +215,9 @@ func (m machine) target(r loading.Request, entries []bootentry.Entry, findError 
 	if len(next) == 0 {
 		next = running
 	}
-	next = next.Inherit(running).Clean().EnableLiveUpdate().WithGeneration(r.Generation)
+	next = next.Inherit(running).Clean(loading.Words).EnableLiveUpdate().WithNumber(loading.Words.Number, r.Generation)
 	if m.early {
-		next = next.RestoreFirst()
+		next = next.StartWith(loading.Words.Target)
 	}
 	t.CommandLine = next.String()
 	return t, nil

@@ -47,7 +47,7 @@ func newWorld(t *testing.T) *world {
 	write("boot/EFI/Linux/b.efi", petest.Image(0x8664, petest.Section{Name: ".linux", Data: image}, petest.Section{Name: ".cmdline", Data: []byte("from-uki")}, petest.Section{Name: ".osrel", Data: []byte("ID=b\n")}))
 	w.machine = machine{
 		entries:     bootentry.System{Root: w.root, MachineID: "m", Architecture: "amd64"},
-		system:      preflight.System{Root: w.root, Arch: "amd64", Release: "7"},
+		system:      preflight.System{Root: w.root, Arch: "amd64", Release: "7", Successor: preflight.Service{Unit: "luod.service", Program: "/usr/lib/luod/luod"}},
 		commandLine: "BOOT_IMAGE=/x root=/dev/running ro crashkernel=1M kho=off luod.generation=1",
 		load: func(s *kexec.Sources) error {
 			w.loaded = append(w.loaded, s)

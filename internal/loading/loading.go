@@ -87,6 +87,10 @@ type Answer struct {
 	Kind  Kind   `json:"kind,omitempty"`
 }
 
+// Words are luod's on the next kernel's command line: the generation that it will be, and
+// the target that starts luod, and what luod has for early services, before anything else.
+var Words = kexec.Words{Number: "luod.generation", Target: "luod-restore.target"}
+
 // Kind is the last part of a D-Bus error name, org.luod.LiveUpdate1.Error.KIND.
 type Kind string
 

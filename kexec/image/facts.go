@@ -24,7 +24,7 @@ type Facts struct {
 	// (CONFIG_IKCONFIG).
 	Config []byte
 	// Handover are the handover formats it speaks, sorted: "kho-v4", "luo-v5",
-	// "memfd-v2" (include/linux/kho/abi/ of the kernel).
+	// "memfd-v2" (see Handovers), and what looks like one that is not known.
 	Handover []string
 }
 
@@ -42,9 +42,6 @@ const (
 
 var (
 	bannerPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`Linux version ([!-~]{1,64}) \([ -~]+\n`) })
-	// One pass each over what can begin such a string is quicker than a pattern.
-	handoverKeys = []string{"kho-v", "luo-v", "memfd-v"}
-	digits       = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9]{1,4}\x00`) })
 
 	// Elf_Nhdr of an NT_GNU_BUILD_ID with its name and 20 bytes to come.
 	buildID = []byte("\x04\x00\x00\x00\x14\x00\x00\x00\x03\x00\x00\x00GNU\x00")
@@ -137,36 +134,7 @@ func (f *Facts) look(chunk []byte) {
 			f.BuildIDs = append(f.BuildIDs, bytes.Clone(id))
 		}
 	}
-	for _, key := range handoverKeys {
-		for at := range occurrences(chunk, []byte(key)) {
-			// Such a string stands alone: behind a NUL, or in a structure behind
-			// anything binary.
-			if at > 0 && chunk[at-1] > ' ' && chunk[at-1] <= '~' {
-				continue
-			}
-			number := digits().Find(chunk[at+len(key):])
-			if number == nil || len(f.Handover) >= maxFound {
-				continue
-			}
-			name := key + string(number[:len(number)-1])
-			if !slices.Contains(f.Handover, name) {
-				f.Handover = append(f.Handover, name)
-			}
-		}
-	}
-}
-
-// occurrences yields where what begins in data.
-func occurrences(data, what []byte) func(func(int) bool) {
-	return func(yield func(int) bool) {
-		for at := 0; ; {
-			next := bytes.Index(data[at:], what)
-			if next < 0 || !yield(at+next) {
-				return
-			}
-			at += next + 1
-		}
-	}
+	f.lookForFormats(chunk)
 }
 
 // unpackConfig returns nil if it can't.

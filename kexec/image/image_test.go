@@ -28,7 +28,7 @@ func kernel() []byte {
 	return slices.Concat([]byte("\x7fELF"), gap, []byte("\x00kho-v4\x00compatible\x00"), gap, []byte("\xff\xffmemfd-v2\x00"),
 		[]byte("\x00Linux version %s (%s)\x00Linux version 7.3.4-test (me@here) (gcc) #1 SMP\n\x00"),
 		gap, buildID, id, configStart, gzipped([]byte("CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=m\n")), configEnd,
-		gap, []byte("\x00luo-v5\x00not-kho-v3\x00kho-version\x00kho-v\x00"), gap)
+		gap, []byte("\x00luo-v5\x00not-kho-v3\x00kho-version\x00kho-v\x00qcom,msm-iommu-v1\x00luo_v\x00"), gap)
 }
 
 func TestABzImageIsRead(t *testing.T) {
@@ -40,7 +40,7 @@ func TestABzImageIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(f.Handover, []string{"kho-v4", "luo-v5", "memfd-v2"}) {
+	if !slices.Equal(f.Handover, []string{"kho-v4", "luo-v5", "memfd-v2", "not-kho-v3"}) {
 		t.Errorf("formats %q", f.Handover)
 	}
 	if f.Release != "7.3.4-test" || f.Banner != "Linux version 7.3.4-test (me@here) (gcc) #1 SMP" {
@@ -52,6 +52,45 @@ func TestABzImageIsRead(t *testing.T) {
 	config := ParseConfig(f.Config)
 	if !config.Has("A") || config.Has("B") || config.Has("C") || !config.Modules() {
 		t.Errorf("config %v", config)
+	}
+}
+
+// Every kind in the table is found with its sub-components, and so is what only looks like
+// a handover format.
+func TestHandoverFormatsAreFound(t *testing.T) {
+	for given, want := range map[string][]string{
+		"kho-v4":                    {"kho-v4"},
+		"memfd-v2;holes-v1":         {"memfd-v2;holes-v1"},
+		"reserve-mem-v1":            {"reserve-mem-v1"},
+		"vfio-pci-v1":               {"vfio-pci-v1"},
+		"kvm_vm_luo_v1":             {"kvm_vm_luo_v1"},
+		"guest_memfd_luo_v12":       {"guest_memfd_luo_v12"},
+		"rxe-liveupdate-v1":         {"rxe-liveupdate-v1"},
+		"tomorrow_luo_v3;more-v1":   {"tomorrow_luo_v3;more-v1"},
+		"qcom,msm-iommu-v1":         nil,
+		"fluorine-v2":               {"fluorine-v2"}, // rather one too many than one too few
+		"kho-v":                     nil,
+		"kho-v12345":                nil,
+		"liveupdate":                nil,
+		"memfd-v2 and other text":   nil,
+		"spectre_v2":                nil,
+		"luo: session %s is too-v2": nil,
+	} {
+		data := slices.Concat([]byte("text\x00"), []byte(given), []byte("\x00text"))
+		f, err := scan(bytes.NewReader(data))
+		if err != nil || !slices.Equal(f.Handover, want) {
+			t.Errorf("%q: found %q, %v", given, f.Handover, err)
+		}
+	}
+	names := map[string]bool{}
+	for _, known := range Handovers {
+		if f, is := HandoverOf(known.Name + "7;a-v1"); !is || f != known || known.Source == "" || names[known.Name] {
+			t.Errorf("%+v: %+v", known, f)
+		}
+		names[known.Name] = true
+	}
+	if f, is := HandoverOf("tomorrow_luo_v3"); is {
+		t.Errorf("%+v", f)
 	}
 }
 

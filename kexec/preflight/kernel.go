@@ -87,14 +87,30 @@ func compare(writes, reads []string) Result {
 	if len(writes) == 0 {
 		return Result{Verdict: Fail, Reason: "the running kernel knows no handover format", Remedy: "boot a kernel with the Live Update Orchestrator, once, the ordinary way"}
 	}
-	var foreign []string
+	var refused, lost, anew []string
 	for _, w := range writes {
-		if !slices.Contains(reads, w) && !slices.ContainsFunc(readableBy[w], func(r string) bool { return slices.Contains(reads, r) }) {
-			foreign = append(foreign, w)
+		if slices.Contains(reads, w) || slices.ContainsFunc(readableBy[w], func(r string) bool { return slices.Contains(reads, r) }) {
+			continue
+		}
+		switch kind, known := image.HandoverOf(w); {
+		case !known:
+			lost = append(lost, fmt.Sprintf("%s, which nobody here knows", w))
+		case kind.Loss == "":
+			anew = append(anew, w)
+		case kind.Loss == image.Everything:
+			refused = append(refused, w)
+		default:
+			lost = append(lost, fmt.Sprintf("%s (%s)", w, kind.Loss))
 		}
 	}
-	if len(foreign) > 0 {
-		return Result{Verdict: Fail, Reason: fmt.Sprintf("the running kernel writes %s, and it reads %s: it would refuse everything", strings.Join(foreign, " "), strings.Join(reads, " ")), Remedy: "choose a kernel with the same formats, or go there with an ordinary reboot"}
+	const remedy = "choose a kernel with the same formats, or go there with an ordinary reboot"
+	switch {
+	case len(refused) > 0:
+		return Result{Verdict: Fail, Reason: fmt.Sprintf("the running kernel writes %s, and it reads %s: it would refuse everything", strings.Join(refused, " "), strings.Join(reads, " ")), Remedy: remedy}
+	case len(lost) > 0:
+		return Result{Verdict: Fail, Reason: fmt.Sprintf("the running kernel writes %s, and it reads %s: what is preserved so would be lost", strings.Join(lost, ", "), strings.Join(reads, " ")), Remedy: remedy}
+	case len(anew) > 0:
+		return Result{Verdict: Warn, Reason: fmt.Sprintf("the running kernel writes %s, and it reads %s: regions of reserve_mem= begin empty; luod's memory is none of that", strings.Join(anew, " "), strings.Join(reads, " ")), Remedy: remedy}
 	}
 	return Result{Verdict: OK, Reason: "both kernels use " + strings.Join(writes, " ")}
 }

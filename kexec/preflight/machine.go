@@ -28,14 +28,14 @@ func (j *job) memory() Result {
 	// With KHO everything that is loaded goes into the scratch areas
 	// (kho_locate_mem_hole in kernel/kexec_file.c).
 	placed := j.sources.Image.InitSize + initrds
-	largest, err := j.largestScratch()
+	area, err := j.largestArea()
 	switch {
 	case err != nil:
-		return Result{Verdict: Warn, Reason: fmt.Sprintf("%s are free and %s needed; the size of KHO's scratch areas is unknown: %v", mebibytes(free), mebibytes(needed), err), Remedy: "loading the kernel tells: 'luoctl load'"}
-	case largest < max(j.sources.Image.InitSize, initrds):
-		return Result{Verdict: Fail, Reason: fmt.Sprintf("kernel and initrd take %s, and KHO's largest scratch area has %s", mebibytes(placed), mebibytes(largest)), Remedy: "boot with a larger kho_scratch=, or take a smaller initrd"}
+		return Result{Verdict: Warn, Reason: fmt.Sprintf("%s are free and %s needed; the size of KHO's %s areas is unknown: %v", mebibytes(free), mebibytes(needed), area.name, err), Remedy: "loading the kernel tells: 'luoctl load'"}
+	case area.size < max(j.sources.Image.InitSize, initrds):
+		return Result{Verdict: Fail, Reason: fmt.Sprintf("kernel and initrd take %s, and KHO's largest %s area has %s", mebibytes(placed), area.name, mebibytes(area.size)), Remedy: fmt.Sprintf("boot with a larger kho_%s=, or take a smaller initrd", area.name)}
 	}
-	return Result{Verdict: OK, Reason: fmt.Sprintf("%s needed, %s free; KHO's largest scratch area has %s", mebibytes(needed), mebibytes(free), mebibytes(largest))}
+	return Result{Verdict: OK, Reason: fmt.Sprintf("%s needed, %s free; KHO's largest %s area has %s", mebibytes(needed), mebibytes(free), area.name, mebibytes(area.size))}
 }
 
 func mebibytes(n uint64) string { return fmt.Sprintf("%.0f MiB", float64(n)/(1<<20)) }
@@ -51,53 +51,67 @@ func (j *job) available() (uint64, error) {
 	return 0, fmt.Errorf("how much memory is free is unknown: /proc/meminfo doesn't tell")
 }
 
-// largestScratch reads what CONFIG_KEXEC_HANDOVER_DEBUGFS shows
-// (kernel/liveupdate/kexec_handover_debugfs.c), in bytes.
-func (j *job) largestScratch() (uint64, error) {
-	text, err := os.ReadFile(j.path("sys/kernel/debug/kho/out/scratch_len"))
-	if err != nil {
-		return 0, err
+// area is the largest of those into which the next kernel is loaded.
+type area struct {
+	// name is what the running kernel calls them, here and on its command line
+	// (kho_scratch=; since Linux 7.4 kho_bootmem=).
+	name string
+	size uint64 // bytes
+}
+
+// areaNames are the names, the newest first.
+var areaNames = []string{"bootmem", "scratch"}
+
+// largestArea reads what CONFIG_KEXEC_HANDOVER_DEBUGFS shows
+// (kernel/liveupdate/kexec_handover_debugfs.c).
+func (j *job) largestArea() (area, error) {
+	a := area{name: "scratch"}
+	var text []byte
+	var err error
+	for _, a.name = range areaNames {
+		if text, err = os.ReadFile(j.path("sys/kernel/debug/kho/out/" + a.name + "_len")); err == nil {
+			break
+		}
 	}
-	var largest uint64
+	if err != nil {
+		return a, err
+	}
 	for _, word := range strings.Fields(string(text)) {
 		n, err := strconv.ParseUint(word, 0, 64)
 		if err != nil {
-			return 0, fmt.Errorf("scratch_len holds no number: %w", err)
+			return a, fmt.Errorf("%s_len holds no number: %w", a.name, err)
 		}
-		largest = max(largest, n)
+		a.size = max(a.size, n)
 	}
-	if largest == 0 {
-		return 0, fmt.Errorf("scratch_len holds no number")
+	if a.size == 0 {
+		return a, fmt.Errorf("%s_len holds no number", a.name)
 	}
-	return largest, nil
+	return a, nil
 }
-
-const (
-	luodUnit    = "luod.service"
-	luodProgram = "/usr/lib/luod/luod"
-)
 
 // unitDirs are those that are there after a jump, strongest first
 // (systemd.unit(5)); /run is not.
 var unitDirs = []string{"/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"}
 
-func (j *job) luodAfterJump() Result {
+func (j *job) afterJump() Result {
+	successor, program := j.Successor.Unit, j.Successor.Program
+	name := strings.TrimSuffix(successor, ".service")
 	unit, wanted := "", ""
 	for _, dir := range unitDirs {
-		if path := filepath.Join(dir, luodUnit); unit == "" && j.lexists(path) {
+		if path := filepath.Join(dir, successor); unit == "" && j.lexists(path) {
 			unit = path
 		}
-		if wants, _ := filepath.Glob(j.path(dir, "*.wants", luodUnit)); wanted == "" && len(wants) > 0 {
+		if wants, _ := filepath.Glob(j.path(dir, "*.wants", successor)); wanted == "" && len(wants) > 0 {
 			wanted = wants[0]
 		}
 	}
 	switch target, _ := os.Readlink(j.path(unit)); {
 	case unit == "":
-		return Result{Verdict: Fail, Reason: luodUnit + " is not installed where the next boot finds it", Remedy: "install luod on the root file system"}
+		return Result{Verdict: Fail, Reason: successor + " is not installed where the next boot finds it", Remedy: "install " + name + " on the root file system"}
 	case target == "/dev/null":
-		return Result{Verdict: Fail, Reason: luodUnit + " is masked", Remedy: "systemctl unmask " + luodUnit}
+		return Result{Verdict: Fail, Reason: successor + " is masked", Remedy: "systemctl unmask " + successor}
 	case wanted == "":
-		return Result{Verdict: Fail, Reason: luodUnit + " is not enabled, so nothing would take the memory back after the jump", Remedy: "systemctl enable " + luodUnit}
+		return Result{Verdict: Fail, Reason: successor + " is not enabled, so nothing would take the memory back after the jump", Remedy: "systemctl enable " + successor}
 	}
 	lasting := map[uint64]bool{}
 	for _, dir := range []string{"/", "/usr"} {
@@ -105,16 +119,16 @@ func (j *job) luodAfterJump() Result {
 			lasting[dev] = true
 		}
 	}
-	for _, path := range []string{unit, luodProgram} {
+	for _, path := range []string{unit, program} {
 		dev, err := j.fileSystem(path)
 		if err != nil {
-			return Result{Verdict: Fail, Reason: fmt.Sprintf("%s can't be found: %v", path, err), Remedy: "install luod again"}
+			return Result{Verdict: Fail, Reason: fmt.Sprintf("%s can't be found: %v", path, err), Remedy: "install " + name + " again"}
 		}
 		if !lasting[dev] {
-			return Result{Verdict: Fail, Reason: path + " lies neither on the root file system nor on that of /usr, and may be gone after the jump", Remedy: "install luod on the root file system"}
+			return Result{Verdict: Fail, Reason: path + " lies neither on the root file system nor on that of /usr, and may be gone after the jump", Remedy: "install " + name + " on the root file system"}
 		}
 	}
-	return Result{Verdict: OK, Reason: luodUnit + " is enabled and on the root file system"}
+	return Result{Verdict: OK, Reason: successor + " is enabled and on the root file system"}
 }
 
 func (s System) lexists(path string) bool {

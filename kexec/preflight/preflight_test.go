@@ -67,7 +67,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, root: t.TempDir()}
 	w.system = System{
-		Root: w.root, Arch: "amd64", Release: "7.2.0-running",
+		Root: w.root, Arch: "amd64", Release: "7.2.0-running", Successor: Service{Unit: "luod.service", Program: "/usr/lib/luod/luod"},
 		DeviceNumber: func(path string) (uint64, error) {
 			switch strings.TrimPrefix(path, w.root) {
 			case "/dev/vda", "/dev/disk/by-uuid/abc":
@@ -92,7 +92,7 @@ func newWorld(t *testing.T) *world {
 	w.write("proc/config.gz", string(gzipped([]byte(config))))
 	w.write("sys/kernel/notes", "note"+string(runningID))
 	w.write("sys/kernel/debug/kho/out/scratch_len", "0x1000\n0x8000000\n")
-	w.write("boot/vmlinuz-7.2.0-running", string(kernel{"7.2.0-running", "7.2.0-running", "", runningID, []string{"kho-v4", "luo-v5", "memfd-v2"}}.bytes()))
+	w.running("kho-v4", "luo-v5", "memfd-v2")
 	w.write("usr/lib/systemd/system/luod.service", "[Unit]\n")
 	w.write("usr/lib/luod/luod", "x")
 	w.mkdir("etc/systemd/system/sysinit.target.wants")
@@ -223,6 +223,10 @@ func TestEachCheckFailsForItsReason(t *testing.T) {
 		{"kernel-config", func(w *world) { w.kernel.config = "" }, Warn, "neither embedded"},
 		{"kernel-config", func(w *world) { w.kernel.config = ""; w.write("boot/config-"+release, "CONFIG_DEVTMPFS=m\n") }, Fail, "CONFIG_DEVTMPFS (/boot/config"},
 		{"handover-format", func(w *world) { w.kernel.formats = []string{"kho-v4", "luo-v6", "memfd-v2"} }, Fail, "writes luo-v5, and it reads kho-v4 luo-v6"},
+		{"handover-format", func(w *world) { w.running("kho-v4", "luo-v5", "memfd-v2", "vfio-pci-v1") }, Fail, "vfio-pci-v1 (VFIO devices)"},
+		{"handover-format", func(w *world) { w.running("kho-v4", "luo-v5", "memfd-v2;holes-v1") }, Fail, "writes memfd-v2;holes-v1"},
+		{"handover-format", func(w *world) { w.running("kho-v4", "luo-v5", "memfd-v2", "tomorrow_luo_v3") }, Fail, "tomorrow_luo_v3, which nobody here knows"},
+		{"handover-format", func(w *world) { w.running("kho-v4", "luo-v5", "memfd-v2", "memblock-v2") }, Warn, "regions of reserve_mem= begin empty"},
 		{"handover-format", func(w *world) { w.kernel.formats = nil }, Fail, "no handover format"},
 		{"handover-format", func(w *world) { w.remove("boot/vmlinuz-7.2.0-running") }, Warn, "unknown"},
 		{"handover-format", func(w *world) { w.write("sys/kernel/notes", "of another build") }, Warn, "unknown"},
@@ -258,6 +262,10 @@ func TestEachCheckFailsForItsReason(t *testing.T) {
 		{"signature", func(w *world) { w.remove("proc/config.gz") }, Warn, "unknown"},
 		{"memory", func(w *world) { w.write("proc/meminfo", "MemAvailable: 1024 kB\n") }, Fail, "1 MiB are free"},
 		{"memory", func(w *world) { w.write("sys/kernel/debug/kho/out/scratch_len", "0x100000\n") }, Fail, "largest scratch area has 1 MiB"},
+		{"memory", func(w *world) {
+			w.remove("sys/kernel/debug/kho/out/scratch_len")
+			w.write("sys/kernel/debug/kho/out/bootmem_len", "0x100000\n")
+		}, Fail, "largest bootmem area has 1 MiB"},
 		{"memory", func(w *world) { w.remove("sys/kernel/debug") }, Warn, "unknown"},
 		{"memory", func(w *world) { w.remove("proc/meminfo") }, Warn, "unknown"},
 		{"root-device", func(w *world) { w.target.CommandLine = "root=/dev/vdb kho=on liveupdate=on" }, Fail, "another file system"},
@@ -311,6 +319,11 @@ func modular(w *world) {
 			w.t.Fatal(err)
 		}
 	}
+}
+
+// running writes the image of the running kernel, which speaks these formats.
+func (w *world) running(formats ...string) {
+	w.write("boot/vmlinuz-7.2.0-running", string(kernel{"7.2.0-running", "7.2.0-running", "", runningID, formats}.bytes()))
 }
 
 func TestAFutureFormatCanBeDeclaredReadable(t *testing.T) {

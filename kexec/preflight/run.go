@@ -42,7 +42,7 @@ var checks = []struct {
 	{"signature", false, (*job).signature},
 	{"memory", false, (*job).memory},
 	{"root-device", false, (*job).rootDevice},
-	{"luod-after-jump", false, (*job).luodAfterJump},
+	{"luod-after-jump", false, (*job).afterJump},
 	{"unchanged", false, (*job).unchanged},
 }
 

@@ -59,14 +59,14 @@ func (j *job) kexecAllowed() Result {
 		if bits, ok := strings.CutPrefix(line, "CapEff:"); ok {
 			n, err := strconv.ParseUint(strings.TrimSpace(bits), 16, 64)
 			if err == nil && n&(1<<capSysBoot) == 0 {
-				return Result{Verdict: Fail, Reason: "luod has no CAP_SYS_BOOT", Remedy: "see what drop-ins 'systemctl cat luod.service' shows; in a container there can be no live update"}
+				return Result{Verdict: Fail, Reason: "this process has no CAP_SYS_BOOT", Remedy: "see what drop-ins the unit has that it runs in; in a container there can be no live update"}
 			}
 			if err == nil {
 				return Result{Verdict: OK, Reason: "kernels may be loaded"}
 			}
 		}
 	}
-	return Result{Verdict: Warn, Reason: "luod's capabilities can't be read from /proc/self/status", Remedy: "mount /proc"}
+	return Result{Verdict: Warn, Reason: "the capabilities can't be read from /proc/self/status", Remedy: "mount /proc"}
 }
 
 // readRunningConfig reads the running kernel's configuration, or nil if nobody tells.

@@ -13,6 +13,8 @@ type System struct {
 	Root string
 	// Arch is GOARCH's name of this machine's architecture, Release its uname -r.
 	Arch, Release string
+	// Successor is the service that takes memory over after the jump.
+	Successor Service
 	// RunningImages returns files that may hold the running kernel, besides those
 	// that /boot and its modules directory have under its release; nil knows none.
 	RunningImages func() []string
@@ -20,6 +22,9 @@ type System struct {
 	// file system's at "/". Nil asks the kernel.
 	DeviceNumber func(path string) (uint64, error)
 }
+
+// Service is a unit, and the program that it runs.
+type Service struct{ Unit, Program string }
 
 func (s System) path(elements ...string) string {
 	return filepath.Join(append([]string{"/", s.Root}, elements...)...)

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/client/errorname"
+	"github.com/liveupdate/luod/internal/loading"
 	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/internal/catalog"
@@ -39,7 +40,7 @@ const (
 // expected says whether this boot is a live update, and which: luod puts that on the
 // command line of the kernel that it loads.
 func (h *Holdings) expected() (generation uint64, is bool) {
-	return kexec.ParseCommandLine(h.machine.CommandLine).Generation()
+	return kexec.ParseCommandLine(h.machine.CommandLine).Number(loading.Words.Number)
 }
 
 // notRestoredLocked keeps what came with err, which says why no more did.

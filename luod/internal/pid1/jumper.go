@@ -10,8 +10,6 @@ import (
 
 	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
-
-	"github.com/liveupdate/luod/kexec"
 )
 
 // Jumper is the real thing; the zero value works.
@@ -104,7 +102,7 @@ func (Jumper) Jump(ctx context.Context, way Way) (<-chan error, error) {
 			return problems, err
 		}
 	}
-	results, err := kexec.Trigger(ctx)
+	results, err := trigger(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,6 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/dbus"
 	"github.com/godbus/dbus/v5"
 
-	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 )
 
@@ -58,7 +57,7 @@ func jumpByLogind(ctx context.Context) (<-chan error, error) {
 		}
 		// It is the job that there is already. Whatever keeps this from waiting for it
 		// doesn't stop the job.
-		results, err := kexec.Trigger(ctx)
+		results, err := trigger(ctx)
 		if err != nil {
 			problems <- fmt.Errorf("%w: %w", ErrHungUp, err)
 			return

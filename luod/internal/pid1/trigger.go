@@ -1,4 +1,4 @@
-package kexec
+package pid1
 
 import (
 	"context"
@@ -7,22 +7,24 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/dbus"
+
+	"github.com/liveupdate/luod/kexec"
 )
 
-// ErrNotLoaded says that there is no kernel to jump into.
-var ErrNotLoaded = errors.New("no kernel is loaded")
+// errNotLoaded says that there is no kernel to jump into.
+var errNotLoaded = errors.New("no kernel is loaded")
 
-// Trigger has PID 1 shut the system down and boot the loaded kernel, through
+// trigger has PID 1 shut the system down and boot the loaded kernel, through
 // kexec.target (systemd.special(7)) in the mode that systemctl kexec uses. It
 // returns once the job is queued. The channel gets systemd's result of the job,
 // at most once: "done" just before the jump, or "canceled", "failed", and so on;
 // it is closed when PID 1 hangs up.
-func Trigger(ctx context.Context) (<-chan string, error) {
-	switch is, err := Loaded(); {
+func trigger(ctx context.Context) (<-chan string, error) {
+	switch is, err := kexec.Loaded(); {
 	case err != nil:
 		return nil, err
 	case !is:
-		return nil, fmt.Errorf("start kexec.target: %w", ErrNotLoaded)
+		return nil, fmt.Errorf("start kexec.target: %w", errNotLoaded)
 	}
 	// The private socket works without a bus; the connection lives until the
 	// shutdown ends it.
