@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/luo/internal/uapi"
 )
 
 // OpenTimeout is how long Open retries EBUSY when its context has no deadline.
@@ -107,20 +109,20 @@ type Device struct {
 // CreateSession makes an outgoing session. Errors: EEXIST, EINVAL (name), ENOMEM,
 // EMFILE.
 func (d *Device) CreateSession(name string) (*Session, error) {
-	return d.session(opCreate, ReqCreateSession, name)
+	return d.session(opCreate, uapi.ReqCreateSession, name)
 }
 
 // RetrieveSession takes over an incoming session, once per boot. Errors: ENOENT
 // (no such session), EINVAL (retrieved before), EMFILE.
 func (d *Device) RetrieveSession(name string) (*Session, error) {
-	return d.session(opRetrieve, ReqRetrieveSession, name)
+	return d.session(opRetrieve, uapi.ReqRetrieveSession, name)
 }
 
 func (d *Device) session(op op, request uint, name string) (*Session, error) {
 	if err := CheckName(name); err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
-	arg := &SessionArg{FD: -1, Name: nameBytes(name)}
+	arg := &uapi.SessionArg{FD: -1, Name: nameBytes(name)}
 	arg.Size = uint32(unsafe.Sizeof(*arg))
 	errno := d.kernel.driver.Ioctl(d.f, request, unsafe.Pointer(arg))
 	runtime.KeepAlive(arg)

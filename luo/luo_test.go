@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luo/internal/uapi"
 	"github.com/liveupdate/luod/luo/luofake"
 )
 
@@ -40,12 +41,12 @@ func openFDs(t *testing.T) int {
 
 func TestTheStructuresHaveTheKernelsLayout(t *testing.T) {
 	for name, c := range map[string][2]uintptr{
-		"SessionArg": {unsafe.Sizeof(luo.SessionArg{}), 72},
-		"FDArg":      {unsafe.Sizeof(luo.FDArg{}), 16},
-		"FinishArg":  {unsafe.Sizeof(luo.FinishArg{}), 8},
-		"NameArg":    {unsafe.Sizeof(luo.NameArg{}), 72},
-		"Token":      {unsafe.Offsetof(luo.FDArg{}.Token), 8},
-		"Name":       {unsafe.Offsetof(luo.NameArg{}.Name), 8},
+		"SessionArg": {unsafe.Sizeof(uapi.SessionArg{}), 72},
+		"FDArg":      {unsafe.Sizeof(uapi.FDArg{}), 16},
+		"FinishArg":  {unsafe.Sizeof(uapi.FinishArg{}), 8},
+		"NameArg":    {unsafe.Sizeof(uapi.NameArg{}), 72},
+		"Token":      {unsafe.Offsetof(uapi.FDArg{}.Token), 8},
+		"Name":       {unsafe.Offsetof(uapi.NameArg{}.Name), 8},
 	} {
 		if c[0] != c[1] {
 			t.Errorf("%s: %d, want %d", name, c[0], c[1])

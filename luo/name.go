@@ -5,6 +5,8 @@ import (
 	"os"
 	"runtime"
 	"strings"
+
+	"github.com/liveupdate/luod/luo/internal/uapi"
 )
 
 // linkPrefix begins the target of a session's link in /proc/self/fd.
@@ -25,20 +27,20 @@ func CheckName(name string) error {
 	switch {
 	case name == "":
 		return fmt.Errorf("a session's name is empty")
-	case len(name) >= NameLength:
-		return fmt.Errorf("the session name %q has %d bytes: at most %d are allowed", name, len(name), NameLength-1)
+	case len(name) >= uapi.NameLength:
+		return fmt.Errorf("the session name %q has %d bytes: at most %d are allowed", name, len(name), uapi.NameLength-1)
 	case strings.IndexByte(name, 0) >= 0:
 		return fmt.Errorf("the session name %q contains a NUL", name)
 	}
 	return nil
 }
 
-func nameBytes(name string) (b [NameLength]byte) {
+func nameBytes(name string) (b [uapi.NameLength]byte) {
 	copy(b[:], name)
 	return b
 }
 
-func nameString(b [NameLength]byte) string {
+func nameString(b [uapi.NameLength]byte) string {
 	s, _, _ := strings.Cut(string(b[:]), "\x00")
 	return s
 }

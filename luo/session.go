@@ -6,6 +6,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/luo/internal/uapi"
 )
 
 // Session owns a session's descriptor. An outgoing session (created) takes files
@@ -22,9 +24,9 @@ type Session struct {
 // already), ENOENT (no handler for its type), EOPNOTSUPP (seals), EFBIG, ENOMEM.
 // (kernel/liveupdate/luo_file.c, mm/memfd_luo.c)
 func (s *Session) PreserveFD(f *os.File, token uint64) error {
-	arg := &FDArg{FD: int32(f.Fd()), Token: token}
+	arg := &uapi.FDArg{FD: int32(f.Fd()), Token: token}
 	arg.Size = uint32(unsafe.Sizeof(*arg))
-	errno := s.kernel.driver.Ioctl(s.f, ReqPreserveFD, unsafe.Pointer(arg))
+	errno := s.kernel.driver.Ioctl(s.f, uapi.ReqPreserveFD, unsafe.Pointer(arg))
 	runtime.KeepAlive(arg)
 	runtime.KeepAlive(f)
 	if errno != 0 {
@@ -39,9 +41,9 @@ func (s *Session) PreserveFD(f *os.File, token uint64) error {
 // retrieval fails the same way for ever. Errors: ENOENT (token), EMFILE, ENOMEM,
 // EIO.
 func (s *Session) RetrieveFD(token uint64) (*os.File, error) {
-	arg := &FDArg{FD: -1, Token: token}
+	arg := &uapi.FDArg{FD: -1, Token: token}
 	arg.Size = uint32(unsafe.Sizeof(*arg))
-	errno := s.kernel.driver.Ioctl(s.f, ReqRetrieveFD, unsafe.Pointer(arg))
+	errno := s.kernel.driver.Ioctl(s.f, uapi.ReqRetrieveFD, unsafe.Pointer(arg))
 	runtime.KeepAlive(arg)
 	if errno != 0 {
 		return nil, s.error(opRetrieveFD, token, errno)
@@ -53,9 +55,9 @@ func (s *Session) RetrieveFD(token uint64) (*os.File, error) {
 // not retrieved is gone. The files that were retrieved live on by their own
 // descriptors and may be preserved again.
 func (s *Session) Finish() error {
-	arg := &FinishArg{}
+	arg := &uapi.FinishArg{}
 	arg.Size = uint32(unsafe.Sizeof(*arg))
-	errno := s.kernel.driver.Ioctl(s.f, ReqFinish, unsafe.Pointer(arg))
+	errno := s.kernel.driver.Ioctl(s.f, uapi.ReqFinish, unsafe.Pointer(arg))
 	runtime.KeepAlive(arg)
 	if errno != 0 {
 		return s.error(opFinish, 0, errno)
@@ -67,9 +69,9 @@ func (s *Session) Finish() error {
 // EINVAL (a number beyond luo_session_ioctl_ops of luo_session.c) or ENOTTY; there
 // it comes from the descriptor's link. Errors: EBADF after Close.
 func (s *Session) Name() (string, error) {
-	arg := &NameArg{}
+	arg := &uapi.NameArg{}
 	arg.Size = uint32(unsafe.Sizeof(*arg))
-	errno := s.kernel.driver.Ioctl(s.f, ReqGetName, unsafe.Pointer(arg))
+	errno := s.kernel.driver.Ioctl(s.f, uapi.ReqGetName, unsafe.Pointer(arg))
 	runtime.KeepAlive(arg)
 	if errno == 0 {
 		return nameString(arg.Name), nil

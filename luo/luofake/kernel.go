@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luo/internal/uapi"
 )
 
 // Kernel is a luo.Driver, safe for concurrent use.
@@ -300,13 +301,13 @@ func (k *Kernel) Ioctl(f *os.File, request uint, arg unsafe.Pointer) syscall.Err
 		return unix.EIO
 	}
 	if k.device.is(f) {
-		if request != luo.ReqCreateSession && request != luo.ReqRetrieveSession {
+		if request != uapi.ReqCreateSession && request != uapi.ReqRetrieveSession {
 			return unix.EINVAL
 		}
-		if errno := checkSize(arg, uint32(unsafe.Sizeof(luo.SessionArg{}))); errno != 0 {
+		if errno := checkSize(arg, uint32(unsafe.Sizeof(uapi.SessionArg{}))); errno != 0 {
 			return errno
 		}
-		return k.open(request, (*luo.SessionArg)(arg))
+		return k.open(request, (*uapi.SessionArg)(arg))
 	}
 	if s := k.find(f); s != nil {
 		return s.ioctl(k, request, arg)
@@ -317,10 +318,10 @@ func (k *Kernel) Ioctl(f *os.File, request uint, arg unsafe.Pointer) syscall.Err
 	return unix.ENOTTY
 }
 
-func (k *Kernel) open(request uint, a *luo.SessionArg) syscall.Errno {
-	incoming := request == luo.ReqRetrieveSession
+func (k *Kernel) open(request uint, a *uapi.SessionArg) syscall.Errno {
+	incoming := request == uapi.ReqRetrieveSession
 	name := unix.ByteSliceToString(a.Name[:])
-	if !incoming && (name == "" || len(name) >= luo.NameLength) {
+	if !incoming && (name == "" || len(name) >= uapi.NameLength) {
 		return unix.EINVAL
 	}
 	i := slices.IndexFunc(k.sessions, func(s *session) bool { return s.name == name && s.incoming == incoming })

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luo/internal/uapi"
 	"github.com/liveupdate/luod/luo/luofake"
 )
 
@@ -328,7 +329,7 @@ func TestTheOldKernelIsGone(t *testing.T) {
 
 func TestFaultsHitOnce(t *testing.T) {
 	k := luofake.New()
-	k.FailNext(luo.ReqCreateSession, unix.ENOMEM)
+	k.FailNext(uapi.ReqCreateSession, unix.ENOMEM)
 	if _, err := k.LUO().CreateSession(ctx, "a"); !errors.Is(err, unix.ENOMEM) {
 		t.Errorf("got %v", err)
 	}
@@ -355,9 +356,9 @@ func TestRequestsToTheWrongDescriptorAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer device.Close()
-	arg := &luo.SessionArg{Name: [luo.NameLength]byte{'b'}}
+	arg := &uapi.SessionArg{Name: [uapi.NameLength]byte{'b'}}
 	arg.Size = uint32(unsafe.Sizeof(*arg))
-	short := &luo.FinishArg{Size: 4}
+	short := &uapi.FinishArg{Size: 4}
 	stranger := memfd(t, "", 0)
 	for _, c := range []struct {
 		what    string
@@ -366,10 +367,10 @@ func TestRequestsToTheWrongDescriptorAreRefused(t *testing.T) {
 		arg     unsafe.Pointer
 		want    syscall.Errno
 	}{
-		{"create on a session", s.File(), luo.ReqCreateSession, unsafe.Pointer(arg), unix.EINVAL},
-		{"create on a stranger", stranger, luo.ReqCreateSession, unsafe.Pointer(arg), unix.ENOTTY},
-		{"finish on the device", device, luo.ReqFinish, unsafe.Pointer(short), unix.EINVAL},
-		{"a short structure", s.File(), luo.ReqFinish, unsafe.Pointer(short), unix.EINVAL},
+		{"create on a session", s.File(), uapi.ReqCreateSession, unsafe.Pointer(arg), unix.EINVAL},
+		{"create on a stranger", stranger, uapi.ReqCreateSession, unsafe.Pointer(arg), unix.ENOTTY},
+		{"finish on the device", device, uapi.ReqFinish, unsafe.Pointer(short), unix.EINVAL},
+		{"a short structure", s.File(), uapi.ReqFinish, unsafe.Pointer(short), unix.EINVAL},
 		{"an unknown request", s.File(), 0xBA7F, unsafe.Pointer(short), unix.EINVAL},
 	} {
 		if got := k.Ioctl(c.f, c.request, c.arg); got != c.want {

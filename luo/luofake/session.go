@@ -8,15 +8,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luo/internal/uapi"
 )
 
 // sizes are of the structures.
 var sizes = map[uint]uint32{
-	luo.ReqPreserveFD: uint32(unsafe.Sizeof(luo.FDArg{})),
-	luo.ReqRetrieveFD: uint32(unsafe.Sizeof(luo.FDArg{})),
-	luo.ReqFinish:     uint32(unsafe.Sizeof(luo.FinishArg{})),
-	luo.ReqGetName:    uint32(unsafe.Sizeof(luo.NameArg{})),
+	uapi.ReqPreserveFD: uint32(unsafe.Sizeof(uapi.FDArg{})),
+	uapi.ReqRetrieveFD: uint32(unsafe.Sizeof(uapi.FDArg{})),
+	uapi.ReqFinish:     uint32(unsafe.Sizeof(uapi.FinishArg{})),
+	uapi.ReqGetName:    uint32(unsafe.Sizeof(uapi.NameArg{})),
 }
 
 func (s *session) ioctl(k *Kernel, request uint, arg unsafe.Pointer) syscall.Errno {
@@ -24,36 +24,36 @@ func (s *session) ioctl(k *Kernel, request uint, arg unsafe.Pointer) syscall.Err
 	if !known {
 		return unix.EINVAL
 	}
-	if (request == luo.ReqRetrieveFD || request == luo.ReqFinish) != s.incoming && request != luo.ReqGetName {
+	if (request == uapi.ReqRetrieveFD || request == uapi.ReqFinish) != s.incoming && request != uapi.ReqGetName {
 		return unix.EINVAL
 	}
 	if errno := checkSize(arg, size); errno != 0 {
 		return errno
 	}
 	switch request {
-	case luo.ReqPreserveFD:
-		return s.preserve(k, (*luo.FDArg)(arg))
-	case luo.ReqRetrieveFD:
-		return s.retrieve((*luo.FDArg)(arg))
-	case luo.ReqFinish:
-		if (*luo.FinishArg)(arg).Reserved != 0 {
+	case uapi.ReqPreserveFD:
+		return s.preserve(k, (*uapi.FDArg)(arg))
+	case uapi.ReqRetrieveFD:
+		return s.retrieve((*uapi.FDArg)(arg))
+	case uapi.ReqFinish:
+		if (*uapi.FinishArg)(arg).Reserved != 0 {
 			return unix.EINVAL
 		}
 		s.release()
 		return 0
-	case luo.ReqGetName:
-		a := (*luo.NameArg)(arg)
+	case uapi.ReqGetName:
+		a := (*uapi.NameArg)(arg)
 		if a.Reserved != 0 {
 			return unix.EINVAL
 		}
-		a.Name = [luo.NameLength]byte{}
+		a.Name = [uapi.NameLength]byte{}
 		copy(a.Name[:], s.name)
 		return 0
 	}
 	return unix.EINVAL
 }
 
-func (s *session) preserve(k *Kernel, a *luo.FDArg) syscall.Errno {
+func (s *session) preserve(k *Kernel, a *uapi.FDArg) syscall.Errno {
 	if slices.ContainsFunc(s.files, func(f *file) bool { return f.token == a.Token }) {
 		return unix.EEXIST
 	}
@@ -83,7 +83,7 @@ func (s *session) preserve(k *Kernel, a *luo.FDArg) syscall.Errno {
 	return 0
 }
 
-func (s *session) retrieve(a *luo.FDArg) syscall.Errno {
+func (s *session) retrieve(a *uapi.FDArg) syscall.Errno {
 	i := slices.IndexFunc(s.files, func(f *file) bool { return f.token == a.Token })
 	if i < 0 {
 		return unix.ENOENT

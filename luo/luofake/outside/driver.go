@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luo/internal/uapi"
 )
 
 // Driver is a luo.Driver whose kernel is served at the socket of that path.
@@ -69,8 +69,8 @@ func (d Driver) Ioctl(f *os.File, request uint, arg unsafe.Pointer) syscall.Errn
 	defer runtime.KeepAlive(f)
 	bytes := unsafe.Slice((*byte)(arg), *(*uint32)(arg))
 	fds := []int{int(f.Fd())}
-	if request == luo.ReqPreserveFD {
-		fds = append(fds, int((*luo.FDArg)(arg).FD))
+	if request == uapi.ReqPreserveFD {
+		fds = append(fds, int((*uapi.FDArg)(arg).FD))
 	}
 	a, files := d.ask(question{Do: ioctl, Request: request, Arg: bytes}, fds...)
 	if a.Errno != 0 {
@@ -96,10 +96,10 @@ func (d Driver) Ioctl(f *os.File, request uint, arg unsafe.Pointer) syscall.Errn
 // descriptor is where a request puts the one that it returns.
 func descriptor(request uint, arg unsafe.Pointer) *int32 {
 	switch request {
-	case luo.ReqCreateSession, luo.ReqRetrieveSession:
-		return &(*luo.SessionArg)(arg).FD
-	case luo.ReqRetrieveFD:
-		return &(*luo.FDArg)(arg).FD
+	case uapi.ReqCreateSession, uapi.ReqRetrieveSession:
+		return &(*uapi.SessionArg)(arg).FD
+	case uapi.ReqRetrieveFD:
+		return &(*uapi.FDArg)(arg).FD
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luo/internal/uapi"
 	"github.com/liveupdate/luod/luo/luofake"
 )
 
@@ -104,11 +104,11 @@ func (s *Server) ioctl(q question, files []*os.File) (a answer, out *os.File) {
 	arg := unsafe.Pointer(&words[0])
 	bytes := unsafe.Slice((*byte)(arg), len(q.Arg))
 	copy(bytes, q.Arg)
-	if q.Request == luo.ReqPreserveFD {
-		if len(files) != 2 || uintptr(len(q.Arg)) != unsafe.Sizeof(luo.FDArg{}) {
+	if q.Request == uapi.ReqPreserveFD {
+		if len(files) != 2 || uintptr(len(q.Arg)) != unsafe.Sizeof(uapi.FDArg{}) {
 			return answer{Errno: unix.EBADF}, nil
 		}
-		(*luo.FDArg)(arg).FD = int32(files[1].Fd())
+		(*uapi.FDArg)(arg).FD = int32(files[1].Fd())
 	}
 	if a.Errno = s.kernel.Ioctl(files[0], q.Request, arg); a.Errno != 0 {
 		return a, nil

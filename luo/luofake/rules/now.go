@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luo/internal/uapi"
 )
 
 // All is the table; each row uses names of its own, so that all can be tried at once.
@@ -39,10 +39,10 @@ var now = []Rule{
 			return err
 		}
 		create := func(name string) error {
-			arg := &luo.SessionArg{FD: -1}
+			arg := &uapi.SessionArg{FD: -1}
 			arg.Size = uint32(unsafe.Sizeof(*arg))
 			copy(arg.Name[:], name)
-			errno := t.Ioctl(device, luo.ReqCreateSession, unsafe.Pointer(arg))
+			errno := t.Ioctl(device, uapi.ReqCreateSession, unsafe.Pointer(arg))
 			if errno != 0 {
 				return errno
 			}
@@ -99,23 +99,23 @@ var now = []Rule{
 		}
 		name := func(size, reserved uint32, tail byte) error {
 			arg := struct {
-				luo.NameArg
+				uapi.NameArg
 				tail [8]byte
-			}{NameArg: luo.NameArg{Size: size, Reserved: reserved}}
+			}{NameArg: uapi.NameArg{Size: size, Reserved: reserved}}
 			arg.tail[7] = tail
-			if errno := t.Ioctl(s.File(), luo.ReqGetName, unsafe.Pointer(&arg)); errno != 0 {
+			if errno := t.Ioctl(s.File(), uapi.ReqGetName, unsafe.Pointer(&arg)); errno != 0 {
 				return errno
 			}
 			return nil
 		}
 		raw := func(request uint) error {
-			arg := &luo.SessionArg{Size: uint32(unsafe.Sizeof(luo.SessionArg{})), Name: [luo.NameLength]byte{'x'}}
+			arg := &uapi.SessionArg{Size: uint32(unsafe.Sizeof(uapi.SessionArg{})), Name: [uapi.NameLength]byte{'x'}}
 			if errno := t.Ioctl(s.File(), request, unsafe.Pointer(arg)); errno != 0 {
 				return errno
 			}
 			return nil
 		}
-		whole := uint32(unsafe.Sizeof(luo.NameArg{}))
+		whole := uint32(unsafe.Sizeof(uapi.NameArg{}))
 		_, fetch := s.RetrieveFD(1)
 		return firstOf(
 			wants("a short structure", name(4, 0, 0), unix.EINVAL),
@@ -123,7 +123,7 @@ var now = []Rule{
 			wants("a newer structure without anything new", name(whole+8, 0, 0), nil),
 			wants("a newer structure", name(whole+8, 0, 1), unix.E2BIG),
 			wants("an unknown request", raw(0xBA7F), unix.EINVAL),
-			wants("the device's request", raw(luo.ReqCreateSession), unix.EINVAL),
+			wants("the device's request", raw(uapi.ReqCreateSession), unix.EINVAL),
 			wants("finish an outgoing session", s.Finish(), unix.EINVAL),
 			wants("retrieve from an outgoing session", fetch, unix.EINVAL),
 		)

@@ -24,7 +24,6 @@ import (
 	"github.com/liveupdate/luod/internal/sdnotify/fakestore"
 	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/kexec/verdict"
-	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luo/luofake"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/holdings"
@@ -504,8 +503,8 @@ func TestARefusalChangesNothing(t *testing.T) {
 		"no LUO":                             {func(w *world) { w.kernel.SetPresent(false) }, "NotSupported"},
 		"another is loaded after the checks": {func(w *world) { w.answered = func() { w.loadForeign(true) } }, "ForeignKernel"},
 		"PID 1 refuses":                      {func(w *world) { w.jumpErr = errors.New("no") }, "JumpFailed"},
-		"a file is refused":                  {func(w *world) { w.kernel.FailNext(luo.ReqPreserveFD, unix.ENOMEM) }, "PackFailed"},
-		"a session is refused":               {func(w *world) { w.kernel.FailNext(luo.ReqCreateSession, unix.ENOMEM) }, "PackFailed"},
+		"a file is refused":                  {func(w *world) { w.kernel.FailNext(luofake.PreserveFD, unix.ENOMEM) }, "PackFailed"},
+		"a session is refused":               {func(w *world) { w.kernel.FailNext(luofake.CreateSession, unix.ENOMEM) }, "PackFailed"},
 		"a check fails": {func(w *world) {
 			w.answer = loading.Answer{Kind: loading.CheckFailed, Error: "handover-format: luo-v6", Report: &verdict.Report{}}
 		}, "CheckFailed"},

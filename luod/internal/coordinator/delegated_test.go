@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/internal/phase"
-	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luo/luofake"
 	"github.com/liveupdate/luod/luod/internal/barrier"
 	"github.com/liveupdate/luod/luod/internal/nextkernel"
 	"github.com/liveupdate/luod/luod/internal/record"
@@ -151,7 +151,7 @@ func TestSessionsAreBounded(t *testing.T) {
 	w.expectFault(err, "TooMany")
 	_, err = w.c.CreateSession(ctx, b, "a:b")
 	w.expectFault(err, "BadName")
-	w.kernel.FailNext(luo.ReqCreateSession, unix.ENOMEM)
+	w.kernel.FailNext(luofake.CreateSession, unix.ENOMEM)
 	_, err = w.c.CreateSession(ctx, b, "x")
 	w.expectFault(err, "SessionFailed")
 	f, err := w.c.CreateSession(ctx, b, "x")

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/internal/phase"
-	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luo/luofake"
 	"github.com/liveupdate/luod/luod/internal/holdings"
 )
 
@@ -133,7 +133,7 @@ func TestDiscardAllGivesUpWhatCouldNotBeRead(t *testing.T) {
 	w := newWorld(t)
 	w.preserve(a, 1)
 	w.update()
-	w.booted = func() { w.kernel.FailNext(luo.ReqRetrieveFD, unix.ENOMEM) }
+	w.booted = func() { w.kernel.FailNext(luofake.RetrieveFD, unix.ENOMEM) }
 	w.reboot()
 	s, err := w.c.Stakes(ctx)
 	if err != nil || s.Unread == "" {

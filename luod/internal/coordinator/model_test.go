@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/internal/phase"
-	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luo/luofake"
 	"github.com/liveupdate/luod/luod/internal/nextkernel"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/record"
@@ -137,7 +137,7 @@ func (s *story) event() {
 	case 13:
 		switch s.r.IntN(3) {
 		case 0:
-			s.kernel.FailNext(luo.ReqPreserveFD, unix.ENOMEM)
+			s.kernel.FailNext(luofake.PreserveFD, unix.ENOMEM)
 		case 1:
 			fetch, err := s.c.Retrieve(ctx, unit, nil)
 			if err == nil {

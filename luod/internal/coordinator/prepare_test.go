@@ -15,7 +15,7 @@ import (
 	"github.com/liveupdate/luod/internal/loading"
 	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/kexec/verdict"
-	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luo/luofake"
 	"github.com/liveupdate/luod/luod/internal/barrier"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/pid1"
@@ -224,7 +224,7 @@ func TestWhatKeepsAnUpdateFromHappening(t *testing.T) {
 			w.ready(a)
 		}, "b.service: it was started anew"},
 		"packing fails": {func(w *world) {
-			w.kernel.FailNext(luo.ReqPreserveFD, unix.ENOMEM)
+			w.kernel.FailNext(luofake.PreserveFD, unix.ENOMEM)
 			w.ready(a)
 			w.ready(b)
 		}, "preserve"},
@@ -395,7 +395,7 @@ func TestAKillAtEveryTransitionLosesNothing(t *testing.T) {
 						w.answer = loading.Answer{Kind: loading.CheckFailed, Error: "no", Report: &verdict.Report{}}
 					}
 					if tr.From == phase.Packing && tr.On == phase.TakenBack {
-						w.kernel.FailNext(luo.ReqPreserveFD, unix.ENOMEM)
+						w.kernel.FailNext(luofake.PreserveFD, unix.ENOMEM)
 					}
 					aside(func() { _, _ = w.c.LiveUpdate(ctx, record.Options{NoBlock: true, Fast: fast}) })
 					if tr.From == phase.Stopping || tr.From == phase.Preparing || tr.From == phase.Packing || tr.From == phase.Committed {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luo/luofake"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/holdings"
 	"github.com/liveupdate/luod/luod/internal/pid1"
@@ -136,7 +137,7 @@ func TestWhatCouldNotBeReadIsReadByTheNextLuod(t *testing.T) {
 	w := newWorld(t)
 	w.preserve(a, 3)
 	w.update()
-	w.booted = func() { w.kernel.FailNext(luo.ReqRetrieveFD, unix.ENOMEM) }
+	w.booted = func() { w.kernel.FailNext(luofake.RetrieveFD, unix.ENOMEM) }
 	w.reboot()
 	if s := w.status(); s.Generation != 0 || !strings.Contains(s.Degraded, "luod that can read it") {
 		t.Fatalf("%+v", s)

@@ -11,14 +11,14 @@ import (
 	"time"
 
 	"github.com/liveupdate/luod/internal/phase"
-	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luo/luofake"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/pid1/fakepid1"
 	"github.com/liveupdate/luod/luod/internal/record"
 )
 
-const packRequest = luo.ReqPreserveFD
+const packRequest = luofake.PreserveFD
 
 // Whatever takes an update back, every service has its store again: the same bytes under
 // the same names, in the same order, opened alike. And the next update brings all of it

@@ -13,9 +13,22 @@ import (
 	"github.com/liveupdate/luod/luo"
 )
 
-// The bare ioctls: nothing but what the kernel needs to be told.
+// The bare ioctls: nothing but what the kernel needs to be told
+// (include/uapi/linux/liveupdate.h).
+const (
+	preserveFD = 0xBA40
+	retrieveFD = 0xBA41
+)
 
-func ioctl(fd uintptr, request uint, arg *luo.FDArg) error {
+// fdArg is struct liveupdate_session_preserve_fd and
+// struct liveupdate_session_retrieve_fd.
+type fdArg struct {
+	Size  uint32
+	FD    int32
+	Token uint64
+}
+
+func ioctl(fd uintptr, request uint, arg *fdArg) error {
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, uintptr(request), uintptr(unsafe.Pointer(arg))); errno != 0 {
 		return errno
 	}
@@ -30,7 +43,7 @@ func preserve(name string, files []*os.File, perSession int) (sessions []*luo.Se
 	}
 	defer device.Close()
 	var fd uintptr
-	arg := luo.FDArg{Size: uint32(unsafe.Sizeof(luo.FDArg{}))}
+	arg := fdArg{Size: uint32(unsafe.Sizeof(fdArg{}))}
 	for i, f := range files {
 		if i%perSession == 0 {
 			s, err := device.CreateSession(fmt.Sprintf("measure.%s.%d", name, i/perSession))
@@ -41,7 +54,7 @@ func preserve(name string, files []*os.File, perSession int) (sessions []*luo.Se
 			fd = s.File().Fd()
 		}
 		arg.FD, arg.Token = int32(f.Fd()), uint64(i%perSession)+1
-		if err := ioctl(fd, luo.ReqPreserveFD, &arg); err != nil {
+		if err := ioctl(fd, preserveFD, &arg); err != nil {
 			return sessions, fmt.Errorf("preserve file %d: %w", i, err)
 		}
 	}
@@ -58,7 +71,7 @@ func retrieve(name string, perSession int) (took time.Duration, count int, err e
 	}
 	defer device.Close()
 	var fd uintptr
-	arg := luo.FDArg{Size: uint32(unsafe.Sizeof(luo.FDArg{}))}
+	arg := fdArg{Size: uint32(unsafe.Sizeof(fdArg{}))}
 	for i := range units * perUnit {
 		if i%perSession == 0 {
 			s, err := device.RetrieveSession(fmt.Sprintf("measure.%s.%d", name, i/perSession))
@@ -69,7 +82,7 @@ func retrieve(name string, perSession int) (took time.Duration, count int, err e
 			fd = s.File().Fd()
 		}
 		arg.FD, arg.Token = -1, uint64(i%perSession)+1
-		if err := ioctl(fd, luo.ReqRetrieveFD, &arg); err != nil {
+		if err := ioctl(fd, retrieveFD, &arg); err != nil {
 			return 0, count, fmt.Errorf("retrieve file %d: %w", i, err)
 		}
 		count++

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/internal/sdnotify/fakestore"
-	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luo/luofake"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/vault"
@@ -120,10 +119,10 @@ func TestOneErrorTakesEverythingBack(t *testing.T) {
 			t.Cleanup(func() { r.Close() })
 			c.Units[5].Files[20].F = r
 		}, `preserve "20" of 5.service`},
-		"a session":          {func(k *luofake.Kernel, _ *fakestore.Store, _ Cargo) { k.FailNext(luo.ReqCreateSession, unix.ENOMEM) }, "create session"},
+		"a session":          {func(k *luofake.Kernel, _ *fakestore.Store, _ Cargo) { k.FailNext(luofake.CreateSession, unix.ENOMEM) }, "create session"},
 		"the fd store":       {func(_ *luofake.Kernel, s *fakestore.Store, _ Cargo) { s.FailNext(errors.New("PID 1 is busy")) }, "PID 1 is busy"},
 		"the device":         {func(k *luofake.Kernel, _ *fakestore.Store, _ Cargo) { k.FailNextOpen(unix.EIO) }, "luod.g3.1"},
-		"any file's session": {func(k *luofake.Kernel, _ *fakestore.Store, _ Cargo) { k.FailNext(luo.ReqPreserveFD, unix.ENOMEM) }, "out of memory"},
+		"any file's session": {func(k *luofake.Kernel, _ *fakestore.Store, _ Cargo) { k.FailNext(luofake.PreserveFD, unix.ENOMEM) }, "out of memory"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			k, store, cargo := luofake.New(), fakestore.New(), load(t, 30, 30, 30, 30, 30, 30, 30, 130)

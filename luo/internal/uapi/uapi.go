@@ -1,4 +1,7 @@
-package luo
+// Package uapi is include/uapi/linux/liveupdate.h: the request numbers and structures of
+// /dev/liveupdate and its sessions. Package luo makes the calls, and luofake answers them.
+// Nobody else needs to know.
+package uapi
 
 // Request numbers and structures of include/uapi/linux/liveupdate.h. Each is
 // _IO(0xBA, nr), and each structure begins with its own size.
