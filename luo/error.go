@@ -71,6 +71,7 @@ var meanings = map[op]map[syscall.Errno]string{
 		unix.EMFILE: "this process has too many open files; raise LimitNOFILE=",
 		unix.ENFILE: "the system has too many open files; raise fs.file-max",
 		unix.ENOMEM: "the kernel is out of memory",
+		unix.ENOSPC: "the kernel has no room for more sessions, or for more files in this one",
 		unix.E2BIG:  "the structure is of a newer version than this kernel knows",
 		unix.ENOTTY: "this kernel does not have the operation",
 	},

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // UnavailableError says that this kernel offers no live update. On most machines
@@ -18,11 +16,8 @@ type UnavailableError struct {
 func (e *UnavailableError) Error() string { return e.Reason }
 
 func unavailable() *UnavailableError {
-	var u unix.Utsname
-	_ = unix.Uname(&u)
-	release := unix.ByteSliceToString(u.Release[:])
 	line, _ := os.ReadFile("/proc/cmdline")
-	return &UnavailableError{Reason: explain(release, string(line), runningConfig(release))}
+	return &UnavailableError{Reason: explain(runningRelease(), string(line), runningConfig())}
 }
 
 // explain guesses why there is no device: it exists if the kernel was built with

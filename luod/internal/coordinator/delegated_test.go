@@ -149,6 +149,13 @@ func TestSessionsAreBounded(t *testing.T) {
 	}
 	_, err := w.c.CreateSession(ctx, a, "more")
 	w.expectFault(err, "TooMany")
+	// All units together have as many as the kernel takes.
+	w.kernel.FailNext(luofake.CreateSession, unix.ENOSPC)
+	_, err = w.c.CreateSession(ctx, b, "one more")
+	w.expectFault(err, "TooMany")
+	if s := w.status(); s.Phase != phase.Idle || s.LastError != "" {
+		t.Errorf("%+v", s)
+	}
 	_, err = w.c.CreateSession(ctx, b, "a:b")
 	w.expectFault(err, "BadName")
 	w.kernel.FailNext(luofake.CreateSession, unix.ENOMEM)

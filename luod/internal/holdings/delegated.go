@@ -2,6 +2,7 @@ package holdings
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -17,10 +18,6 @@ import (
 	"github.com/liveupdate/luod/luod/internal/record"
 	"github.com/liveupdate/luod/luod/internal/restorer"
 )
-
-// maxSessions bounds the delegated sessions of all units; the kernel has room for
-// some hundred sessions (kernel/liveupdate/luo_session.c: LUO_SESSION_MAX).
-const maxSessions = 256
 
 // findLocked returns the index of a unit's session in the record, or -1.
 func (h *Holdings) findLocked(unit, name string, incoming bool) int {
@@ -66,8 +63,8 @@ func (h *Holdings) CreateSession(ctx context.Context, unit, name string) (*os.Fi
 			own++
 		}
 	}
-	if own >= h.settings.SessionsMax || len(h.Rec.Sessions) >= maxSessions {
-		return nil, fault.New(errorname.TooMany, "make a session for %s: it has %d of at most %d, and all units have %d of at most %d", unit, own, h.settings.SessionsMax, len(h.Rec.Sessions), maxSessions)
+	if own >= h.settings.SessionsMax {
+		return nil, fault.New(errorname.TooMany, "make a session for %s: it has %d of at most %d (SessionsMax= of luod.conf)", unit, own, h.settings.SessionsMax)
 	}
 	h.Rec.SessionCount++
 	d := record.Delegated{Unit: unit, Name: name, Session: fmt.Sprintf("%sg%d.%d", packer.DelegatedPrefix, h.Rec.Generation+1, h.Rec.SessionCount)}
@@ -91,6 +88,9 @@ func (h *Holdings) CreateSession(ctx context.Context, unit, name string) (*os.Fi
 	if err != nil {
 		h.forgetLocked(len(h.Rec.Sessions) - 1)
 		_ = h.SaveLocked()
+		if errors.Is(err, unix.ENOSPC) {
+			return nil, fault.New(errorname.TooMany, "make a session for %s, when all units have %d: %w", unit, len(h.Rec.Sessions), err)
+		}
 		return nil, fault.New(errorname.SessionFailed, "make a session for %s: %w", unit, err)
 	}
 	h.Log.Info("made a session", "unit", unit, "name", name, "session", d.Session)
