@@ -14,6 +14,7 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/dbus"
 	"github.com/spf13/cobra"
 
+	"github.com/liveupdate/luod/internal/atomicfile"
 	"github.com/liveupdate/luod/internal/unitsection"
 )
 
@@ -282,19 +283,7 @@ func replaceFile(path, content string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, ".luod-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(content)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
+	return atomicfile.WriteDurable(path, []byte(content), 0o644)
 }
 
 // disableUnit removes what enableUnit wrote.

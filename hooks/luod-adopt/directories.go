@@ -13,6 +13,7 @@ import (
 	"github.com/liveupdate/luod/hooks/internal/treearchive"
 	"github.com/liveupdate/luod/internal/entryname"
 	"github.com/liveupdate/luod/internal/helperprotocol"
+	"github.com/liveupdate/luod/internal/memfd"
 )
 
 // tmpfsMagic is TMPFS_MAGIC of linux/magic.h.
@@ -96,11 +97,10 @@ func pack(path string) (*os.File, error) {
 		return nil, err
 	}
 	limit /= 2
-	fd, err := unix.MemfdCreate("luod-directory", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	f, err := memfd.New("luod-directory")
 	if err != nil {
-		return nil, fmt.Errorf("pack %s: make a memfd: %w", path, err)
+		return nil, fmt.Errorf("pack %s: %w", path, err)
 	}
-	f := os.NewFile(uintptr(fd), path)
 	if err := treearchive.Pack(f, path, limit); err != nil {
 		f.Close()
 		if errors.Is(err, treearchive.ErrTooLarge) {
@@ -108,10 +108,9 @@ func pack(path string) (*os.File, error) {
 		}
 		return nil, withRemedy(err)
 	}
-	seals := unix.F_SEAL_WRITE | unix.F_SEAL_GROW | unix.F_SEAL_SHRINK | unix.F_SEAL_SEAL
-	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
+	if err := memfd.Seal(f); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("pack %s: seal it: %w", path, err)
+		return nil, fmt.Errorf("pack %s: %w", path, err)
 	}
 	return f, nil
 }

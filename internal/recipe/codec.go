@@ -10,6 +10,8 @@ import (
 	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/internal/memfd"
 )
 
 // MaxSize bounds a description in bytes: a path of 4 KiB, escaped, and the rest.
@@ -52,17 +54,8 @@ func (d Recipe) Memfd() (*os.File, error) {
 	if again, err := Decode(data); err != nil || !d.Alike(again) || d.String() != again.String() {
 		return nil, fmt.Errorf("write a description: %s can't be written down (%v)", d, err)
 	}
-	fd, err := unix.MemfdCreate("luod-description", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	f, err := memfd.Of("luod-description", data)
 	if err != nil {
-		return nil, fmt.Errorf("write a description: make a memfd: %w", err)
-	}
-	f := os.NewFile(uintptr(fd), "luod-description")
-	_, err = f.Write(data)
-	if err == nil {
-		_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals)
-	}
-	if err != nil {
-		f.Close()
 		return nil, fmt.Errorf("write a description: %w", err)
 	}
 	return f, nil

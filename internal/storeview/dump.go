@@ -7,6 +7,8 @@ import (
 
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/internal/memfd"
 )
 
 // privateBus is PID 1's own socket, which works without a bus (systemd:
@@ -32,21 +34,6 @@ type Stored struct {
 // Carried says whether a kernel can carry it today: memfds, and sessions.
 func (s Stored) Carried() bool {
 	return s.Memfd || strings.HasPrefix(s.Path, "anon_inode:[luo_session]")
-}
-
-// memfdDevice is st_dev of every memfd: they are files of one file system that is
-// mounted nowhere (mm/shmem.c: shm_mnt).
-func memfdDevice() (uint64, error) {
-	fd, err := unix.MemfdCreate("compare", unix.MFD_CLOEXEC)
-	if err != nil {
-		return 0, fmt.Errorf("make a memfd to compare with: %w", err)
-	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return 0, fmt.Errorf("make a memfd to compare with: %w", err)
-	}
-	return st.Dev, nil
 }
 
 // Viewer asks PID 1 what is in fd stores. Make one with View.
@@ -76,7 +63,7 @@ func (v *Viewer) Close() { v.conn.Close() }
 // (org.freedesktop.systemd1(5): DumpUnitFileDescriptorStore).
 func (v *Viewer) Dump(ctx context.Context, units ...string) (map[string][]Stored, error) {
 	stores := map[string][]Stored{}
-	ofMemfds, err := memfdDevice()
+	ofMemfds, err := memfd.Device()
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/internal/memfd"
 )
 
 func TestWhatIsCarried(t *testing.T) {
@@ -20,7 +22,7 @@ func TestWhatIsCarried(t *testing.T) {
 }
 
 func TestMemfdsAreOnOneDevice(t *testing.T) {
-	device, err := memfdDevice()
+	device, err := memfd.Device()
 	if err != nil {
 		t.Fatal(err)
 	}

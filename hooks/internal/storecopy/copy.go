@@ -15,11 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/hooks/internal/patience"
+	"github.com/liveupdate/luod/internal/fileid"
 	"github.com/liveupdate/luod/internal/storeview"
 )
-
-// file is what tells one file from another.
-type file struct{ device, inode uint64 }
 
 // errMoved says that a store changed while it was copied.
 var errMoved = errors.New("the fd store changed meanwhile")
@@ -33,7 +31,7 @@ type descriptor struct {
 // opened are the files that a process has open.
 type opened struct {
 	// by has the descriptors of each, by their numbers.
-	by map[file][]descriptor
+	by map[fileid.ID][]descriptor
 	// silent are the inodes of those whose file systems don't answer.
 	silent map[uint64]bool
 }
@@ -43,7 +41,7 @@ type opened struct {
 // and are nobody's business; each of these may take no longer than limit.
 func descriptors(pid int, wanted map[uint64]bool, limit time.Duration) (opened, error) {
 	dir := filepath.Join("/proc", strconv.Itoa(pid), "fd")
-	open := opened{map[file][]descriptor{}, map[uint64]bool{}}
+	open := opened{map[fileid.ID][]descriptor{}, map[uint64]bool{}}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return open, fmt.Errorf("list the file descriptors of process %d: %w", pid, err)
@@ -67,7 +65,7 @@ func descriptors(pid int, wanted map[uint64]bool, limit time.Duration) (opened, 
 		if err != nil {
 			continue
 		}
-		f := file{st.Dev, st.Ino}
+		f := fileid.From(&st)
 		open.by[f] = append(open.by[f], descriptor{n, flags})
 	}
 	for _, list := range open.by {
@@ -181,13 +179,13 @@ func copyStore(pidfd int, open opened, entries []storeview.Stored, wanted func(s
 			list = nil
 		}
 	}()
-	left := map[file][]descriptor{}
+	left := map[fileid.ID][]descriptor{}
 	// Each push of the same puts it in front, so the last is pushed first.
 	for _, e := range slices.Backward(entries) {
 		if !wanted(e) {
 			continue
 		}
-		want := file{e.Device, e.Inode}
+		want := fileid.ID{Device: e.Device, Inode: e.Inode}
 		if _, seen := left[want]; !seen {
 			left[want] = open.by[want]
 		}
@@ -221,10 +219,10 @@ func copyStore(pidfd int, open opened, entries []storeview.Stored, wanted func(s
 }
 
 // fileOf makes a file of fd if it is the one that is wanted, and closes it if not.
-func fileOf(fd int, name string, want file) (*os.File, error) {
+func fileOf(fd int, name string, want fileid.ID) (*os.File, error) {
 	f := os.NewFile(uintptr(fd), name)
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil || (file{st.Dev, st.Ino}) != want {
+	if err := unix.Fstat(fd, &st); err != nil || fileid.From(&st) != want {
 		f.Close()
 		return nil, fmt.Errorf("copy %q: %w", name, errMoved)
 	}

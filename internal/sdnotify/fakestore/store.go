@@ -12,8 +12,7 @@ import (
 	"slices"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/liveupdate/luod/internal/descriptor"
 	"github.com/liveupdate/luod/internal/sdnotify"
 )
 
@@ -53,14 +52,6 @@ func (s *Store) take() error {
 	return err
 }
 
-func dup(f *os.File) (*os.File, error) {
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), f.Name()), nil
-}
-
 // Push stores duplicates of the borrowed files, as far as there is room and it has them not yet. PID 1 takes several of
 // one message in an order that nobody knows.
 func (s *Store) Push(name string, files ...*os.File) error {
@@ -86,7 +77,7 @@ func (s *Store) add(name string, f *os.File) error {
 			return err
 		}
 	}
-	d, err := dup(f)
+	d, err := descriptor.Dup(f, f.Name())
 	if err != nil {
 		return err
 	}
@@ -147,7 +138,7 @@ func (s *Store) Listen() []sdnotify.Entry {
 	defer s.mu.Unlock()
 	var entries []sdnotify.Entry
 	for _, e := range s.entries {
-		d, err := dup(e.File)
+		d, err := descriptor.Dup(e.File, e.File.Name())
 		if err != nil {
 			panic(err)
 		}

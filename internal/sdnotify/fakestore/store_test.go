@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/liveupdate/luod/internal/descriptor"
 )
 
 func memfd(t *testing.T) *os.File {
@@ -28,7 +30,7 @@ func TestItHasThePeculiaritiesOfPID1(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer again.Close()
-	twin, err := dup(a)
+	twin, err := descriptor.Dup(a, a.Name())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,12 +4,10 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/liveupdate/luod/client/errorname"
+	"github.com/liveupdate/luod/internal/descriptor"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/holdings"
@@ -82,12 +80,12 @@ func (c *Coordinator) Sessions(ctx context.Context, caller string) (holdings.Fet
 func duplicates(sessions map[string]*luo.Session) (holdings.Fetch, error) {
 	var f holdings.Fetch
 	for name, s := range sessions {
-		fd, err := unix.FcntlInt(s.File().Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		file, err := descriptor.Dup(s.File(), name)
 		if err != nil {
 			f.Close()
-			return holdings.Fetch{}, fmt.Errorf("duplicate the session %q: %w", name, err)
+			return holdings.Fetch{}, fmt.Errorf("lend the session %q: %w", name, err)
 		}
-		f.Names, f.Files = append(f.Names, name), append(f.Files, os.NewFile(uintptr(fd), name))
+		f.Names, f.Files = append(f.Names, name), append(f.Files, file)
 	}
 	return f, nil
 }

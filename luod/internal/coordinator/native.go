@@ -6,8 +6,8 @@ import (
 	"slices"
 
 	"github.com/liveupdate/luod/client/errorname"
+	"github.com/liveupdate/luod/internal/fileid"
 	"github.com/liveupdate/luod/luod/internal/fault"
-	"github.com/liveupdate/luod/luod/internal/fdstores"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/state"
@@ -48,10 +48,10 @@ func (c *Coordinator) carriedByPID1Locked(stores map[string]pid1.Store) []manife
 			continue
 		}
 		n := manifest.Native{Unit: unit}
-		seen := map[fdstores.FileID]bool{} // what comes through once is left behind otherwise
+		seen := map[fileid.ID]bool{} // what comes through once is left behind otherwise
 		for _, e := range stores[unit].Entries {
-			id := fdstores.FileID{Device: e.Device, Inode: e.Inode}
-			if !e.Carried() || seen[id] || e.Memfd && c.Vault.Holder(e.Device, e.Inode) != nil {
+			id := fileid.ID{Device: e.Device, Inode: e.Inode}
+			if !e.Carried() || seen[id] || e.Memfd && c.Vault.Holder(fileid.ID{Device: e.Device, Inode: e.Inode}) != nil {
 				continue
 			}
 			n.Names = append(n.Names, e.Name)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/liveupdate/luod/client/errorname"
+	"github.com/liveupdate/luod/internal/fileid"
 	"github.com/liveupdate/luod/internal/unitsection"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/fdstores"
@@ -84,10 +85,10 @@ func (c *Coordinator) stores(ctx context.Context, declared map[string]*unitsecti
 // of them alone.
 func (c *Coordinator) shared(ctx context.Context, stores map[string]pid1.Store) error {
 	type holder struct{ unit, name string }
-	first := map[fdstores.FileID]holder{}
+	first := map[fileid.ID]holder{}
 	for _, unit := range slices.Sorted(maps.Keys(stores)) {
 		for _, e := range stores[unit].Entries {
-			id := fdstores.FileID{Device: e.Device, Inode: e.Inode}
+			id := fileid.ID{Device: e.Device, Inode: e.Inode}
 			h, is := first[id]
 			switch {
 			case !e.Memfd:
@@ -104,7 +105,7 @@ func (c *Coordinator) shared(ctx context.Context, stores map[string]pid1.Store) 
 	}
 	defer unlock()
 	for id, h := range first {
-		if f := c.Vault.Holder(id.Device, id.Inode); f != nil && f.Unit != h.unit {
+		if f := c.Vault.Holder(id); f != nil && f.Unit != h.unit {
 			return fault.New(errorname.FileInUse, "no live update is possible: %q in the fd store of %s and %q of %s, which luod holds, are the same memfd, which the kernel preserves once; one of them has to be without it", h.name, h.unit, f.Name, f.Unit)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/internal/fileid"
 	"github.com/liveupdate/luod/internal/storeview"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 )
@@ -67,9 +68,9 @@ func spoilt(s pid1.Store) []string {
 		return nil
 	}
 	var list []string
-	first := map[FileID]string{}
+	first := map[fileid.ID]string{}
 	for _, e := range s.Entries {
-		id := FileID{e.Device, e.Inode}
+		id := fileid.ID{Device: e.Device, Inode: e.Inode}
 		of, again := first[id]
 		switch {
 		case !e.Memfd:

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/fileid"
 	"github.com/liveupdate/luod/internal/recipe"
 	"github.com/liveupdate/luod/internal/storeview"
 	"github.com/liveupdate/luod/luod/internal/vault"
@@ -34,7 +35,7 @@ func (o Origin) Dispensable(held, all []*vault.File, store []storeview.Stored) [
 
 // InStore is what a fd store has; each entry stands for one file.
 type InStore struct {
-	memfds map[FileID]int
+	memfds map[fileid.ID]int
 	// named are the memfds under each name, and others the rest.
 	named  map[namedFile]int
 	others map[string]int
@@ -42,18 +43,18 @@ type InStore struct {
 
 type namedFile struct {
 	name string
-	id   FileID
+	id   fileid.ID
 }
 
 // Presence counts what is in a store, for Has.
 func Presence(store []storeview.Stored) InStore {
-	p := InStore{memfds: map[FileID]int{}, named: map[namedFile]int{}, others: map[string]int{}}
+	p := InStore{memfds: map[fileid.ID]int{}, named: map[namedFile]int{}, others: map[string]int{}}
 	for _, e := range store {
 		if !e.Memfd {
 			p.others[e.Name]++
 			continue
 		}
-		id := FileID{e.Device, e.Inode}
+		id := fileid.ID{Device: e.Device, Inode: e.Inode}
 		p.memfds[id]++
 		p.named[namedFile{e.Name, id}]++
 	}
@@ -74,7 +75,7 @@ func (p InStore) Has(f *vault.File, all []*vault.File) bool {
 	case entryname.Same(f.Name):
 		return p.hasSame(f, plain, all)
 	}
-	id, err := IDOf(f.F)
+	id, err := fileid.Of(f.F)
 	return err == nil && p.memfds[id] > 0
 }
 
@@ -88,7 +89,7 @@ func (p InStore) hasSame(f *vault.File, plain string, all []*vault.File) bool {
 	if i < 0 {
 		return false
 	}
-	id, err := IDOf(all[i].F)
+	id, err := fileid.Of(all[i].F)
 	if err != nil {
 		return false
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/client/errorname"
+	"github.com/liveupdate/luod/internal/descriptor"
 	"github.com/liveupdate/luod/internal/sdnotify"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/internal/fault"
@@ -153,11 +154,11 @@ func (h *Holdings) lendLocked(i int) (*os.File, error) {
 	if s == nil {
 		return nil, fault.New(errorname.SessionFailed, "lend %s its session %q: it is gone", d.Unit, d.Name)
 	}
-	fd, err := unix.FcntlInt(s.File().Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	f, err := descriptor.Dup(s.File(), d.Name)
 	if err != nil {
-		return nil, fmt.Errorf("duplicate the session %q of %s: %w", d.Name, d.Unit, err)
+		return nil, fmt.Errorf("lend %s its session %q: %w", d.Unit, d.Name, err)
 	}
-	return os.NewFile(uintptr(fd), d.Name), nil
+	return f, nil
 }
 
 // forgetLocked closes a session here and strikes it from the record.

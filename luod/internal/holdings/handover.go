@@ -8,9 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/liveupdate/luod/client/errorname"
+	"github.com/liveupdate/luod/internal/descriptor"
 	"github.com/liveupdate/luod/internal/entryname"
 	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/internal/sdnotify"
@@ -179,13 +178,13 @@ func (h *Holdings) retrieve(ctx context.Context, unit string, names []string, gi
 		if !given(f.Name) {
 			continue
 		}
-		fd, err := unix.FcntlInt(f.F.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		file, err := descriptor.Dup(f.F, f.Name)
 		if err != nil {
 			fetch.Close()
-			return Fetch{}, fmt.Errorf("duplicate %q of %s: %w", f.Name, unit, err)
+			return Fetch{}, fmt.Errorf("give %q of %s out: %w", f.Name, unit, err)
 		}
 		fetch.Names = append(fetch.Names, f.Name)
-		fetch.Files = append(fetch.Files, os.NewFile(uintptr(fd), f.Name))
+		fetch.Files = append(fetch.Files, file)
 	}
 	return fetch, nil
 }

@@ -2,12 +2,13 @@ package inhibitors
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/liveupdate/luod/internal/atomicfile"
 )
 
 // The names in the directory: N is the record of the lock N, N.ref its FIFO, and
@@ -33,19 +34,7 @@ func (s *Set) write(i Inhibitor) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(s.dir, tempPrefix+"*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), s.record(i.ID))
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
+	return atomicfile.Write(s.record(i.ID), data, 0o600)
 }
 
 // read returns the record of a lock whose owner is alive. One that can't be read

@@ -9,11 +9,11 @@ import (
 
 	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/fileid"
 	"github.com/liveupdate/luod/internal/recipe"
 	"github.com/liveupdate/luod/internal/sdnotify"
 	"github.com/liveupdate/luod/internal/storeview"
 	"github.com/liveupdate/luod/luod/internal/fault"
-	"github.com/liveupdate/luod/luod/internal/fdstores"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
 
@@ -26,7 +26,7 @@ type call struct {
 	taken      []*vault.File
 	done, made []*os.File
 	skipped    int
-	seen       map[fdstores.FileID]string
+	seen       map[fileid.ID]string
 	matched    map[*vault.File]bool
 }
 
@@ -34,7 +34,7 @@ type call struct {
 func (in *call) commit() {
 	a := in.a
 	if a.seen == nil {
-		a.seen = map[string]map[fdstores.FileID]string{}
+		a.seen = map[string]map[fileid.ID]string{}
 	}
 	a.Files[in.unit] = append(a.Files[in.unit], in.taken...)
 	a.Skipped[in.unit] += in.skipped
@@ -107,17 +107,17 @@ func (in *call) takeDescription(plain string, f *os.File) error {
 // takeMemfd takes a memfd, and of one that came already only what is different of
 // this open file description.
 func (in *call) takeMemfd(plain string, f *os.File) error {
-	id, err := fdstores.IDOf(f)
+	id, err := fileid.Of(f)
 	if err != nil {
 		return err
 	}
 	if in.seen == nil {
-		in.seen = map[fdstores.FileID]string{}
+		in.seen = map[fileid.ID]string{}
 	}
 	if of, is := in.seen[id]; is {
 		return in.share(plain, of, f)
 	}
-	if holder := in.a.vault.Holder(id.Device, id.Inode); holder != nil {
+	if holder := in.a.vault.Holder(id); holder != nil {
 		if holder.Unit != in.unit {
 			return fault.New(errorname.FileInUse, "%s has the same memfd preserved, and the kernel preserves it once", holder.Unit)
 		}

@@ -8,8 +8,8 @@ import (
 
 	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/fileid"
 	"github.com/liveupdate/luod/luod/internal/fault"
-	"github.com/liveupdate/luod/luod/internal/fdstores"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
@@ -18,8 +18,8 @@ import (
 type Vault interface {
 	// Files are what it holds for a unit.
 	Files(unit string) []*vault.File
-	// Holder is the file of that st_dev and st_ino that it holds, for whatever unit, or nil.
-	Holder(device, number uint64) *vault.File
+	// Holder is the file that it holds, for whatever unit, or nil.
+	Holder(id fileid.ID) *vault.File
 	// Select returns the unit's files of these names; the error says that one is missing.
 	Select(unit string, names []string) ([]*vault.File, error)
 }
@@ -38,7 +38,7 @@ type Intake struct {
 	Skipped map[string]int
 	// seen are the names of memfds that came, or for which the vault's stands, by unit;
 	// and matched those of the vault's descriptions that stand for what came.
-	seen    map[string]map[fdstores.FileID]string
+	seen    map[string]map[fileid.ID]string
 	matched map[*vault.File]bool
 	// Directories are the paths that may come packed, by unit.
 	Directories map[string][]string

@@ -16,7 +16,7 @@ import (
 
 // The kernel carries neither mode nor owner.
 func TestTheManifestHasModeAndOwner(t *testing.T) {
-	f := memfd(t, 10)
+	f := newMemfd(t, 10)
 	if err := unix.Fchmod(int(f.Fd()), 0o640); err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func TestTheManifestHasModeAndOwner(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	loose, k := memfd(t, 10), luofake.New()
+	loose, k := newMemfd(t, 10), luofake.New()
 	files := []*vault.File{{Unit: "a.service", Name: "private", F: f}, {Unit: "a.service", Name: "loose", F: loose}}
 	p, err := Pack(context.Background(), k.LUO(), fakestore.New(), Cargo{
 		Units: []Unit{{Name: "a.service", Files: files}}, Superset: map[*vault.File]bool{files[1]: true},

@@ -1,7 +1,6 @@
 package packer
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -16,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/internal/memfd"
 	"github.com/liveupdate/luod/luo"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/vault"
@@ -227,19 +227,11 @@ func (p *Packed) packManifest(ctx context.Context, kernel *luo.Kernel) error {
 	if err != nil {
 		return err
 	}
-	fd, err := unix.MemfdCreate("luod-manifest", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	f, err := memfd.Of("luod-manifest", data)
 	if err != nil {
-		return fmt.Errorf("write the manifest: make a memfd: %w", err)
-	}
-	f := os.NewFile(uintptr(fd), "luod-manifest")
-	defer f.Close() // its session keeps it
-	if _, err := io.Copy(f, bytes.NewReader(data)); err != nil {
 		return fmt.Errorf("write the manifest: %w", err)
 	}
-	seals := unix.F_SEAL_WRITE | unix.F_SEAL_GROW | unix.F_SEAL_SHRINK | unix.F_SEAL_SEAL
-	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
-		return fmt.Errorf("seal the manifest: %w", err)
-	}
+	defer f.Close() // its session keeps it
 	if err := p.open(ctx, kernel, manifest.SessionName); err != nil {
 		return fmt.Errorf("preserve the manifest: %w", err)
 	}

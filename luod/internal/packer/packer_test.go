@@ -19,7 +19,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
 
-func memfd(t *testing.T, size int64) *os.File {
+func newMemfd(t *testing.T, size int64) *os.File {
 	t.Helper()
 	fd, err := unix.MemfdCreate("t", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
@@ -46,12 +46,12 @@ func openFDs(t *testing.T) int {
 // which it is.
 func load(t *testing.T, counts ...int) Cargo {
 	t.Helper()
-	memfd(t, 0)
+	newMemfd(t, 0)
 	c := Cargo{Manifest: manifest.Manifest{Generation: 3}, Now: time.Now}
 	for i, n := range counts {
 		u := Unit{Name: fmt.Sprintf("%d.service", i)}
 		for j := range n {
-			u.Files = append(u.Files, &vault.File{Unit: u.Name, Name: fmt.Sprint(j), F: memfd(t, int64(1000*i+j))})
+			u.Files = append(u.Files, &vault.File{Unit: u.Name, Name: fmt.Sprint(j), F: newMemfd(t, int64(1000*i+j))})
 		}
 		c.Units = append(c.Units, u)
 	}

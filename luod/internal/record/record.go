@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 
+	"github.com/liveupdate/luod/internal/atomicfile"
 	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/restorer"
@@ -107,17 +107,7 @@ func (r *Record) Write(path string, last []byte) ([]byte, error) {
 	if bytes.Equal(data, last) {
 		return last, nil
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".record-*")
-	if err != nil {
-		return nil, fmt.Errorf("write the record of this boot: %w", err)
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
+	if err := atomicfile.Write(path, data, 0o600); err != nil {
 		return nil, fmt.Errorf("write the record of this boot: %w", err)
 	}
 	return data, nil

@@ -2,7 +2,6 @@ package report
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -10,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/liveupdate/luod/internal/atomicfile"
 )
 
 // History is the directory of the reports of earlier updates; an empty one keeps none.
@@ -32,16 +33,7 @@ func (h History) Keep(r *Report) error {
 	if err := os.MkdirAll(string(h), 0o700); err != nil {
 		return fmt.Errorf("keep the report of live update %d: %w", r.Generation, err)
 	}
-	f, err := os.CreateTemp(string(h), ".report-*")
-	if err != nil {
-		return fmt.Errorf("keep the report of live update %d: %w", r.Generation, err)
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), h.path(r.Generation))
-	}
-	if err != nil {
-		os.Remove(f.Name())
+	if err := atomicfile.WriteDurable(h.path(r.Generation), data, 0o600); err != nil {
 		return fmt.Errorf("keep the report of live update %d: %w", r.Generation, err)
 	}
 	return h.prune()

@@ -31,13 +31,13 @@ func (w *waits) Barrier(ctx context.Context) error {
 func batch(t *testing.T, unit string, n int) Batch {
 	b := Batch{Unit: unit}
 	for i := range n {
-		b.Names, b.Files = append(b.Names, fmt.Sprint(i)), append(b.Files, memfd(t, 0))
+		b.Names, b.Files = append(b.Names, fmt.Sprint(i)), append(b.Files, newMemfd(t, 0))
 	}
 	return b
 }
 
 func TestManyUnitsAreAddedWithOneWaitForPID1(t *testing.T) {
-	memfd(t, 0).Close()
+	newMemfd(t, 0).Close()
 	ctx, store := context.Background(), &waits{Store: fakestore.New()}
 	before := openFDs(t)
 	v := New(store, Limits{Files: 16384, Bytes: 1 << 60})
@@ -83,7 +83,7 @@ func TestWhatPID1DidNotTakeIsNotAdded(t *testing.T) {
 	defer store.Close()
 	v := New(store, Limits{Files: 16384, Bytes: 1 << 60})
 	defer v.Close()
-	if err := v.Add(ctx, "a.service", []string{"first"}, []*os.File{memfd(t, 0)}); err != nil {
+	if err := v.Add(ctx, "a.service", []string{"first"}, []*os.File{newMemfd(t, 0)}); err != nil {
 		t.Fatal(err)
 	}
 	before := store.Names()
@@ -111,8 +111,8 @@ func TestTheTotalsFollowTheFiles(t *testing.T) {
 	defer store.Close()
 	v := New(store, Limits{Files: 100, Bytes: 1000})
 	defer v.Close()
-	f := memfd(t, 0)
-	if err := v.Add(ctx, "a.service", []string{"f", "g"}, []*os.File{f, memfd(t, 0)}); err != nil {
+	f := newMemfd(t, 0)
+	if err := v.Add(ctx, "a.service", []string{"f", "g"}, []*os.File{f, newMemfd(t, 0)}); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Truncate(900); err != nil {
@@ -122,7 +122,7 @@ func TestTheTotalsFollowTheFiles(t *testing.T) {
 		t.Errorf("%d bytes before anybody looked", bytes)
 	}
 	// Where there is a limit, what grew counts.
-	large := memfd(t, 0)
+	large := newMemfd(t, 0)
 	if err := unix.Ftruncate(int(large.Fd()), 101); err != nil {
 		t.Fatal(err)
 	}

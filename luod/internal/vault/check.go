@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/fileid"
 	"github.com/liveupdate/luod/internal/sdnotify"
 )
 
@@ -26,7 +27,7 @@ func (v *Vault) check(unit string, names []string, files []*os.File, limits Limi
 		return nil, refuse(TooMany, "%s would have %d file descriptors preserved: at most %d are allowed (%s= of luod.conf)", unit, len(v.units[unit].files)+len(names), limits.Files, filesMax)
 	}
 	newNames := map[string]bool{}
-	newInodes := map[inode]string{}
+	newInodes := map[fileid.ID]string{}
 	facts := make([]Facts, len(files))
 	for i, name := range names {
 		if err := checkName(name); err != nil {

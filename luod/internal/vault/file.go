@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/internal/fileid"
 	"github.com/liveupdate/luod/internal/foreign"
+	"github.com/liveupdate/luod/internal/memfd"
 )
 
 // File is one descriptor held for a unit. The Vault owns F; everybody else
@@ -22,13 +23,10 @@ type File struct {
 	Serial uint64
 	F      *os.File
 
-	inode inode
+	// inode is what LUO preserves, not a descriptor (mm/memfd_luo.c: memfd_luo_get_id).
+	inode fileid.ID
 	size  int64
 }
-
-// inode identifies a file over all its descriptors; LUO preserves an inode, not
-// a descriptor (mm/memfd_luo.c: memfd_luo_get_id).
-type inode struct{ dev, ino uint64 }
 
 // Facts are what a file is, whichever descriptor of it is looked at.
 type Facts struct {
@@ -39,7 +37,7 @@ type Facts struct {
 	UID, GID uint32
 	// Allocated is how many bytes of memory or swap it has; the rest are holes.
 	Allocated int64
-	inode     inode
+	inode     fileid.ID
 }
 
 // Flags borrows f and returns its O_* of fcntl(2), without O_LARGEFILE.
@@ -68,7 +66,7 @@ func Look(f *os.File) (Facts, error) {
 		return Facts{}, fmt.Errorf("look at file descriptor %d: %w", fd, err)
 	}
 	fs := unix.Statfs_t{Type: unix.TMPFS_MAGIC}
-	if device, known := memfdDevice(); !known || st.Dev != device {
+	if device, err := memfd.Device(); err != nil || st.Dev != device {
 		if err := unix.Fstatfs(fd, &fs); err != nil {
 			return Facts{}, fmt.Errorf("look at the file system of file descriptor %d: %w", fd, err)
 		}
@@ -82,7 +80,7 @@ func Look(f *os.File) (Facts, error) {
 	}
 	return Facts{
 		Size: st.Size, Seals: seals, Mode: st.Mode, UID: st.Uid, GID: st.Gid,
-		Allocated: st.Blocks * 512, inode: inode{dev: st.Dev, ino: st.Ino}, // stat(2): of 512 bytes each
+		Allocated: st.Blocks * 512, inode: fileid.From(&st), // stat(2): of 512 bytes each
 	}, nil
 }
 
@@ -102,17 +100,3 @@ func sealsOf(d foreign.Descriptor) (int, error) {
 func unsupported(what string) *Refusal {
 	return refuse(UnsupportedFile, "%s, and this kernel preserves only memfds without MFD_HUGETLB", what)
 }
-
-// memfdDevice is st_dev of every memfd without MFD_HUGETLB: they are files of one
-// tmpfs that is mounted nowhere (mm/shmem.c: shm_mnt), so that what is on it needs
-// no fstatfs(2).
-var memfdDevice = sync.OnceValues(func() (device uint64, known bool) {
-	fd, err := unix.MemfdCreate("compare", unix.MFD_CLOEXEC)
-	if err != nil {
-		return 0, false
-	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	err = unix.Fstat(fd, &st)
-	return st.Dev, err == nil
-})

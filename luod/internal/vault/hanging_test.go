@@ -28,7 +28,7 @@ func TestTheVaultAsksNoFileSystem(t *testing.T) {
 	v := New(fakestore.New(), Limits{Files: 16384, Bytes: 1 << 60})
 	dead.Die()
 	var refusal *Refusal
-	if err := v.Add(context.Background(), "a.service", []string{"good", "dead"}, []*os.File{memfd(t, 0), file}); !errors.As(err, &refusal) || refusal.Reason != UnsupportedFile {
+	if err := v.Add(context.Background(), "a.service", []string{"good", "dead"}, []*os.File{newMemfd(t, 0), file}); !errors.As(err, &refusal) || refusal.Reason != UnsupportedFile {
 		t.Errorf("the vault says %v", err)
 	}
 	if files, err := Take([]string{"dead"}, []foreign.Descriptor{foreign.Descriptor(polled)}); !errors.As(err, &refusal) || refusal.Reason != UnsupportedFile || files != nil {

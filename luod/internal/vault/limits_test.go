@@ -20,11 +20,11 @@ func TestNoLimitCostsAUnitWhatComesBack(t *testing.T) {
 	} {
 		ctx, store := context.Background(), fakestore.New()
 		v := New(store, limits)
-		grown := memfd(t, 0)
+		grown := newMemfd(t, 0)
 		if err := grown.Truncate(60); err != nil {
 			t.Fatal(err)
 		}
-		other := memfd(t, 0)
+		other := newMemfd(t, 0)
 		if err := other.Truncate(40); err != nil {
 			t.Fatal(err)
 		}
@@ -40,7 +40,7 @@ func TestNoLimitCostsAUnitWhatComesBack(t *testing.T) {
 			t.Errorf("%s: the unit has %q", what, got)
 		}
 		// All else is looked at.
-		if err := v.Restore(ctx, []Batch{{"b.service", []string{"a:b"}, []*os.File{memfd(t, 0)}}})[0]; !errors.As(err, &refusal) || refusal.Reason != InvalidName {
+		if err := v.Restore(ctx, []Batch{{"b.service", []string{"a:b"}, []*os.File{newMemfd(t, 0)}}})[0]; !errors.As(err, &refusal) || refusal.Reason != InvalidName {
 			t.Errorf("%s: a bad name: %v", what, err)
 		}
 		if len(v.Over()) == 0 {
@@ -64,7 +64,7 @@ func TestWhoIsOverALimitIsTold(t *testing.T) {
 	defer v.Close()
 	files := map[string]*os.File{}
 	for _, unit := range []string{"c.service", "b.service", "a.service"} {
-		files[unit] = memfd(t, 0)
+		files[unit] = newMemfd(t, 0)
 		if err := files[unit].Truncate(100); err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +85,7 @@ func TestWhoIsOverALimitIsTold(t *testing.T) {
 	v.Refresh()
 	var more Batch
 	for i := range 2 {
-		more.Names, more.Files = append(more.Names, fmt.Sprint(i)), append(more.Files, memfd(t, 0))
+		more.Names, more.Files = append(more.Names, fmt.Sprint(i)), append(more.Files, newMemfd(t, 0))
 	}
 	more.Unit = "a.service"
 	if err := v.Restore(ctx, []Batch{more})[0]; err != nil {

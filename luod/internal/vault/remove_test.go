@@ -35,7 +35,7 @@ func inThree(t *testing.T) (*Vault, *halfway) {
 		if err := v.Adopt(store.Listen()); err != nil {
 			t.Fatal(err)
 		}
-		if err := v.Add(context.Background(), "a.service", []string{name}, []*os.File{memfd(t, 0)}); err != nil {
+		if err := v.Add(context.Background(), "a.service", []string{name}, []*os.File{newMemfd(t, 0)}); err != nil {
 			t.Fatal(err)
 		}
 		v.Close()
@@ -76,7 +76,7 @@ func TestARemovalThatPID1RefusesHalfWayCostsNothing(t *testing.T) {
 			var err error
 			switch end {
 			case "add":
-				err = v.Add(ctx, "b.service", []string{"x"}, []*os.File{memfd(t, 0)})
+				err = v.Add(ctx, "b.service", []string{"x"}, []*os.File{newMemfd(t, 0)})
 				want = 2
 			case "remove":
 				err = v.Remove(ctx, "a.service", []string{"one"})
@@ -142,7 +142,7 @@ func TestAnEmptyBundleGoesAway(t *testing.T) {
 	defer store.Close()
 	v := New(store, Limits{Files: 100, Bytes: unlimited})
 	store.barrier, store.remove = errBusy, errBusy
-	if err := v.Add(ctx, "a.service", []string{"x"}, []*os.File{memfd(t, 0)}); !errors.Is(err, errBusy) {
+	if err := v.Add(ctx, "a.service", []string{"x"}, []*os.File{newMemfd(t, 0)}); !errors.Is(err, errBusy) {
 		t.Fatal(err)
 	}
 	v.Close()
@@ -155,7 +155,7 @@ func TestAnEmptyBundleGoesAway(t *testing.T) {
 	if err := v.Adopt(store.Listen()); err != nil || len(v.Units()) != 0 {
 		t.Fatal(err, v.Units())
 	}
-	if err := v.Add(ctx, "a.service", []string{"x"}, []*os.File{memfd(t, 0)}); err != nil {
+	if err := v.Add(ctx, "a.service", []string{"x"}, []*os.File{newMemfd(t, 0)}); err != nil {
 		t.Fatal(err)
 	}
 	if got := store.Names(); !slices.Equal(got, []string{"bundle-2"}) {

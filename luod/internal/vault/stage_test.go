@@ -54,7 +54,7 @@ func longNames(t *testing.T, unit string, n int, directories bool) Batch {
 		if directories {
 			name = entryname.DirectoryName(fmt.Sprintf("/run/%04d/", i) + strings.Repeat("x", 4085))
 		}
-		b.Names, b.Files = append(b.Names, name), append(b.Files, memfd(t, 0))
+		b.Names, b.Files = append(b.Names, name), append(b.Files, newMemfd(t, 0))
 	}
 	return b
 }
@@ -70,7 +70,7 @@ func TestABatchIsWholeOrNotAtAllAtEachKill(t *testing.T) {
 		store := &moment{Store: fakestore.New(), look: func(string) {}}
 		v := New(store, Limits{Files: 16384, Bytes: unlimited})
 		// The unit has a bundle that takes more.
-		if err := v.Add(context.Background(), unit, []string{"first"}, []*os.File{memfd(t, 0)}); err != nil {
+		if err := v.Add(context.Background(), unit, []string{"first"}, []*os.File{newMemfd(t, 0)}); err != nil {
 			t.Fatal(err)
 		}
 		store.look = func(when string) {
@@ -145,7 +145,7 @@ func TestNothingIsLeftOfABatchThatFailed(t *testing.T) {
 			ctx, f := context.Background(), store
 			store.push, store.remove, store.barrier = nil, nil, nil
 			v := New(&store, Limits{Files: 16384, Bytes: unlimited})
-			if err := v.Add(ctx, "a.service", []string{"first"}, []*os.File{memfd(t, 0)}); err != nil {
+			if err := v.Add(ctx, "a.service", []string{"first"}, []*os.File{newMemfd(t, 0)}); err != nil {
 				t.Fatal(err)
 			}
 			store.push, store.remove, store.barrier = f.push, f.remove, f.barrier
@@ -180,7 +180,7 @@ type deaf struct{ *fakestore.Store }
 func (d deaf) Push(string, ...*os.File) error { return nil }
 
 func TestWhatPID1ClosedIsNotPromised(t *testing.T) {
-	memfd(t, 0).Close()
+	newMemfd(t, 0).Close()
 	before := openFDs(t)
 	ctx, full := context.Background(), deaf{fakestore.New()}
 	v := New(full, Limits{Files: 16384, Bytes: unlimited})

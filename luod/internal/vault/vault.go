@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/liveupdate/luod/internal/fileid"
 	"github.com/liveupdate/luod/luod/internal/bundle"
 )
 
@@ -23,7 +24,7 @@ type Vault struct {
 	limits Limits
 	units  map[string]holding
 	names  map[key]*File
-	inodes map[inode]*File
+	inodes map[fileid.ID]*File
 	serial uint64
 	// bundle numbers the next entry in the store.
 	bundle uint64
@@ -47,12 +48,11 @@ type holding struct {
 
 // New makes an empty vault over store.
 func New(store Store, limits Limits) *Vault {
-	return &Vault{store: store, limits: limits, units: map[string]holding{}, names: map[key]*File{}, inodes: map[inode]*File{}, bundle: 1}
+	return &Vault{store: store, limits: limits, units: map[string]holding{}, names: map[key]*File{}, inodes: map[fileid.ID]*File{}, bundle: 1}
 }
 
-// Holder returns the file of that st_dev and st_ino that is held, for whatever unit,
-// or nil.
-func (v *Vault) Holder(device, number uint64) *File { return v.inodes[inode{device, number}] }
+// Holder returns the file that is held, for whatever unit, or nil.
+func (v *Vault) Holder(id fileid.ID) *File { return v.inodes[id] }
 
 func (v *Vault) put(f *File) {
 	h := v.units[f.Unit]

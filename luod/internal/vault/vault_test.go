@@ -17,7 +17,7 @@ import (
 	"github.com/liveupdate/luod/internal/sdnotify/fakestore"
 )
 
-func memfd(t *testing.T, flags int) *os.File {
+func newMemfd(t *testing.T, flags int) *os.File {
 	t.Helper()
 	fd, err := unix.MemfdCreate("t", unix.MFD_CLOEXEC|flags)
 	if err != nil {
@@ -44,7 +44,7 @@ func names(v *Vault, unit string) []string {
 }
 
 func TestWhatWasAddedIsThereAfterAKill(t *testing.T) {
-	memfd(t, 0).Close()
+	newMemfd(t, 0).Close()
 	before := openFDs(t)
 	ctx, store := context.Background(), fakestore.New()
 	v := New(store, Limits{Files: 16384, Bytes: 1 << 60})
@@ -54,14 +54,14 @@ func TestWhatWasAddedIsThereAfterAKill(t *testing.T) {
 		var fs []*os.File
 		for i := range 300 {
 			ns = append(ns, fmt.Sprintf("fd-%d-%d", call, i))
-			fs = append(fs, memfd(t, 0))
+			fs = append(fs, newMemfd(t, 0))
 		}
 		if err := v.Add(ctx, "a.service", ns, fs); err != nil {
 			t.Fatal(err)
 		}
 		want = append(want, ns...)
 	}
-	if err := v.Add(ctx, "b.service", []string{"fd-0-0"}, []*os.File{memfd(t, 0)}); err != nil {
+	if err := v.Add(ctx, "b.service", []string{"fd-0-0"}, []*os.File{newMemfd(t, 0)}); err != nil {
 		t.Fatal(err)
 	}
 	v.Close() // what a kill does to the process's own descriptors
@@ -77,7 +77,7 @@ func TestWhatWasAddedIsThereAfterAKill(t *testing.T) {
 		t.Fatalf("b.service has %v", got)
 	}
 	// A restarted daemon goes on: more in, some out, and again.
-	if err := v.Add(ctx, "b.service", []string{"later"}, []*os.File{memfd(t, 0)}); err != nil {
+	if err := v.Add(ctx, "b.service", []string{"later"}, []*os.File{newMemfd(t, 0)}); err != nil {
 		t.Fatal(err)
 	}
 	if err := v.Remove(ctx, "b.service", []string{"fd-0-0"}); err != nil {
@@ -104,7 +104,7 @@ func TestWhatWasAddedIsThereAfterAKill(t *testing.T) {
 func TestRefusalsNameTheFileAndChangeNothing(t *testing.T) {
 	ctx, store := context.Background(), fakestore.New()
 	v := New(store, Limits{Files: 16384, Bytes: 1 << 60})
-	taken, shared := memfd(t, 0), memfd(t, 0)
+	taken, shared := newMemfd(t, 0), newMemfd(t, 0)
 	if err := v.Add(ctx, "a.service", []string{"taken"}, []*os.File{taken}); err != nil {
 		t.Fatal(err)
 	}
@@ -118,13 +118,13 @@ func TestRefusalsNameTheFileAndChangeNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", memfd(t, 0).Fd()), unix.O_PATH, 0)
+	path, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", newMemfd(t, 0).Fd()), unix.O_PATH, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir, _ := os.OpenFile("/", os.O_RDONLY|unix.O_DIRECTORY, 0) // else nothing but its file system knows
 	null, _ := os.Open("/dev/null")
-	same := memfd(t, 0)
+	same := newMemfd(t, 0)
 	for _, c := range []struct {
 		what   string
 		names  []string
@@ -139,18 +139,18 @@ func TestRefusalsNameTheFileAndChangeNothing(t *testing.T) {
 		{"a directory", []string{"n"}, []*os.File{dir}, UnsupportedFile, "a directory"},
 		{"a device", []string{"n"}, []*os.File{null}, UnsupportedFile, "a device"},
 		{"an O_PATH descriptor", []string{"n"}, []*os.File{os.NewFile(uintptr(path), "p")}, UnsupportedFile, "O_PATH"},
-		{"good and bad together", []string{"good", "bad"}, []*os.File{memfd(t, 0), w}, UnsupportedFile, "file descriptor 1 of the call (\"bad\")"},
-		{"the same name in one call", []string{"n", "n"}, []*os.File{memfd(t, 0), memfd(t, 0)}, NameInUse, "twice"},
-		{"the same name in two calls", []string{"taken"}, []*os.File{memfd(t, 0)}, NameInUse, "Release"},
+		{"good and bad together", []string{"good", "bad"}, []*os.File{newMemfd(t, 0), w}, UnsupportedFile, "file descriptor 1 of the call (\"bad\")"},
+		{"the same name in one call", []string{"n", "n"}, []*os.File{newMemfd(t, 0), newMemfd(t, 0)}, NameInUse, "twice"},
+		{"the same name in two calls", []string{"taken"}, []*os.File{newMemfd(t, 0)}, NameInUse, "Release"},
 		{"the same file in one call", []string{"n", "m"}, []*os.File{same, same}, FileInUse, "\"n\" and \"m\""},
 		{"the same file in two calls", []string{"n"}, []*os.File{taken}, FileInUse, "\"taken\""},
 		{"another unit's file", []string{"n"}, []*os.File{shared}, FileInUse, "another unit"},
-		{"an empty name", []string{""}, []*os.File{memfd(t, 0)}, InvalidName, "empty"},
-		{"a long name", []string{strings.Repeat("x", 256)}, []*os.File{memfd(t, 0)}, InvalidName, "256 bytes"},
-		{"a name with NUL", []string{"a\x00b"}, []*os.File{memfd(t, 0)}, InvalidName, "byte 1"},
-		{"a name with a newline", []string{"a\nb"}, []*os.File{memfd(t, 0)}, InvalidName, "byte 1"},
-		{"a name with a colon", []string{"a:b"}, []*os.File{memfd(t, 0)}, InvalidName, "byte 1"},
-		{"too few names", []string{}, []*os.File{memfd(t, 0)}, BadCount, "0 names"},
+		{"an empty name", []string{""}, []*os.File{newMemfd(t, 0)}, InvalidName, "empty"},
+		{"a long name", []string{strings.Repeat("x", 256)}, []*os.File{newMemfd(t, 0)}, InvalidName, "256 bytes"},
+		{"a name with NUL", []string{"a\x00b"}, []*os.File{newMemfd(t, 0)}, InvalidName, "byte 1"},
+		{"a name with a newline", []string{"a\nb"}, []*os.File{newMemfd(t, 0)}, InvalidName, "byte 1"},
+		{"a name with a colon", []string{"a:b"}, []*os.File{newMemfd(t, 0)}, InvalidName, "byte 1"},
+		{"too few names", []string{}, []*os.File{newMemfd(t, 0)}, BadCount, "0 names"},
 		{"nothing", nil, nil, BadCount, "no file descriptor"},
 		{"too many", make([]string, 1025), make([]*os.File, 1025), TooMany, "at most 1024"},
 	} {
@@ -183,7 +183,7 @@ func TestAHugetlbMemfdIsNamedAsSuch(t *testing.T) {
 func TestAFailingStorePromisesNothing(t *testing.T) {
 	ctx, store := context.Background(), fakestore.New()
 	v := New(store, Limits{Files: 16384, Bytes: 1 << 60})
-	f := memfd(t, 0)
+	f := newMemfd(t, 0)
 	store.FailNext(errors.New("PID 1 is busy"))
 	if err := v.Add(ctx, "a.service", []string{"n"}, []*os.File{f}); err == nil {
 		t.Fatal("added without a store")
@@ -206,10 +206,10 @@ func TestMovedFilesAreTheOthersAlsoAfterAKill(t *testing.T) {
 	ctx, store := context.Background(), fakestore.New()
 	limits := Limits{Files: 100, Bytes: 1 << 60}
 	v := New(store, limits)
-	if err := v.Add(ctx, "old.service", []string{"a", "b"}, []*os.File{memfd(t, 0), memfd(t, 0)}); err != nil {
+	if err := v.Add(ctx, "old.service", []string{"a", "b"}, []*os.File{newMemfd(t, 0), newMemfd(t, 0)}); err != nil {
 		t.Fatal(err)
 	}
-	if err := v.Add(ctx, "other.service", []string{"a"}, []*os.File{memfd(t, 0)}); err != nil {
+	if err := v.Add(ctx, "other.service", []string{"a"}, []*os.File{newMemfd(t, 0)}); err != nil {
 		t.Fatal(err)
 	}
 	check := func() {
@@ -238,7 +238,7 @@ func TestMovedFilesAreTheOthersAlsoAfterAKill(t *testing.T) {
 	check()
 	f := v.Files("new.service")[0].F
 	facts, err := Look(f)
-	if holder := v.Holder(facts.inode.dev, facts.inode.ino); err != nil || holder == nil || holder.Unit != "new.service" {
+	if holder := v.Holder(facts.inode); err != nil || holder == nil || holder.Unit != "new.service" {
 		t.Errorf("a moved file is not known any more: %v, %v", holder, err)
 	}
 	if err := v.Remove(ctx, "new.service", nil); err != nil {

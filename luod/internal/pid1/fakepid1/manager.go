@@ -1,12 +1,10 @@
 package fakepid1
 
 import (
-	"fmt"
-	"os"
 	"slices"
 	"sync"
 
-	"golang.org/x/sys/unix"
+	"github.com/liveupdate/luod/internal/memfd"
 )
 
 // carriesStores is the first version that keeps the store of a stopped unit whatever refers to it, and carries such
@@ -28,17 +26,11 @@ type Manager struct {
 // New returns a PID 1 of that version of systemd, with no units. It is closed at the end.
 func New(version int) *Manager {
 	m := &Manager{version: version, failures: map[string]error{}, programs: map[string]Program{}}
-	fd, err := unix.MemfdCreate("compare", unix.MFD_CLOEXEC)
+	device, err := memfd.Device()
 	if err != nil {
-		panic(fmt.Sprintf("make a memfd to compare with: %v", err))
+		panic(err)
 	}
-	f := os.NewFile(uintptr(fd), "memfd")
-	defer f.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		panic(fmt.Sprintf("make a memfd to compare with: %v", err))
-	}
-	m.ofMemfds = st.Dev
+	m.ofMemfds = device
 	return m
 }
 

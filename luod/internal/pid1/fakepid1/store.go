@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/internal/descriptor"
 	"github.com/liveupdate/luod/internal/sdnotify"
 	"github.com/liveupdate/luod/internal/sdnotify/fakestore"
 	"github.com/liveupdate/luod/internal/storeview"
@@ -56,7 +57,7 @@ func (u *unit) add(name string, poll bool, f *os.File) error {
 			return err // the first name stays
 		}
 	}
-	d, err := dup(f)
+	d, err := descriptor.Dup(f, f.Name())
 	if err != nil {
 		return fmt.Errorf("store %q of %s: %w", name, u.file.Name, err)
 	}
@@ -120,7 +121,7 @@ func (m *Manager) copies(u *unit) []sdnotify.Entry {
 	m.settle(u)
 	entries := make([]sdnotify.Entry, 0, len(u.store))
 	for _, e := range u.store {
-		d, err := dup(e.f)
+		d, err := descriptor.Dup(e.f, e.f.Name())
 		if err != nil {
 			panic(fmt.Sprintf("copy %q out of the store of %s: %v", e.name, u.file.Name, err))
 		}
@@ -168,12 +169,4 @@ func (m *Manager) stored(e *entry) (storeview.Stored, error) {
 		Memfd: st.Dev == m.ofMemfds && st.Mode&unix.S_IFMT == unix.S_IFREG,
 		Type:  st.Mode & unix.S_IFMT, Mode: st.Mode, Flags: uint32(flags),
 	}, err
-}
-
-func dup(f *os.File) (*os.File, error) {
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), f.Name()), nil
 }
