@@ -106,6 +106,7 @@ test-all: lint test-unit test-fuzz test-systemd
 
 lint:
 	@files=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$files" ]; then echo "gofmt would change: $$files"; exit 1; fi
+	$(GO) mod tidy -diff
 	$(GO) vet ./...
 	$(GO) vet -tags luofake ./luod
 	$(GO) run $(STATICCHECK) ./...

@@ -1,4 +1,4 @@
-// Package kexec loads the kernel that a live update boots and has PID 1 boot it.
+// Package kexec is what a process needs to know of the kernel that it boots next.
 // It puts together what kexec_file_load(2) wants from kernel images, unified
 // kernel images and initrds, says what each errno means, and builds a command
 // line that lets the next kernel take memory over. What can be booted, and whether

@@ -16,7 +16,8 @@ type Error struct {
 	Err  syscall.Errno
 }
 
-func newError(op, path string, err error) *Error {
+// NewError makes an *Error of what op has answered of the image at path, which may be empty.
+func NewError(op, path string, err error) *Error {
 	e := &Error{Op: op, Path: path}
 	if !errors.As(err, &e.Err) {
 		e.Err = syscall.EIO

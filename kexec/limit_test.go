@@ -5,8 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-
-	"github.com/liveupdate/luod/kexec/image/imagetest"
 )
 
 func TestLoadsAreCountedOnceAndALimitIsLeftAlone(t *testing.T) {
@@ -32,39 +30,5 @@ func TestLoadsAreCountedOnceAndALimitIsLeftAlone(t *testing.T) {
 	}
 	if _, err := loadsLeft(path); err == nil {
 		t.Error("nonsense is a number")
-	}
-}
-
-func TestAFileThatIsTouchedHasAnotherStamp(t *testing.T) {
-	kernel, initrd := write(t, "vmlinuz", imagetest.BzImage("7.3.4", 20, elf)), write(t, "initrd", []byte("initrd"))
-	stamp := func() string {
-		t.Helper()
-		s, err := Open(Target{Kernel: kernel, Initrds: []string{initrd}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
-		stamp, err := s.Stamp()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return stamp
-	}
-	was := stamp()
-	if again := stamp(); again != was {
-		t.Errorf("%q and %q of the same files", was, again)
-	}
-	if err := os.WriteFile(initrd, []byte("INITRD"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if again := stamp(); again == was {
-		t.Error("a file that was written to has the same stamp")
-	}
-	was = stamp()
-	if err := os.Rename(write(t, "other", []byte("INITRD")), initrd); err != nil {
-		t.Fatal(err)
-	}
-	if again := stamp(); again == was {
-		t.Error("another file has the same stamp")
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/kexec/bootentry"
 	"github.com/liveupdate/luod/kexec/preflight"
+	"github.com/liveupdate/luod/kexec/source"
 	"github.com/liveupdate/luod/kexec/uki"
 	"github.com/liveupdate/luod/kexec/verdict"
 )
@@ -26,7 +27,7 @@ type machine struct {
 	// early says that the next boot shall begin with the services that kept their
 	// memory.
 	early bool
-	load  func(*kexec.Sources) error
+	load  func(*source.Source) error
 	// loaded says whether a kernel is loaded, and left how many more times one may be;
 	// countFrom is left that makes the kernel count.
 	loaded    func() (bool, error)
@@ -42,7 +43,7 @@ func thisMachine() machine {
 		system:      preflight.System{Arch: runtime.GOARCH, Release: unix.ByteSliceToString(u.Release[:]), Successor: preflight.Service{Unit: "luod.service", Program: "/usr/lib/luod/luod"}},
 		commandLine: strings.TrimSpace(string(line)),
 		early:       earlyUnits("/etc/systemd/system/luod-restore.target.wants"),
-		load:        (*kexec.Sources).Load,
+		load:        (*source.Source).Load,
 		loaded:      kexec.Loaded,
 		left:        kexec.LoadsLeft,
 		countFrom:   kexec.CountLoads,

@@ -16,6 +16,7 @@ import (
 	"github.com/liveupdate/luod/kexec/image/imagetest"
 	"github.com/liveupdate/luod/kexec/pe/petest"
 	"github.com/liveupdate/luod/kexec/preflight"
+	"github.com/liveupdate/luod/kexec/source"
 	"github.com/liveupdate/luod/kexec/verdict"
 )
 
@@ -23,7 +24,7 @@ import (
 type world struct {
 	machine
 	root   string
-	loaded []*kexec.Sources
+	loaded []*source.Source
 	fail   error
 	// limit is the kernel's count of loads.
 	limit int
@@ -49,7 +50,7 @@ func newWorld(t *testing.T) *world {
 		entries:     bootentry.System{Root: w.root, MachineID: "m", Architecture: "amd64"},
 		system:      preflight.System{Root: w.root, Arch: "amd64", Release: "7", Successor: preflight.Service{Unit: "luod.service", Program: "/usr/lib/luod/luod"}},
 		commandLine: "BOOT_IMAGE=/x root=/dev/running ro crashkernel=1M kho=off luod.generation=1",
-		load: func(s *kexec.Sources) error {
+		load: func(s *source.Source) error {
 			w.loaded = append(w.loaded, s)
 			w.limit--
 			return w.fail
@@ -163,7 +164,7 @@ func TestWhatIsProvenToBeLoadedIsNotLoadedAgain(t *testing.T) {
 func TestALoadBesideAnotherProvesNothing(t *testing.T) {
 	w := newWorld(t)
 	w.limit = 50
-	w.load = func(*kexec.Sources) error { w.limit -= 2; return nil }
+	w.load = func(*source.Source) error { w.limit -= 2; return nil }
 	if a := answer(w.machine, loading.Request{Verb: loading.Load, Entry: "a.conf", Override: every}); a.Error != "" || a.Proof != nil {
 		t.Errorf("%+v", a)
 	}
@@ -171,7 +172,7 @@ func TestALoadBesideAnotherProvesNothing(t *testing.T) {
 
 func TestWhatIsWrittenWhileItIsLoadedIsNotKept(t *testing.T) {
 	w := newWorld(t)
-	w.load = func(*kexec.Sources) error {
+	w.load = func(*source.Source) error {
 		return os.WriteFile(filepath.Join(w.root, "boot/initrd-a"), []byte("evil!!"), 0o600)
 	}
 	a := answer(w.machine, loading.Request{Verb: loading.Load, Entry: "a.conf", Override: every})

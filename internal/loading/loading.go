@@ -55,7 +55,7 @@ type Proof struct {
 	// Left is how many more times the kernel lets a kernel be loaded
 	// ([kexec.LoadsLeft]).
 	Left int `json:"left"`
-	// Stamp is that of the files ([kexec.Sources.Stamp]).
+	// Stamp is that of the files ([github.com/liveupdate/luod/kexec/source.Source.Stamp]).
 	Stamp string `json:"stamp"`
 }
 

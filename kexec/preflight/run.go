@@ -7,6 +7,7 @@ import (
 	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/kexec/image"
 	"github.com/liveupdate/luod/kexec/initrd"
+	"github.com/liveupdate/luod/kexec/source"
 )
 
 // Options of a run.
@@ -14,7 +15,7 @@ type Options struct {
 	// Digest is what an earlier report said of the same target; empty if there
 	// was none.
 	Digest string
-	// Stamp is what the sources said of themselves then ([kexec.Sources.Stamp]), if
+	// Stamp is what the sources said of themselves then ([github.com/liveupdate/luod/kexec/source.Source.Stamp]), if
 	// files that say the same need not be read again: where it is known that what is
 	// loaded was made of those with the digest.
 	Stamp string
@@ -50,9 +51,9 @@ var checks = []struct {
 // is in it as well. The files that were looked at are returned open, so that they
 // can be loaded as they are; the caller closes them. They are nil if the target
 // can't be opened.
-func Run(system System, target kexec.Target, options Options) (Report, *kexec.Sources) {
+func Run(system System, target kexec.Target, options Options) (Report, *source.Source) {
 	j := &job{System: system, target: target, options: options}
-	j.sources, j.openError = kexec.Open(target)
+	j.sources, j.openError = source.Open(target)
 	j.running = sync.OnceValues(j.readRunning)
 	j.runningConfig = sync.OnceValue(j.readRunningConfig)
 	j.facts = sync.OnceValues(func() (image.Facts, error) { return j.sources.Image.Facts() })
@@ -83,7 +84,7 @@ type job struct {
 	System
 	target    kexec.Target
 	options   Options
-	sources   *kexec.Sources
+	sources   *source.Source
 	openError error
 	facts     func() (image.Facts, error)
 	running   func() (image.Facts, error)

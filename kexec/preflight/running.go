@@ -13,6 +13,7 @@ import (
 
 	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/kexec/image"
+	"github.com/liveupdate/luod/kexec/source"
 )
 
 // capSysBoot is CAP_SYS_BOOT of include/uapi/linux/capability.h.
@@ -126,7 +127,7 @@ func (j *job) readRunning() (image.Facts, error) {
 		candidates = append(candidates, j.RunningImages()...)
 	}
 	for _, path := range candidates {
-		sources, err := kexec.Open(kexec.Target{Kernel: path})
+		sources, err := source.Open(kexec.Target{Kernel: path})
 		if err != nil {
 			continue
 		}

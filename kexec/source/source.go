@@ -1,4 +1,4 @@
-package kexec
+package source
 
 import (
 	"crypto/sha256"
@@ -12,13 +12,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/kexec/image"
 	"github.com/liveupdate/luod/kexec/uki"
 )
 
-// Sources are a target's files, open: what is looked at, hashed and loaded is one
+// Source are a target's files, open: what is looked at, hashed and loaded is one
 // and the same, whoever replaces a path meanwhile. Make them with Open.
-type Sources struct {
+type Source struct {
 	// Image is the kernel's.
 	Image *image.Image
 	// Kernel are its bytes. Whole says that they are the whole file, and not a
@@ -28,7 +29,7 @@ type Sources struct {
 	// Initrds are the parts of the initial RAM file system.
 	Initrds []Part
 
-	target Target
+	target kexec.Target
 	kernel *os.File
 	files  []*os.File
 }
@@ -47,8 +48,8 @@ const maxFile = 2 << 30
 
 // Open opens a target's files and reads the image's header. It refuses what is no
 // regular file, and can't be held up by a FIFO or a device. The caller closes it.
-func Open(t Target) (*Sources, error) {
-	s := &Sources{target: t}
+func Open(t kexec.Target) (*Source, error) {
+	s := &Source{target: t}
 	if err := s.open(t); err != nil {
 		s.Close()
 		return nil, err
@@ -56,7 +57,7 @@ func Open(t Target) (*Sources, error) {
 	return s, nil
 }
 
-func (s *Sources) open(t Target) error {
+func (s *Source) open(t kexec.Target) error {
 	var err error
 	var size int64
 	if s.kernel, size, err = s.file(t.Kernel); err != nil {
@@ -94,7 +95,7 @@ func (s *Sources) open(t Target) error {
 }
 
 // file opens a regular, non-empty file of sane size, which s owns.
-func (s *Sources) file(path string) (*os.File, int64, error) {
+func (s *Source) file(path string) (*os.File, int64, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
 		return nil, 0, &os.PathError{Op: "open", Path: path, Err: err}
@@ -118,7 +119,7 @@ func (s *Sources) file(path string) (*os.File, int64, error) {
 }
 
 // Close closes the files.
-func (s *Sources) Close() {
+func (s *Source) Close() {
 	for _, f := range s.files {
 		f.Close()
 	}
@@ -127,7 +128,7 @@ func (s *Sources) Close() {
 
 // Digest is the SHA-256, in hexadecimal, of the kernel and each part of the
 // initrd, every one with its length before it.
-func (s *Sources) Digest() (string, error) {
+func (s *Source) Digest() (string, error) {
 	sum := sha256.New()
 	parts := []*io.SectionReader{s.Kernel}
 	for _, p := range s.Initrds {
@@ -152,7 +153,7 @@ func (s *Sources) Digest() (string, error) {
 // device, inode, size (bytes), and times of modification and change (ns) of each. A
 // write within the same tick of the file system's clock may leave it as it was, so
 // it says less than a digest.
-func (s *Sources) Stamp() (string, error) {
+func (s *Source) Stamp() (string, error) {
 	var stamp strings.Builder
 	for _, f := range append([]*os.File{s.kernel}, s.initrdFiles()...) {
 		var st unix.Stat_t
@@ -164,7 +165,7 @@ func (s *Sources) Stamp() (string, error) {
 	return strings.TrimSpace(stamp.String()), nil
 }
 
-func (s *Sources) initrdFiles() []*os.File {
+func (s *Source) initrdFiles() []*os.File {
 	var files []*os.File
 	for _, part := range s.Initrds {
 		if part.whole {
@@ -176,7 +177,7 @@ func (s *Sources) initrdFiles() []*os.File {
 
 // kernelFile is what kexec_file_load(2) gets for the kernel: the file itself
 // where it can, since a security module may want to see that one.
-func (s *Sources) kernelFile() (*os.File, error) {
+func (s *Source) kernelFile() (*os.File, error) {
 	switch {
 	case s.Image.Packed():
 		payload, err := s.Image.Payload()
@@ -194,7 +195,7 @@ func (s *Sources) kernelFile() (*os.File, error) {
 // initrdFile is what kexec_file_load(2) gets for the initrd, or nil. The parts
 // follow each other at multiples of 4 bytes, as an uncompressed archive must
 // begin (Documentation/driver-api/early-userspace/buffer-format.rst).
-func (s *Sources) initrdFile() (*os.File, error) {
+func (s *Source) initrdFile() (*os.File, error) {
 	switch {
 	case len(s.Initrds) == 0:
 		return nil, nil
@@ -222,7 +223,7 @@ func (zeros) Read(b []byte) (int, error) {
 // memory copies r into a memfd and returns it open for reading only: the kernel
 // refuses to load from a file that somebody could write to (ETXTBSY of
 // deny_write_access in kernel_read_file).
-func (s *Sources) memory(name string, r io.Reader) (*os.File, error) {
+func (s *Source) memory(name string, r io.Reader) (*os.File, error) {
 	fd, err := unix.MemfdCreate("kexec-"+name, unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("make memory for the %s: %w", name, err)

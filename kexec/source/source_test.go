@@ -1,4 +1,4 @@
-package kexec
+package source
 
 import (
 	"bytes"
@@ -12,13 +12,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/kexec/image/imagetest"
 	"github.com/liveupdate/luod/kexec/pe/petest"
 )
 
 // loading records what kexec_file_load would have read, as the kernel reads it: it
 // refuses a file that somebody may write to.
-func loading(t *testing.T, target Target) (kernel, initrd string) {
+func loading(t *testing.T, target kexec.Target) (kernel, initrd string) {
 	t.Helper()
 	defer func(f func(int, int, string, int) error) { fileLoad = f }(fileLoad)
 	read := func(fd int) string {
@@ -33,12 +34,12 @@ func loading(t *testing.T, target Target) (kernel, initrd string) {
 	}
 	fileLoad = func(k, i int, _ string, flags int) error {
 		kernel = read(k)
-		if flags&flagNoInitramfs == 0 {
+		if flags&kexec.NoInitramfs == 0 {
 			initrd = read(i)
 		}
 		return nil
 	}
-	if err := Load(target); err != nil {
+	if err := load(target); err != nil {
 		t.Fatal(err)
 	}
 	return kernel, initrd
@@ -66,22 +67,22 @@ func TestTheKernelGetsItsPartsPutTogether(t *testing.T) {
 		petest.Section{Name: ".profile", Data: []byte("ID=b")}, petest.Section{Name: ".initrd", Data: []byte("other")}))
 	plain, one, two := write(t, "k", image), write(t, "1", []byte("12345")), write(t, "2", []byte("678"))
 	for what, c := range map[string]struct {
-		target Target
+		target kexec.Target
 		initrd string
 	}{
-		"no initrd":             {Target{Kernel: plain}, ""},
-		"one":                   {Target{Kernel: plain, Initrds: []string{one}}, "12345"},
-		"two":                   {Target{Kernel: plain, Initrds: []string{one, two}}, "12345\x00\x00\x00678\x00"},
-		"a unified image's own": {Target{Kernel: unified}, "micro\x00\x00\x00initrd\x00\x00"},
-		"those of its profile":  {Target{Kernel: unified, Profile: 1}, "micro\x00\x00\x00other\x00\x00\x00"},
-		"and one more":          {Target{Kernel: unified, Initrds: []string{two}}, "micro\x00\x00\x00initrd\x00\x00678\x00"},
+		"no initrd":             {kexec.Target{Kernel: plain}, ""},
+		"one":                   {kexec.Target{Kernel: plain, Initrds: []string{one}}, "12345"},
+		"two":                   {kexec.Target{Kernel: plain, Initrds: []string{one, two}}, "12345\x00\x00\x00678\x00"},
+		"a unified image's own": {kexec.Target{Kernel: unified}, "micro\x00\x00\x00initrd\x00\x00"},
+		"those of its profile":  {kexec.Target{Kernel: unified, Profile: 1}, "micro\x00\x00\x00other\x00\x00\x00"},
+		"and one more":          {kexec.Target{Kernel: unified, Initrds: []string{two}}, "micro\x00\x00\x00initrd\x00\x00678\x00"},
 	} {
 		kernel, initrd := loading(t, c.target)
 		if kernel != string(image) || initrd != c.initrd {
 			t.Errorf("%s: a kernel of %d bytes, initrd %q, want %q", what, len(kernel), initrd, c.initrd)
 		}
 	}
-	if err := Load(Target{Kernel: unified, Profile: 2}); err == nil || !strings.Contains(err.Error(), "no profile 2") {
+	if err := load(kexec.Target{Kernel: unified, Profile: 2}); err == nil || !strings.Contains(err.Error(), "no profile 2") {
 		t.Errorf("a third profile: %v", err)
 	}
 }
@@ -99,7 +100,7 @@ func TestPackedArm64KernelsAreUnpacked(t *testing.T) {
 	binary.LittleEndian.PutUint32(zboot[12:], uint32(len(packed)))
 	copy(zboot[0x18:], "gzip")
 	for name, data := range map[string][]byte{"Image": bare, "Image.gz": packed, "vmlinuz.efi": append(zboot, packed...)} {
-		s, err := Open(Target{Kernel: write(t, name, data)})
+		s, err := Open(kexec.Target{Kernel: write(t, name, data)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -123,7 +124,7 @@ func TestADigestTellsPartsApart(t *testing.T) {
 		"none": nil, "ab": {write(t, "a", []byte("ab"))}, "a and b": {write(t, "a", []byte("a")), write(t, "b", []byte("b"))},
 		"b and a": {write(t, "b", []byte("b")), write(t, "a", []byte("a"))},
 	} {
-		s, err := Open(Target{Kernel: kernel, Initrds: initrds})
+		s, err := Open(kexec.Target{Kernel: kernel, Initrds: initrds})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,5 +138,39 @@ func TestADigestTellsPartsApart(t *testing.T) {
 			t.Errorf("%s and %s have the same digest", what, other)
 		}
 		seen[digest] = what
+	}
+}
+
+func TestAFileThatIsTouchedHasAnotherStamp(t *testing.T) {
+	kernel, initrd := write(t, "vmlinuz", imagetest.BzImage("7.3.4", 20, elf)), write(t, "initrd", []byte("initrd"))
+	stamp := func() string {
+		t.Helper()
+		s, err := Open(kexec.Target{Kernel: kernel, Initrds: []string{initrd}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		stamp, err := s.Stamp()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stamp
+	}
+	was := stamp()
+	if again := stamp(); again != was {
+		t.Errorf("%q and %q of the same files", was, again)
+	}
+	if err := os.WriteFile(initrd, []byte("INITRD"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if again := stamp(); again == was {
+		t.Error("a file that was written to has the same stamp")
+	}
+	was = stamp()
+	if err := os.Rename(write(t, "other", []byte("INITRD")), initrd); err != nil {
+		t.Fatal(err)
+	}
+	if again := stamp(); again == was {
+		t.Error("another file has the same stamp")
 	}
 }
