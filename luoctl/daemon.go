@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/liveupdate/luod/client/errorname"
+	"github.com/liveupdate/luod/internal/printable"
 )
 
 // daemon is luod on the system bus.
@@ -51,6 +52,9 @@ func (d *daemon) call(ctx context.Context, method string, args ...any) *dbus.Cal
 	call := d.conn.Object("org.luod.LiveUpdate1", "/org/luod/LiveUpdate1").
 		CallWithContext(ctx, managerInterface+"."+method, d.flags, args...)
 	call.Err = plain(call.Err)
+	if method != "Report" { // that is JSON, see showReport
+		call.Body = forTerminals(call.Body)
+	}
 	return call
 }
 
@@ -62,9 +66,9 @@ func plain(err error) error {
 	}
 	switch remote.Name {
 	case "org.freedesktop.DBus.Error.ServiceUnknown", "org.freedesktop.DBus.Error.NameHasNoOwner", "org.freedesktop.systemd1.NoSuchUnit":
-		return fmt.Errorf("luod is not running: see 'systemctl status luod.service' (%s)", remote.Error())
+		return fmt.Errorf("luod is not running: see 'systemctl status luod.service' (%s)", printable.Text(remote.Error()))
 	}
-	return &refusal{strings.TrimPrefix(remote.Name, errorname.Prefix), remote.Error()}
+	return &refusal{strings.TrimPrefix(remote.Name, errorname.Prefix), printable.Text(remote.Error())}
 }
 
 // refusal is luod's answer that something can't be done. name is the last part of
@@ -90,5 +94,18 @@ func (d *daemon) properties(ctx context.Context) (map[string]dbus.Variant, error
 	call := d.conn.Object("org.luod.LiveUpdate1", "/org/luod/LiveUpdate1").
 		CallWithContext(ctx, "org.freedesktop.DBus.Properties.GetAll", 0, managerInterface)
 	call.Err = plain(call.Err)
+	call.Body = forTerminals(call.Body)
 	return props, call.Store(&props)
+}
+
+// forTerminals escapes what a terminal would obey: much of what luod tells was called so
+// by a service, or by whoever owns a file.
+func forTerminals(body []any) []any {
+	return printable.All(body, func(v any) (any, bool) {
+		variant, is := v.(dbus.Variant)
+		if !is || variant.Value() == nil {
+			return nil, false
+		}
+		return dbus.MakeVariantWithSignature(forTerminals([]any{variant.Value()})[0], variant.Signature()), true
+	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/liveupdate/luod/internal/entryname"
+	"github.com/liveupdate/luod/internal/printable"
 )
 
 // report is what became of everything in one update.
@@ -56,6 +57,7 @@ func readReport(cmd *cobra.Command, o *options, args []string) (report, error) {
 		if err := json.Unmarshal([]byte(text), &r); err != nil {
 			return fmt.Errorf("read luod's report: %w", err)
 		}
+		r = printable.All(r, nil)
 		return nil
 	})
 }

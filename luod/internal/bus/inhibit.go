@@ -5,6 +5,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"github.com/liveupdate/luod/internal/printable"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
 )
 
@@ -39,7 +40,7 @@ func (m *methods) Inhibit(what, who, why, mode string, msg dbus.Message, sender 
 		return -1, answer(err)
 	}
 	c.close()
-	i := inhibitors.Inhibitor{What: what, Who: who, Why: why, Mode: inhibitors.Mode(mode), UID: c.uid, PID: c.pid}
+	i := inhibitors.Inhibitor{What: what, Who: printable.Line(who), Why: printable.Line(why), Mode: inhibitors.Mode(mode), UID: c.uid, PID: c.pid}
 	if p, err := m.known.identify(ctx, string(sender)); err == nil {
 		i.Unit, _ = m.door.Unit(p.pidfd) // a user's session may inhibit as well
 		p.close()

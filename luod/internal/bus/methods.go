@@ -14,6 +14,7 @@ import (
 	"github.com/liveupdate/luod/internal/entryname"
 	"github.com/liveupdate/luod/internal/foreign"
 	"github.com/liveupdate/luod/internal/helperprotocol"
+	"github.com/liveupdate/luod/internal/printable"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/holdings"
@@ -95,7 +96,7 @@ func answer(err error) *dbus.Error {
 	case errors.Is(err, errDenied):
 		name = accessDenied
 	}
-	return dbus.NewError(name, []any{err.Error()})
+	return dbus.NewError(name, []any{printable.Text(err.Error())})
 }
 
 func (m *methods) call() (context.Context, context.CancelFunc) {

@@ -6,6 +6,7 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/dbus"
 	"github.com/godbus/dbus/v5"
 
+	"github.com/liveupdate/luod/internal/printable"
 	"github.com/liveupdate/luod/luod/internal/record"
 )
 
@@ -75,7 +76,7 @@ func (m *methods) Fail(reason string, sender dbus.Sender) *dbus.Error {
 		if len(reason) > maxReason {
 			return badRequest("the reason has %d bytes, and at most %d are taken", len(reason), maxReason)
 		}
-		return m.door.Registry.Fail(m.ctx, unit, reason)
+		return m.door.Registry.Fail(m.ctx, unit, printable.Line(reason))
 	})
 }
 
@@ -88,7 +89,7 @@ func (m *methods) Cancel(reason string, msg dbus.Message, sender dbus.Sender) *d
 		err = badRequest("the reason has %d bytes, and at most %d are taken", len(reason), maxReason)
 	}
 	if err == nil {
-		err = m.door.Registry.Cancel(ctx, reason)
+		err = m.door.Registry.Cancel(ctx, printable.Line(reason))
 	}
 	return answer(err)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/liveupdate/luod/internal/printable"
 	"github.com/liveupdate/luod/kexec/verdict"
 	"github.com/liveupdate/luod/luod/internal/record"
 )
@@ -35,7 +36,7 @@ func (c *Coordinator) checkServices(ctx context.Context) []verdict.Result {
 		n += len(plan.stores[unit].Entries)
 		for _, e := range plan.stores[unit].Entries {
 			if !e.Memfd {
-				anew = append(anew, fmt.Sprintf("%q of %s (%s)", e.Name, unit, e.Path))
+				anew = append(anew, fmt.Sprintf("%q of %s (%s)", e.Name, unit, printable.Line(e.Path)))
 			}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/internal/fileid"
+	"github.com/liveupdate/luod/internal/printable"
 	"github.com/liveupdate/luod/internal/storeview"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 )
@@ -41,9 +42,9 @@ func Sort(s pid1.Store, recreate []string) Sorted {
 			sorted.Taken = append(sorted.Taken, e)
 			continue
 		}
-		text := fmt.Sprintf("%q (%s)", e.Name, e.Path)
+		text := fmt.Sprintf("%q (%s)", e.Name, printable.Line(e.Path))
 		if err != nil && len(recreate) > 0 {
-			text = fmt.Sprintf("%q (%s: %v)", e.Name, e.Path, err)
+			text = fmt.Sprintf("%q (%s: %v)", e.Name, printable.Line(e.Path), err)
 		}
 		sorted.Lost = append(sorted.Lost, text)
 		if err == nil && !slices.Contains(sorted.Help, kind) {
