@@ -57,7 +57,7 @@ func (c *Coordinator) halt(u *update, result *packer.Packed) error {
 }
 
 func (c *Coordinator) concernedLocked(u *update) []string {
-	units := slices.Concat(c.Vault.Units(), c.SessionUnitsLocked(), slices.Collect(maps.Keys(c.Rec.Registered)), slices.Collect(maps.Keys(u.members)), slices.Collect(maps.Keys(u.adoption.Units)))
+	units := slices.Concat(c.Vault.Units(), c.UnitsLocked(), slices.Collect(maps.Keys(c.Rec.Registered)), slices.Collect(maps.Keys(u.members)), slices.Collect(maps.Keys(u.adoption.Units)))
 	slices.Sort(units)
 	return slices.Compact(units)
 }

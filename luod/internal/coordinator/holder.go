@@ -72,7 +72,7 @@ func (c *Coordinator) Sessions(ctx context.Context, caller string) (holdings.Fet
 		return holdings.Fetch{}, fault.New(errorname.NotPreparing, "there are no sessions to be held: no live update is packed")
 	}
 	sessions := c.outgoing.Sessions()
-	maps.Copy(sessions, c.UnitsSessionsLocked())
+	maps.Copy(sessions, c.OutgoingLocked())
 	return duplicates(sessions)
 }
 

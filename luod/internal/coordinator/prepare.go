@@ -266,7 +266,7 @@ func notTaken(unit, what string, err error) error {
 func (c *Coordinator) cargoLocked(u *update) []packer.Unit {
 	var units []packer.Unit
 	add := func(name string) {
-		files, sessions := slices.Concat(c.Vault.Files(name), u.adopted(name)), c.OutgoingSessionsLocked(name)
+		files, sessions := slices.Concat(c.Vault.Files(name), u.adopted(name)), c.OutgoingOfLocked(name)
 		if len(files)+len(sessions) > 0 {
 			d := u.declared[name]
 			units = append(units, packer.Unit{Name: name, Files: files, Sessions: sessions, Verify: d != nil && d.Verify})
@@ -278,7 +278,7 @@ func (c *Coordinator) cargoLocked(u *update) []packer.Unit {
 			add(s.Unit)
 		}
 	}
-	others := append(c.Vault.Units(), c.SessionUnitsLocked()...)
+	others := append(c.Vault.Units(), c.UnitsLocked()...)
 	if u.adoption != nil {
 		others = slices.AppendSeq(others, maps.Keys(u.adoption.Units))
 	}

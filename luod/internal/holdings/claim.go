@@ -74,7 +74,7 @@ func (h *Holdings) claim(ctx context.Context, unit string) error {
 
 // ownersLocked are the units of which something is here; some may be listed twice.
 func (h *Holdings) ownersLocked() []string {
-	return slices.Concat(h.Vault.Units(), slices.Collect(maps.Keys(h.incoming)), h.SessionUnitsLocked())
+	return slices.Concat(h.Vault.Units(), slices.Collect(maps.Keys(h.incoming)), h.UnitsLocked())
 }
 
 // rename gives everything of old to unit.

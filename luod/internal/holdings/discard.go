@@ -61,7 +61,7 @@ func (h *Holdings) discardLocked(ctx context.Context, unit string, meant, sessio
 	sessions := 0
 	for i := len(h.Rec.Sessions) - 1; i >= 0; i-- {
 		if d := h.Rec.Sessions[i]; d.Unit == unit && d.Incoming && sessionMeant(d.Name) {
-			h.forgetLocked(i)
+			h.ForgetLocked(i)
 			sessions++
 		}
 	}

@@ -74,7 +74,7 @@ func (h *Holdings) DiscardAll(ctx context.Context) (Stakes, error) {
 		}
 	}
 	for i := len(h.Rec.Sessions) - 1; i >= 0; i-- {
-		h.forgetLocked(i)
+		h.ForgetLocked(i)
 	}
 	for i := range h.Rec.Lost {
 		h.Rec.Lost[i].Discarded = true
@@ -100,7 +100,7 @@ func (h *Holdings) stakesLocked() Stakes {
 		s.Unread = h.Rec.Degraded
 	}
 	units := append(h.Vault.Units(), h.WaitingLocked()...)
-	units = append(units, h.SessionUnitsLocked()...)
+	units = append(units, h.UnitsLocked()...)
 	slices.Sort(units)
 	for _, unit := range slices.Compact(units) {
 		s.Units = append(s.Units, h.stakeLocked(unit))

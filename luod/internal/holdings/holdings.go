@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luod/internal/delegated"
 	"github.com/liveupdate/luod/luod/internal/hookrun"
 	"github.com/liveupdate/luod/luod/internal/memory"
 	"github.com/liveupdate/luod/luod/internal/pid1"
@@ -63,6 +64,7 @@ type Config struct {
 // has the state's lock, and what changes anything for whoever has LockHoldings.
 type Holdings struct {
 	*state.State
+	*delegated.Sessions
 	// Vault holds what units have handed over.
 	Vault *vault.Vault
 	// PID1 is who is asked about units.
@@ -86,8 +88,6 @@ type Holdings struct {
 	stuck    map[string]*luo.Session
 	// unread is what could not be restored yet, or nil.
 	unread *unread
-	// sessions are the delegated ones, by the kernel's name.
-	sessions map[string]*luo.Session
 	// recent is the report of this boot's update, as it was at first.
 	recent *report.Report
 	// taken are the units that handed something over a moment ago, with how much
@@ -103,7 +103,7 @@ func New(s *state.State, config Config) *Holdings {
 	h := &Holdings{
 		State: s, kernel: config.Kernel, store: config.Store, PID1: config.Units, machine: config.Machine,
 		settings: config.Settings, memory: config.Memory, history: config.History, hooks: config.Hooks,
-		incoming: map[string]*arrival{}, sessions: map[string]*luo.Session{},
+		incoming: map[string]*arrival{}, Sessions: delegated.New(s, config.Store),
 	}
 	h.Vault = vault.New(patientStore{h.store, s}, vault.Limits{Files: h.settings.FileDescriptorsMax, Bytes: h.settings.BytesMax})
 	s.Waiting = h.WaitingLocked
@@ -120,7 +120,7 @@ func (h *Holdings) DropLocked() {
 	if h.unread != nil {
 		CloseAll(h.unread.sessions)
 	}
-	CloseAll(h.sessions)
+	h.CloseSessionsLocked()
 	if h.manifest != nil {
 		h.manifest.Close()
 	}

@@ -64,7 +64,7 @@ func (h *Holdings) RestoreLocked(ctx context.Context, back map[string]*luo.Sessi
 	}
 	h.keepLocked(r.Files)
 	for _, u := range m.Units {
-		h.welcomeLocked(u, r)
+		h.WelcomeLocked(u, r)
 		if slices.Contains(h.Rec.Fetched, u.Name) {
 			continue
 		}
