@@ -296,7 +296,7 @@ func TestAStartThatFailsWhileLuodLooksCostsNothing(t *testing.T) {
 		}
 		fail = false
 	}
-	w.c.Units, w.c.PID1 = s, s
+	w.c.Units, w.c.Stores.Units = s, s
 	w.clock.advance(5 * time.Second)
 	if got := fmt.Sprint(m.State(ordinary).Active, m.Store(ordinary)); got != "failed[]" {
 		t.Fatal(got)
@@ -324,7 +324,7 @@ func TestAHolderThatCouldNotBeEndedIsEndedLater(t *testing.T) {
 	w.preserve(b, 1)
 	w.load()
 	s := &stubborn{w, nil}
-	w.c.Units, w.c.PID1 = s, s
+	w.c.Units, w.c.Stores.Units = s, s
 	if err := w.tryUpdate(false); err != nil {
 		t.Fatal(err)
 	}

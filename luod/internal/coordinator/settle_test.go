@@ -10,8 +10,8 @@ import (
 	"github.com/liveupdate/luod/internal/entryname"
 	"github.com/liveupdate/luod/internal/recipe"
 	"github.com/liveupdate/luod/internal/storeview"
-	"github.com/liveupdate/luod/luod/internal/holdings"
 	"github.com/liveupdate/luod/luod/internal/pid1"
+	"github.com/liveupdate/luod/luod/internal/storeback"
 )
 
 // puts has PID 1 take what a unit's start pushes into its store, but for what there is
@@ -74,14 +74,14 @@ func TestManyCallsAreOneLook(t *testing.T) {
 	}
 	looks := 0
 	w.looked = func() { looks++ }
-	w.clock.advance(3 * holdings.SettleInterval)
+	w.clock.advance(3 * storeback.Interval)
 	w.status()
 	if looks == 0 || looks > 4 {
 		t.Errorf("it looked %d times in 3 s", looks)
 	}
 	w.reissue(a)
 	w.running[a] = pid1.Running{State: "active", InvocationID: "1"}
-	w.clock.advance(3 * holdings.SettleInterval)
+	w.clock.advance(3 * storeback.Interval)
 	if got := w.names(a); len(got) != 0 {
 		t.Errorf("luod still holds %q", got)
 	}

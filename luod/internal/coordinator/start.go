@@ -59,7 +59,7 @@ func Start(ctx context.Context, config Config, entries []sdnotify.Entry) (*Coord
 	}
 	c.armLocked()
 	c.RestoredLocked()
-	c.SettleAllLocked()
+	c.Stores.WatchAllLocked()
 	c.ServeLocked()
 	return c, nil
 }

@@ -484,7 +484,7 @@ func (c *Coordinator) abort(why error) error {
 	_ = c.MoveLocked(c.backLocked())
 	c.hooks.PayLocked()
 	c.reviveLocked()
-	c.SettleAllLocked()
+	c.Stores.WatchAllLocked()
 	return why
 }
 

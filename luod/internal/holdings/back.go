@@ -16,7 +16,6 @@ import (
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/packer"
 	"github.com/liveupdate/luod/luod/internal/record"
-	"github.com/liveupdate/luod/luod/internal/report"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
 
@@ -47,7 +46,7 @@ func (h *Holdings) TakeOverLocked(old *record.Record, entries []sdnotify.Entry) 
 		h.KeepStuckLocked(name, s)
 	}
 	h.ReuniteLocked()
-	h.recent = report.Noted(h.RecentPath(), h.Rec.Generation)
+	h.RecallLocked()
 	return incoming, outgoing
 }
 
@@ -94,7 +93,7 @@ func (h *Holdings) RestoredLocked() {
 	if h.Rec.Phase == phase.Restoring {
 		h.retainLocked()
 	}
-	h.accountLocked()
+	h.AccountLocked()
 }
 
 // NothingLeftLocked is what restore finds after all was fetched, or if there was nothing:

@@ -36,7 +36,7 @@ func (h *Holdings) claim(ctx context.Context, unit string) error {
 	}
 	ask, cancel := context.WithTimeout(ctx, state.Briefly)
 	defer cancel()
-	known, err := h.PID1.Known(ask, unit)
+	known, err := h.units.Known(ask, unit)
 	if err != nil {
 		return fault.New(errorname.NoManager, "find out what %s was called before: %w", unit, err)
 	}
@@ -57,7 +57,7 @@ func (h *Holdings) claim(ctx context.Context, unit string) error {
 		if !slices.Contains(others, old) {
 			continue
 		}
-		is, err := h.PID1.Known(ask, old)
+		is, err := h.units.Known(ask, old)
 		if err != nil {
 			return fault.New(errorname.NoManager, "find out whether %s is still there: %w", old, err)
 		}

@@ -192,7 +192,7 @@ func (h *Holdings) retrieve(ctx context.Context, unit string, names []string, gi
 // Reissue is Retrieve of everything for luod-reissue, with which a start of the unit
 // begins.
 func (h *Holdings) Reissue(ctx context.Context, unit string) (Fetch, error) {
-	if err := h.starting(ctx, unit); err != nil {
+	if err := h.Stores.Starting(ctx, unit); err != nil {
 		return Fetch{}, err
 	}
 	return h.retrieve(ctx, unit, nil, func(string) bool { return true })
@@ -213,7 +213,7 @@ func (f Fetch) Close() {
 // Killed before it is written down: the unit's next start fetches once more, or, if
 // PID 1 has all of it, luod sees that there.
 func (h *Holdings) Fetched(ctx context.Context, unit string, names []string) error {
-	stores, err := h.storeFor(ctx, unit, names)
+	stores, err := h.Stores.StoreFor(ctx, unit, names)
 	if err != nil {
 		return err
 	}
@@ -222,14 +222,14 @@ func (h *Holdings) Fetched(ctx context.Context, unit string, names []string) err
 		return err
 	}
 	defer unlock()
-	there, missing := h.arrivedInLocked(unit, names, stores)
+	there, missing := h.Stores.ThereLocked(unit, names, stores)
 	if err := h.missingLocked(unit); err != nil {
 		return err // or it would wait for the unit for ever
 	}
 	// What a service asks for itself over D-Bus says nothing of its store.
 	if slices.ContainsFunc(names, entryname.Adopted) {
-		h.noteBackLocked(unit, there)
-		h.settledLocked(unit)
+		h.Stores.NoteLocked(unit, there)
+		h.Stores.WatchLocked(unit)
 	}
 	h.fetchedLocked(unit, there)
 	if err := h.SaveLocked(); err != nil {
@@ -239,18 +239,6 @@ func (h *Holdings) Fetched(ctx context.Context, unit string, names []string) err
 		return fault.New(errorname.NotInStore, "%s has not got %s into its fd store: PID 1 closes what exceeds FileDescriptorStoreMax= of the unit without a word; luod keeps everything, raise it and start the unit again", unit, plainly(missing))
 	}
 	return nil
-}
-
-// noteBackLocked notes which of a unit's entries PID 1 had for the start that is under way.
-func (h *Holdings) noteBackLocked(unit string, names []string) {
-	back := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !entryname.Adopted(name) })
-	if len(back) == 0 {
-		return
-	}
-	if h.Rec.Back == nil {
-		h.Rec.Back = map[string][]string{}
-	}
-	h.Rec.Back[unit] = slices.Compact(slices.Sorted(slices.Values(append(back, h.Rec.Back[unit]...))))
 }
 
 // plainly lists names as their unit knows them.
@@ -322,7 +310,7 @@ func (h *Holdings) arrivedLocked() {
 	if h.Rec.Phase == phase.Restoring {
 		h.MarkLocked("done", h.Clock.Now())
 		_ = h.MoveLocked(phase.Complete)
-		h.archiveLocked()
+		h.ArchiveLocked()
 		h.Log.Info("the live update is complete", "generation", h.Rec.Generation, "lost", len(h.Rec.Lost), catalog.MessageID, catalog.Complete)
 	}
 }

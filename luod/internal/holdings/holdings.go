@@ -10,10 +10,12 @@ import (
 	"github.com/liveupdate/luod/luod/internal/delegated"
 	"github.com/liveupdate/luod/luod/internal/hookrun"
 	"github.com/liveupdate/luod/luod/internal/memory"
+	"github.com/liveupdate/luod/luod/internal/outcome"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/report"
 	"github.com/liveupdate/luod/luod/internal/settings"
 	"github.com/liveupdate/luod/luod/internal/state"
+	"github.com/liveupdate/luod/luod/internal/storeback"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
 
@@ -65,19 +67,20 @@ type Config struct {
 type Holdings struct {
 	*state.State
 	*delegated.Sessions
+	*outcome.Outcomes
 	// Vault holds what units have handed over.
 	Vault *vault.Vault
-	// PID1 is who is asked about units.
-	PID1 Units
+	// Stores waits until units have their fd stores back.
+	Stores *storeback.Watcher
 	// Copying are the units whose fd stores were copied for the update under way.
 	Copying map[string]bool
 
+	units    Units
 	kernel   *luo.Kernel
 	store    Store
 	machine  Machine
 	settings settings.Settings
 	memory   func() (memory.Available, error)
-	history  report.History
 	hooks    *hookrun.Runner
 
 	// incoming are the retrieved sessions whose units haven't fetched all yet.
@@ -88,24 +91,21 @@ type Holdings struct {
 	stuck    map[string]*luo.Session
 	// unread is what could not be restored yet, or nil.
 	unread *unread
-	// recent is the report of this boot's update, as it was at first.
-	recent *report.Report
 	// taken are the units that handed something over a moment ago, with how much
 	// since the log told of it.
 	taken map[string]int
-	// settling are the units that are to be looked at (settled), with how often that was
-	// asked for and how often they were started meanwhile.
-	settling map[string]uint64
 }
 
 // New makes holdings that are empty.
 func New(s *state.State, config Config) *Holdings {
 	h := &Holdings{
-		State: s, kernel: config.Kernel, store: config.Store, PID1: config.Units, machine: config.Machine,
-		settings: config.Settings, memory: config.Memory, history: config.History, hooks: config.Hooks,
+		State: s, kernel: config.Kernel, store: config.Store, units: config.Units, machine: config.Machine,
+		settings: config.Settings, memory: config.Memory, hooks: config.Hooks,
 		incoming: map[string]*arrival{}, Sessions: delegated.New(s, config.Store),
 	}
+	h.Outcomes = outcome.New(s, config.Units, config.History, h.AllFetchedLocked)
 	h.Vault = vault.New(patientStore{h.store, s}, vault.Limits{Files: h.settings.FileDescriptorsMax, Bytes: h.settings.BytesMax})
+	h.Stores = storeback.New(s, config.Units, h.Vault)
 	s.Waiting = h.WaitingLocked
 	return h
 }

@@ -53,7 +53,7 @@ func (h *Holdings) RestoreLocked(ctx context.Context, back map[string]*luo.Sessi
 	for i := range r.Files {
 		r.Files[i].Unit = h.calledLocked(r.Files[i].Unit)
 	}
-	h.foundLocked(r.Files)
+	h.FoundLocked(r.Files)
 	for _, l := range r.Lost {
 		l.Unit = h.calledLocked(l.Unit)
 		if h.LostLocked(l.Unit, l.Name) {
@@ -93,7 +93,7 @@ func (h *Holdings) RestoreLocked(ctx context.Context, back map[string]*luo.Sessi
 	}
 	if !again {
 		h.MarkLocked("restored", h.Clock.Now())
-		h.noteReportLocked(report.Compose(m, h.machine.Release, r.Lost, h.changed(r.Changed)...))
+		h.NoteLocked(report.Compose(m, h.machine.Release, r.Lost, h.Changes(r.Changed)...))
 		h.hooks.OweLocked("restore", m.Generation, "LUOD_OLD_KERNEL="+m.OldKernel)
 	}
 	h.Log.Info("restored what the previous kernel handed over", "generation", m.Generation, "from", m.OldKernel, "units", len(m.Units), "lost", len(r.Lost), catalog.MessageID, catalog.Restored)
@@ -156,34 +156,4 @@ func (h *Holdings) roomFor(bytes int64) error {
 		return err
 	}
 	return available.Room(bytes)
-}
-
-// foundLocked forgets losses of what has come back after all, since a restarted luod has more
-// memory for a copy.
-func (h *Holdings) foundLocked(files []restorer.File) {
-	for _, f := range files {
-		h.Rec.Lost = slices.DeleteFunc(h.Rec.Lost, func(l restorer.Loss) bool {
-			back := l.Unit == f.Unit && l.Name == f.Name
-			if back {
-				h.Log.Info("a file descriptor that did not come through the live update came back after all", "unit", l.Unit, "name", l.Name)
-			}
-			return back
-		})
-	}
-	if h.recent == nil {
-		return
-	}
-	for i, f := range h.recent.Files {
-		if f.Outcome == "lost" && slices.ContainsFunc(files, func(back restorer.File) bool { return back.Unit == f.Unit && back.Name == f.Name }) {
-			h.recent.Files[i].Outcome, h.recent.Files[i].Reason = "preserved", ""
-		}
-	}
-}
-
-// changed tells the log of what is not wholly as it was.
-func (h *Holdings) changed(changes []restorer.Change) []restorer.Change {
-	for _, one := range changes {
-		h.Log.Warn("a file descriptor came through the live update, but not wholly as it was", "unit", one.Unit, "name", one.Name, "change", one.Note)
-	}
-	return changes
 }

@@ -157,10 +157,10 @@ func (h *Holdings) rouseLocked() {
 	h.Background.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), h.settings.StopTimeout)
 		defer cancel()
-		running, err := h.PID1.Look(ctx, units)
+		running, err := h.units.Look(ctx, units)
 		if err == nil {
 			units = slices.DeleteFunc(units, func(unit string) bool { return running[unit].State != "failed" })
-			err = h.PID1.Start(ctx, units)
+			err = h.units.Start(ctx, units)
 		}
 		if err != nil {
 			h.Log.Error("could not start what had failed while its memory could not be restored yet; start it with 'systemctl start'", "units", units, "error", err)
