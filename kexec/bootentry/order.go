@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"path"
 	"strings"
+
+	"github.com/liveupdate/luod/kexec/version"
 )
 
 // compare is the order of UAPI.1 "Sorting", as boot_entry_compare of bootspec.c
@@ -20,7 +22,7 @@ func compare(a, b Entry) int {
 		if c := cmp.Or(
 			strings.Compare(a.SortKey, b.SortKey),
 			strings.Compare(a.MachineID, b.MachineID),
-			-compareVersions(a.Version, b.Version),
+			-version.Compare(a.Version, b.Version),
 		); c != 0 {
 			return c
 		}
@@ -28,7 +30,7 @@ func compare(a, b Entry) int {
 	fileA, _, _ := strings.Cut(a.stem(), "@")
 	fileB, _, _ := strings.Cut(b.stem(), "@")
 	return cmp.Or(
-		-compareVersions(fileA, fileB),
+		-version.Compare(fileA, fileB),
 		cmp.Compare(a.Profile, b.Profile),
 		-cmp.Compare(a.TriesLeft, b.TriesLeft),
 		cmp.Compare(a.TriesDone, b.TriesDone),
@@ -51,7 +53,7 @@ func comparePlain(a, b Entry) int {
 	return cmp.Or(
 		compareBool(a.rescue(), b.rescue()),
 		compareBool(a.uninstalled(), b.uninstalled()),
-		-compareVersions(a.Version, b.Version),
+		-version.Compare(a.Version, b.Version),
 	)
 }
 

@@ -7,6 +7,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"github.com/liveupdate/luod/kexec/grubenv"
 )
 
 const (
@@ -99,7 +101,7 @@ func (s System) type1(p partition) ([]Entry, []Skipped) {
 	}
 	var entries []Entry
 	var skipped []Skipped
-	var env []variable
+	var env []grubenv.Variable
 	if len(files) > 0 {
 		env = s.grubEnv()
 	}
@@ -116,7 +118,7 @@ func (s System) type1(p partition) ([]Entry, []Skipped) {
 	return entries, skipped
 }
 
-func (s System) oneType1(p partition, name string, env []variable) (Entry, []Skipped, error) {
+func (s System) oneType1(p partition, name string, env []grubenv.Variable) (Entry, []Skipped, error) {
 	data, err := p.read(name, maxFile)
 	if err != nil {
 		return Entry{}, nil, fmt.Errorf("read the boot entry: %w", err)
@@ -127,7 +129,7 @@ func (s System) oneType1(p partition, name string, env []variable) (Entry, []Ski
 	}
 	e := Entry{
 		Kind: Type1, Title: snippet.title, Version: snippet.version, SortKey: snippet.sortKey,
-		MachineID: snippet.machineID, Source: p.path(name), CommandLine: expand(strings.Join(snippet.options, " "), env),
+		MachineID: snippet.machineID, Source: p.path(name), CommandLine: grubenv.Expand(strings.Join(snippet.options, " "), env),
 	}
 	e.ID, e.TriesLeft, e.TriesDone = uncount(path.Base(name))
 	if err := validName(e.ID); err != nil {
@@ -153,7 +155,7 @@ func (s System) oneType1(p partition, name string, env []variable) (Entry, []Ski
 	default:
 		return Entry{}, nil, errors.New("it names no kernel (linux)")
 	}
-	initrds := strings.Fields(expand(strings.Join(snippet.initrds, " "), env))
+	initrds := strings.Fields(grubenv.Expand(strings.Join(snippet.initrds, " "), env))
 	if len(initrds) > maxInitrds {
 		return Entry{}, skipped, fmt.Errorf("it names %d initrds, and over %d are not sane", len(initrds), maxInitrds)
 	}
@@ -223,3 +225,6 @@ func (e Entry) checkCommandLine() error {
 	}
 	return nil
 }
+
+// blanks are what separates words in an entry.
+const blanks = " \t"

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/liveupdate/luod/kexec/grubenv"
 )
 
 const conf = "boot/loader/entries/"
@@ -166,11 +168,11 @@ func TestGRUBVariables(t *testing.T) {
 			t.Errorf("got %+v", e)
 		}
 	})
-	env := parseGrubEnv(block)
-	if got := lookUp(env, "escaped"); got != "a\\b\nc" {
-		t.Errorf("escaped: %q", got)
+	env := grubenv.Parse(block)
+	if i := slices.IndexFunc(env, func(v grubenv.Variable) bool { return v.Name == "escaped" }); i < 0 || env[i].Value != "a\\b\nc" {
+		t.Errorf("escaped: %q", env)
 	}
-	if slices.ContainsFunc(env, func(v variable) bool { return strings.HasPrefix(v.name, "#") }) {
+	if slices.ContainsFunc(env, func(v grubenv.Variable) bool { return strings.HasPrefix(v.Name, "#") }) {
 		t.Errorf("a comment is a variable: %v", env)
 	}
 }
@@ -190,7 +192,7 @@ func FuzzType1(f *testing.F) {
 			if name, err := clean(text); err == nil && (strings.HasPrefix(name, "/") || name == ".." || strings.HasPrefix(name, "../")) {
 				t.Fatalf("%q becomes the path %q", text, name)
 			}
-			expand(text, parseGrubEnv(string(data)))
+			grubenv.Expand(text, grubenv.Parse(string(data)))
 		}
 		if printable(s.title) != s.title {
 			t.Fatalf("the title is %q", s.title)

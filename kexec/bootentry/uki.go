@@ -147,6 +147,9 @@ func describe(p uki.Profile, number int) Entry {
 	return e
 }
 
+// variable is one of os-release(5).
+type variable struct{ name, value string }
+
 // parseOSRelease reads NAME=VALUE lines whose values are quoted as in a shell
 // (os-release(5)).
 func parseOSRelease(text string) []variable {
@@ -176,6 +179,16 @@ func unquote(value string) string {
 		out.WriteByte(value[i])
 	}
 	return out.String()
+}
+
+func lookUp(list []variable, name string) string {
+	value := ""
+	for _, v := range list {
+		if v.name == name {
+			value = v.value
+		}
+	}
+	return strings.Trim(value, blanks)
 }
 
 func lookUpFirst(list []variable, names ...string) string {

@@ -1,15 +1,17 @@
-package bootentry
+// Package version orders versions as the boot loader does, so that the default entry is the
+// one that it would boot.
+package version
 
 import (
 	"cmp"
 	"strings"
 )
 
-// compareVersions compares as the Version Format Specification (UAPI.10) says,
+// Compare compares as the Version Format Specification (UAPI.10) says,
 // and strverscmp_improved of systemd. The digits of a number count by value, '~'
 // is before everything, even the end, and then come '-', '^' and '.'; what is no
 // part of a version separates only.
-func compareVersions(a, b string) int {
+func Compare(a, b string) int {
 	for {
 		a, b = trimSeparators(a), trimSeparators(b)
 		if c, done := compareSpecial(&a, &b, '~'); done {

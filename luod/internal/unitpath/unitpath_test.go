@@ -1,4 +1,4 @@
-package pid1
+package unitpath
 
 import (
 	"os"
@@ -36,7 +36,7 @@ func TestNamesOfUnitFilesWithAWord(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got := namesWith([]string{etc, filepath.Join(etc, "none"), usr}, "X-LiveUpdate")
+	got := Mentioning([]string{etc, filepath.Join(etc, "none"), usr}, "X-LiveUpdate")
 	want := []string{"a.service", "alias.service", "b.service", "e@.service", "f-.service", "service"}
 	if slices.Sort(got); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
@@ -54,7 +54,7 @@ func TestWhatAUnitFileCovers(t *testing.T) {
 		{"f-.service", "f-g.service", true}, {"f-.service", "f-g@1.service", true}, {"f-.service", "f.service", false}, {"f-.service", "ff-g.service", false},
 		{"f-@.service", "f-g@1.service", true}, {"f-g@.service", "f-g@1.service", true}, {"f-g@.service", "f-h@1.service", false},
 	} {
-		if got := covers(c.name, c.service); got != c.want {
+		if got := Covers(c.name, c.service); got != c.want {
 			t.Errorf("%s covers %s: %t", c.name, c.service, got)
 		}
 	}

@@ -1,6 +1,8 @@
-package bootentry
+package version
 
-import "testing"
+import (
+	"testing"
+)
 
 // The examples of UAPI.10, and corner cases of systemd's own
 // (src/test/test-string-util.c).
@@ -22,10 +24,10 @@ func TestCompareVersions(t *testing.T) {
 		{"123_aa2-67.89", 0, "123aa+2-67.89"}, {"", 0, ""}, {"~", 0, "~"}, {"~~", 1, "~"},
 		{"6.12.0-rc1", 1, "6.11.99"}, {"99999999999999999999999999999999", 1, "9999999999999999999999999999999"},
 	} {
-		if got := compareVersions(c.a, c.b); got != c.want {
+		if got := Compare(c.a, c.b); got != c.want {
 			t.Errorf("%q and %q: %d, want %d", c.a, c.b, got, c.want)
 		}
-		if got := compareVersions(c.b, c.a); got != -c.want {
+		if got := Compare(c.b, c.a); got != -c.want {
 			t.Errorf("%q and %q: %d, want %d", c.b, c.a, got, -c.want)
 		}
 	}
@@ -34,7 +36,7 @@ func TestCompareVersions(t *testing.T) {
 	}
 	for i, a := range order {
 		for j, b := range order {
-			if got := compareVersions(a, b); got != sign(i-j) {
+			if got := Compare(a, b); got != sign(i-j) {
 				t.Errorf("%q and %q: %d, want %d", a, b, got, sign(i-j))
 			}
 		}
