@@ -22,7 +22,8 @@ const (
 
 // BootPackaged boots a system without luod, on kernel, with two packages of it that [Luod] can be installed from by dpkg:
 // newDeb is what this tree makes, but for the fake kernel, and oldDeb has a lower version and the maintainer scripts of 0.1.0
-// as they first were (testdata). A package of the sources of then would take the history, which not every checkout has.
+// as they first were (testdata). A package of the sources of then would take the history, which not every checkout has; one
+// that was made with it (make deb GOFLAGS=-tags=luofake) is taken from LUOD_OLD_PACKAGE.
 func BootPackaged(t testing.TB, o Options, kernel *luofake.Kernel) *Luod {
 	t.Helper()
 	need(t, o.Suite)
@@ -30,7 +31,7 @@ func BootPackaged(t testing.TB, o Options, kernel *luofake.Kernel) *Luod {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Files = append(append([]lab.File{}, o.Files...), files...)
+	o.Files = append(append(append([]lab.File{}, o.Files...), files...), jumpHook(t))
 	o.Wants = append(append([]string{}, o.Wants...), "dbus.service")
 	return bootOn(t, o, kernel, "root=fake")
 }
@@ -54,9 +55,12 @@ var packages = sync.OnceValues(func() ([]lab.File, error) {
 	if err != nil || len(debs) != 1 {
 		return nil, fmt.Errorf("build luod's package: found %q: %w", debs, err)
 	}
-	old := filepath.Join(dir, "old.deb")
-	if err := makeOld(debs[0], filepath.Join(dir, "old"), old); err != nil {
-		return nil, fmt.Errorf("build an earlier package: %w", err)
+	old := os.Getenv("LUOD_OLD_PACKAGE")
+	if old == "" {
+		old = filepath.Join(dir, "old.deb")
+		if err := makeOld(debs[0], filepath.Join(dir, "old"), old); err != nil {
+			return nil, fmt.Errorf("build an earlier package: %w", err)
+		}
 	}
 	var files []lab.File
 	for path, from := range map[string]string{newDeb: debs[0], oldDeb: old} {

@@ -21,13 +21,14 @@ ExecStart=/bin/sh -ec 'tr -d "\\000" </proc/self/fd/3 >/run/read.new; printf "%%
 
 // packaged is a system with both packages, of which it installs one, and with services.
 func packaged(t *testing.T, suite lab.Suite, deb string) *Luod {
-	l := BootPackaged(t, Options{Suite: suite, Units: map[string]string{
-		"memory.service":  memoryService,
-		"enabled.service": "[Service]\nExecStart=/bin/sleep infinity\n",
+	l := BootPackaged(t, stores(Options{Suite: suite, Units: map[string]string{
+		"memory.service":               memoryService,
+		"enabled.service":              "[Service]\nExecStart=/bin/sleep infinity\n",
+		"store.service.d/50-luod.conf": enabled(""),
 	}, Files: []lab.File{
 		// The bus waits for a luod that can't start for 25 s otherwise.
 		{Path: "/etc/dbus-1/system.d/impatient.conf", Mode: 0o644, Data: []byte("<busconfig><limit name=\"service_start_timeout\">3000</limit></busconfig>\n")},
-	}}, luofake.New())
+	}}), luofake.New())
 	l.install(deb)
 	return l
 }
@@ -87,6 +88,32 @@ func TestAnUpgradeAndADowngradeLoseNothing(t *testing.T) {
 			l.remembers(dots)
 		}
 	})
+}
+
+// TestAnUpdateIntoAnotherVersion has one luod pack what another restores: what is in the manifest, in bundles and in fd
+// stores is the same for both, whichever comes first.
+func TestAnUpdateIntoAnotherVersion(t *testing.T) {
+	for name, debs := range map[string][2]string{"into a newer one": {oldDeb, newDeb}, "into an older one": {newDeb, oldDeb}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := packaged(t, lab.Trixie, debs[0])
+			l.remembers("")
+			l.Do("systemctl start store; luoctl load /boot/vmlinuz")
+			has := l.state("store")
+			l.Do("luoctl live-update --dry-run")
+			l = l.Jump("luoctl live-update")
+			l.install(debs[1])
+			if got := l.Do("luoctl status --json"); !strings.Contains(got, `"generation": 1`) || !strings.Contains(got, `"degraded": ""`) {
+				t.Fatal(got)
+			}
+			l.remembers(".")
+			l.Do("systemctl start store")
+			if got := l.state("store"); got != has {
+				t.Errorf("the fd store has come back as\n%s\nand was\n%s", got, has)
+			}
+			l.idle()
+		})
+	}
 }
 
 // TestARemovalTakesNoMemoryWithoutAWord has the package removed while memory is held, and then when it isn't.
