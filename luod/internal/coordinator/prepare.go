@@ -12,7 +12,6 @@ import (
 	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/luod/internal/barrier"
 	"github.com/liveupdate/luod/luod/internal/fault"
-	"github.com/liveupdate/luod/luod/internal/packer"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 )
 
@@ -259,36 +258,6 @@ func notTaken(unit, what string, err error) error {
 		name = errorname.TooLate
 	}
 	return fault.New(name, "%s for %s: %w", what, unit, err)
-}
-
-// cargoLocked is what goes along, first the units that are prepared last, since they
-// shall be restored first. Left out is who failed.
-func (c *Coordinator) cargoLocked(u *update) []packer.Unit {
-	var units []packer.Unit
-	add := func(name string) {
-		files, sessions := slices.Concat(c.Vault.Files(name), u.adopted(name)), c.OutgoingOfLocked(name)
-		if len(files)+len(sessions) > 0 {
-			d := u.declared[name]
-			units = append(units, packer.Unit{Name: name, Files: files, Sessions: sessions, Verify: d != nil && d.Verify})
-		}
-	}
-	// Who is ready may be among the left behind for a part of what it has.
-	for _, s := range slices.Backward(u.barrier.Standings()) {
-		if s.State != barrier.Failed {
-			add(s.Unit)
-		}
-	}
-	others := append(c.Vault.Units(), c.UnitsLocked()...)
-	if u.adoption != nil {
-		others = slices.AppendSeq(others, maps.Keys(u.adoption.Units))
-	}
-	slices.Sort(others)
-	for _, name := range slices.Compact(others) {
-		if u.members[name] == nil {
-			add(name)
-		}
-	}
-	return units
 }
 
 // standingsLocked is the progress for the status.
