@@ -9,6 +9,7 @@ import (
 	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/unitsection"
 	"github.com/liveupdate/luod/luod/internal/barrier"
+	"github.com/liveupdate/luod/luod/internal/declared"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/pid1"
@@ -47,7 +48,7 @@ func (c *Coordinator) plan(ctx context.Context, options record.Options) (p plan,
 func (c *Coordinator) gather(ctx context.Context) ([]*participant, map[string]*unitsection.Section, error) {
 	ctx, cancel := context.WithTimeout(ctx, state.AskTimeout)
 	defer cancel()
-	declared, err := c.declared(ctx)
+	declared, err := declared.All(ctx, c.Units, c.Log)
 	if err != nil {
 		return nil, nil, err
 	}

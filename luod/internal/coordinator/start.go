@@ -34,7 +34,7 @@ func Start(ctx context.Context, config Config, entries []sdnotify.Entry) (*Coord
 	}
 	c.Holdings = holdings.New(s, holdings.Config{
 		Kernel: config.Kernel, Store: config.Store, Units: config.Units, Machine: config.Machine, Settings: config.Settings,
-		Memory: c.Memory, History: config.History, Hooks: hooks,
+		Memory: c.Memory, History: config.History, Hooks: hooks, Restored: c.restoredLocked,
 	})
 	c.Kernels = nextkernel.New(s, config.Loader, c.SteadyLocked)
 	s.Changed = c.showLocked
@@ -58,10 +58,19 @@ func Start(ctx context.Context, config Config, entries []sdnotify.Entry) (*Coord
 		return nil, err
 	}
 	c.armLocked()
-	c.RestoredLocked()
+	c.restoredLocked()
 	c.Stores.WatchAllLocked()
 	c.ServeLocked()
 	return c, nil
+}
+
+// restoredLocked does what follows when the record tells of what was restored.
+func (c *Coordinator) restoredLocked() {
+	c.hooks.PayLocked()
+	if c.Rec.Phase == phase.Restoring {
+		c.retainLocked()
+	}
+	c.AccountLocked()
 }
 
 // leftover is the outgoing sessions of a killed luod.

@@ -2,13 +2,10 @@ package holdings
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/internal/sdnotify"
@@ -16,6 +13,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/manifest"
 	"github.com/liveupdate/luod/luod/internal/packer"
 	"github.com/liveupdate/luod/luod/internal/record"
+	"github.com/liveupdate/luod/luod/internal/restorer"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
 
@@ -25,7 +23,11 @@ import (
 // those made for the next, which the caller owns.
 func (h *Holdings) TakeOverLocked(old *record.Record, entries []sdnotify.Entry) (incoming, outgoing map[string]*luo.Session) {
 	sessions := h.adoptLocked(entries)
-	incoming, outgoing, delegated := h.SortLocked(sessions)
+	incoming, outgoing, delegated, nameless := restorer.Sort(sessions)
+	for _, s := range nameless {
+		h.Log.Error("a session in the fd store does not tell its name")
+		h.KeepStuckLocked("nameless", s)
+	}
 	if old == nil {
 		maps.Copy(incoming, delegated) // PID 1 carried them
 		return incoming, outgoing
@@ -87,15 +89,6 @@ func (h *Holdings) BringBackLocked(ctx context.Context, old *record.Record, back
 	}
 }
 
-// RestoredLocked does what follows when the record tells of what was restored.
-func (h *Holdings) RestoredLocked() {
-	h.hooks.PayLocked()
-	if h.Rec.Phase == phase.Restoring {
-		h.retainLocked()
-	}
-	h.AccountLocked()
-}
-
 // NothingLeftLocked is what restore finds after all was fetched, or if there was nothing:
 // what is still open without its manifest stays open.
 func (h *Holdings) NothingLeftLocked(back map[string]*luo.Session) {
@@ -105,37 +98,6 @@ func (h *Holdings) NothingLeftLocked(back map[string]*luo.Session) {
 	if h.Rec.Phase == phase.Restoring && len(h.UnreleasedLocked()) == 0 {
 		_ = h.EnterLocked(phase.Complete)
 	}
-}
-
-// SortLocked tells sessions that came from the previous kernel from those made for the
-// next. Asking for a token that no packer uses changes nothing: an incoming
-// session answers ENOENT, an outgoing one EINVAL (kernel/liveupdate/luo_session.c:
-// luo_ioctl_type_valid). Duplicates of one session are closed.
-func (h *Holdings) SortLocked(sessions []*luo.Session) (incoming, outgoing, delegated map[string]*luo.Session) {
-	incoming, outgoing, delegated = map[string]*luo.Session{}, map[string]*luo.Session{}, map[string]*luo.Session{}
-	for _, s := range sessions {
-		name, err := s.Name()
-		if err != nil {
-			h.Log.Error("a session in the fd store does not tell its name", "error", err)
-			h.KeepStuckLocked("nameless", s)
-			continue
-		}
-		direction := incoming
-		if f, err := s.RetrieveFD(^uint64(0)); err == nil {
-			f.Close()
-		} else if errors.Is(err, unix.EINVAL) {
-			direction = outgoing
-		}
-		if strings.HasPrefix(name, packer.DelegatedPrefix) {
-			direction = delegated // the record tells which way
-		}
-		if direction[name] != nil {
-			s.Close()
-			continue
-		}
-		direction[name] = s
-	}
-	return incoming, outgoing, delegated
 }
 
 func (h *Holdings) KeepStuckLocked(name string, s *luo.Session) {

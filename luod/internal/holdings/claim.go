@@ -1,14 +1,13 @@
 package holdings
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/liveupdate/luod/client/errorname"
-	"github.com/liveupdate/luod/internal/unitsection"
+	"github.com/liveupdate/luod/luod/internal/declared"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/state"
 )
@@ -36,22 +35,9 @@ func (h *Holdings) claim(ctx context.Context, unit string) error {
 	}
 	ask, cancel := context.WithTimeout(ctx, state.Briefly)
 	defer cancel()
-	known, err := h.units.Known(ask, unit)
+	names, err := declared.FormerNames(ask, h.units, unit)
 	if err != nil {
-		return fault.New(errorname.NoManager, "find out what %s was called before: %w", unit, err)
-	}
-	files, err := unitsection.Read(known.Files)
-	if err != nil {
-		return fmt.Errorf("find out what %s was called before: %w", unit, err)
-	}
-	d, _, err := unitsection.Parse(unit, files)
-	// Other mistakes refuse an update, and no start.
-	if err != nil && slices.ContainsFunc(files, func(f unitsection.File) bool { return bytes.Contains(f.Data, []byte("Aliases")) }) {
-		return fault.New(errorname.BadDeclaration, "find out what %s was called before: %w", unit, err)
-	}
-	names := known.Names
-	if d != nil {
-		names = slices.Concat(names, d.Aliases)
+		return err
 	}
 	for _, old := range names {
 		if !slices.Contains(others, old) {

@@ -100,3 +100,17 @@ func (h *Holdings) releaseLocked(unit string, names []string) {
 	}
 	h.fetchedLocked(unit, names)
 }
+
+// GiveUpUnfetched discards what came through an update and unit has not fetched.
+func (h *Holdings) GiveUpUnfetched(unit string) error {
+	ctx := context.Background()
+	unlock, err := h.LockHoldings(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	waiting := h.awaitedLocked(unit)
+	unfetched := func(name string) bool { return slices.Contains(waiting, name) }
+	unreleased := func(string) bool { return true }
+	return h.discardLocked(ctx, unit, unfetched, unreleased)
+}

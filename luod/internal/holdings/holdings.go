@@ -58,6 +58,8 @@ type Config struct {
 	Memory func() (memory.Available, error)
 	// History is the directory of the reports of earlier updates.
 	History report.History
+	// Restored is called with Lock when something was restored later than at the start.
+	Restored func()
 	// Hooks are told of what was restored.
 	Hooks *hookrun.Runner
 }
@@ -81,6 +83,7 @@ type Holdings struct {
 	machine  Machine
 	settings settings.Settings
 	memory   func() (memory.Available, error)
+	restored func()
 	hooks    *hookrun.Runner
 
 	// incoming are the retrieved sessions whose units haven't fetched all yet.
@@ -100,7 +103,7 @@ type Holdings struct {
 func New(s *state.State, config Config) *Holdings {
 	h := &Holdings{
 		State: s, kernel: config.Kernel, store: config.Store, units: config.Units, machine: config.Machine,
-		settings: config.Settings, memory: config.Memory, hooks: config.Hooks,
+		settings: config.Settings, memory: config.Memory, hooks: config.Hooks, restored: config.Restored,
 		incoming: map[string]*arrival{}, Sessions: delegated.New(s, config.Store),
 	}
 	h.Outcomes = outcome.New(s, config.Units, config.History, h.AllFetchedLocked)

@@ -113,7 +113,7 @@ func (h *Holdings) reread(started time.Time) {
 	defer cancel()
 	h.RestoreLocked(ctx, h.unread.sessions, started)
 	if h.unread == nil {
-		h.RestoredLocked()
+		h.restored()
 		h.rouseLocked()
 	}
 	_ = h.SaveLocked()
