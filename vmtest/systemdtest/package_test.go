@@ -22,9 +22,8 @@ ExecStart=/bin/sh -ec 'tr -d "\\000" </proc/self/fd/3 >/run/read.new; printf "%%
 // packaged is a system with both packages, of which it installs one, and with services.
 func packaged(t *testing.T, suite lab.Suite, deb string) *Luod {
 	l := BootPackaged(t, stores(Options{Suite: suite, Units: map[string]string{
-		"memory.service":               memoryService,
-		"enabled.service":              "[Service]\nExecStart=/bin/sleep infinity\n",
-		"store.service.d/50-luod.conf": enabled(""),
+		"memory.service":  memoryService,
+		"enabled.service": "[Service]\nExecStart=/bin/sleep infinity\n",
 	}, Files: []lab.File{
 		// The bus waits for a luod that can't start for 25 s otherwise.
 		{Path: "/etc/dbus-1/system.d/impatient.conf", Mode: 0o644, Data: []byte("<busconfig><limit name=\"service_start_timeout\">3000</limit></busconfig>\n")},
@@ -98,7 +97,7 @@ func TestAnUpdateIntoAnotherVersion(t *testing.T) {
 			t.Parallel()
 			l := packaged(t, lab.Trixie, debs[0])
 			l.remembers("")
-			l.Do("systemctl start store; luoctl load /boot/vmlinuz")
+			l.Do("luoctl enable store --preserve=fdstore; systemctl start store; luoctl load /boot/vmlinuz")
 			has := l.state("store")
 			l.Do("luoctl live-update --dry-run")
 			l = l.Jump("luoctl live-update")
@@ -107,7 +106,7 @@ func TestAnUpdateIntoAnotherVersion(t *testing.T) {
 				t.Fatal(got)
 			}
 			l.remembers(".")
-			l.Do("systemctl start store")
+			l.Do("luoctl enable store --preserve=fdstore; systemctl start store")
 			if got := l.state("store"); got != has {
 				t.Errorf("the fd store has come back as\n%s\nand was\n%s", got, has)
 			}
