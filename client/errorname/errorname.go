@@ -109,3 +109,9 @@ const (
 	// WouldNotSurvive: something would not come through, by what is known before.
 	WouldNotSurvive = "WouldNotSurvive"
 )
+
+// Names of the bus itself, whole.
+const (
+	AccessDenied = "org.freedesktop.DBus.Error.AccessDenied"
+	Failed       = "org.freedesktop.DBus.Error.Failed"
+)

@@ -73,3 +73,12 @@ func PlainName(name string) string {
 	parts := strings.SplitN(name, ":", 3)
 	return parts[len(parts)-1]
 }
+
+// Plainly lists names as their unit knows them.
+func Plainly(names []string) string {
+	texts := make([]string, len(names))
+	for i, name := range names {
+		texts[i] = fmt.Sprintf("%q", PlainName(name))
+	}
+	return strings.Join(texts, ", ")
+}

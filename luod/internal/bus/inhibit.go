@@ -7,6 +7,7 @@ import (
 
 	"github.com/liveupdate/luod/internal/printable"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
+	"github.com/liveupdate/luod/luod/internal/polkit"
 )
 
 // Inhibitors lists all inhibitors there are: luod's own, and logind's against a
@@ -28,9 +29,9 @@ func (d *Door) Inhibitors(ctx context.Context) ([]inhibitors.Inhibitor, error) {
 func (m *methods) Inhibit(what, who, why, mode string, msg dbus.Message, sender dbus.Sender) (dbus.UnixFD, *dbus.Error) {
 	ctx, cancel := m.call()
 	defer cancel()
-	action := actionInhibitBlock
+	action := polkit.InhibitBlock
 	if inhibitors.Mode(mode) == inhibitors.Delay {
-		action = actionInhibitDelay
+		action = polkit.InhibitDelay
 	}
 	if err := m.door.authorize(ctx, m.conn, msg, string(sender), action); err != nil {
 		return -1, answer(err)

@@ -7,8 +7,12 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/kexec/verdict"
+	"github.com/liveupdate/luod/luod/internal/busoptions"
+	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/nextkernel"
+	"github.com/liveupdate/luod/luod/internal/polkit"
 	"github.com/liveupdate/luod/luod/internal/record"
 )
 
@@ -46,7 +50,7 @@ func (m *methods) long() (context.Context, context.CancelFunc) {
 func (m *methods) ListEntries(msg dbus.Message, sender dbus.Sender) ([]map[string]dbus.Variant, *dbus.Error) {
 	ctx, cancel := m.long()
 	defer cancel()
-	if err := m.door.authorize(ctx, m.conn, msg, string(sender), actionCheck); err != nil {
+	if err := m.door.authorize(ctx, m.conn, msg, string(sender), polkit.Check); err != nil {
 		return nil, answer(err)
 	}
 	entries, err := m.door.Registry.Entries(ctx)
@@ -68,7 +72,7 @@ func (m *methods) Check(entry string, options map[string]dbus.Variant, msg dbus.
 	defer cancel()
 	request, err := kernelOptions(entry, options)
 	if err == nil {
-		err = m.door.authorize(ctx, m.conn, msg, string(sender), actionCheck)
+		err = m.door.authorize(ctx, m.conn, msg, string(sender), polkit.Check)
 	}
 	var report verdict.Report
 	if err == nil {
@@ -83,7 +87,7 @@ func (m *methods) Load(entry string, options map[string]dbus.Variant, msg dbus.M
 	defer cancel()
 	request, err := kernelOptions(entry, options)
 	if err == nil {
-		err = m.door.authorize(ctx, m.conn, msg, string(sender), actionLoad)
+		err = m.door.authorize(ctx, m.conn, msg, string(sender), polkit.Load)
 	}
 	var report verdict.Report
 	if err == nil {
@@ -94,21 +98,21 @@ func (m *methods) Load(entry string, options map[string]dbus.Variant, msg dbus.M
 
 func kernelOptions(entry string, given map[string]dbus.Variant) (nextkernel.Request, error) {
 	r := nextkernel.Request{Entry: entry}
-	err := options(given, map[string]any{"initrds": &r.Initrds, "command-line": &r.CommandLine, "override": &r.Override})
+	err := busoptions.Decode(given, map[string]any{"initrds": &r.Initrds, "command-line": &r.CommandLine, "override": &r.Override})
 	return r, err
 }
 
 func updateOptions(given map[string]dbus.Variant) (record.Options, error) {
 	var o record.Options
 	var when uint64
-	err := options(given, map[string]any{"when": &when, "verify": &o.Verify, "dry-run": &o.DryRun, "no-block": &o.NoBlock,
+	err := busoptions.Decode(given, map[string]any{"when": &when, "verify": &o.Verify, "dry-run": &o.DryRun, "no-block": &o.NoBlock,
 		"fast": &o.Fast, "message": &o.Message, "no-wall": &o.NoWall,
 		"ignore-inhibitors": &o.IgnoreInhibitors, "override": &o.Override})
 	if err == nil && when > math.MaxInt64 {
-		return o, badRequest("the time %d is none", when)
+		return o, fault.New(errorname.BadRequest, "the time %d is none", when)
 	}
 	if err == nil && len(o.Message) > maxReason {
-		return o, badRequest("the message has %d bytes, and at most %d are taken", len(o.Message), maxReason)
+		return o, fault.New(errorname.BadRequest, "the message has %d bytes, and at most %d are taken", len(o.Message), maxReason)
 	}
 	if when > 0 {
 		o.When = time.UnixMicro(int64(when))

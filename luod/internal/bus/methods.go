@@ -15,10 +15,12 @@ import (
 	"github.com/liveupdate/luod/internal/foreign"
 	"github.com/liveupdate/luod/internal/helperprotocol"
 	"github.com/liveupdate/luod/internal/printable"
+	"github.com/liveupdate/luod/luod/internal/busoptions"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/holdings"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
+	"github.com/liveupdate/luod/luod/internal/polkit"
 	"github.com/liveupdate/luod/luod/internal/quota"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
@@ -75,7 +77,7 @@ func answer(err error) *dbus.Error {
 	if err == nil {
 		return nil
 	}
-	name := failed
+	name := errorname.Failed
 	var refusal *vault.Refusal
 	var named *fault.Fault
 	var noLock *inhibitors.Refusal
@@ -93,8 +95,8 @@ func answer(err error) *dbus.Error {
 		name = errorname.Prefix + errorname.NoUnit
 	case errors.Is(err, errUnidentified):
 		name = errorname.Prefix + errorname.Unidentified
-	case errors.Is(err, errDenied):
-		name = accessDenied
+	case errors.Is(err, polkit.ErrDenied):
+		name = errorname.AccessDenied
 	}
 	return dbus.NewError(name, []any{printable.Text(err.Error())})
 }
@@ -129,7 +131,7 @@ func (m *methods) Preserve(fds []named, given map[string]dbus.Variant, sender db
 	ctx, cancel := m.call()
 	defer cancel()
 	names, list, distinct := own(fds)
-	err := options(given, nil)
+	err := busoptions.Decode(given, nil)
 	if err == nil && !distinct {
 		err = &vault.Refusal{Reason: vault.FileInUse, Text: "the same file descriptor is given twice in one call"}
 	}
@@ -242,7 +244,7 @@ func (m *methods) ListNames(sender dbus.Sender) ([]struct{ Name, State string },
 func (m *methods) ListFileDescriptors(msg dbus.Message, sender dbus.Sender) ([]holdings.Held, *dbus.Error) {
 	ctx, cancel := m.call()
 	defer cancel()
-	if err := m.door.authorize(ctx, m.conn, msg, string(sender), actionList); err != nil {
+	if err := m.door.authorize(ctx, m.conn, msg, string(sender), polkit.List); err != nil {
 		return nil, answer(err)
 	}
 	held, err := m.door.Registry.List(ctx)
@@ -256,7 +258,7 @@ func (m *methods) ListFileDescriptors(msg dbus.Message, sender dbus.Sender) ([]h
 func (m *methods) Discard(unit string, names []string, msg dbus.Message, sender dbus.Sender) *dbus.Error {
 	ctx, cancel := m.call()
 	defer cancel()
-	err := m.door.authorize(ctx, m.conn, msg, string(sender), actionDiscard)
+	err := m.door.authorize(ctx, m.conn, msg, string(sender), polkit.Discard)
 	if err == nil {
 		err = m.door.Registry.Discard(ctx, unit, names)
 	}
@@ -269,9 +271,9 @@ func (m *methods) DiscardAll(given map[string]dbus.Variant, msg dbus.Message, se
 	ctx, cancel := m.call()
 	defer cancel()
 	var dryRun bool
-	err := options(given, map[string]any{"dry-run": &dryRun})
+	err := busoptions.Decode(given, map[string]any{"dry-run": &dryRun})
 	if err == nil {
-		err = m.door.authorize(ctx, m.conn, msg, string(sender), actionDiscard)
+		err = m.door.authorize(ctx, m.conn, msg, string(sender), polkit.Discard)
 	}
 	s := holdings.Stakes{}
 	switch {
@@ -291,7 +293,7 @@ func (m *methods) DiscardAll(given map[string]dbus.Variant, msg dbus.Message, se
 func (m *methods) Report(generation uint64, msg dbus.Message, sender dbus.Sender) (string, *dbus.Error) {
 	ctx, cancel := m.call()
 	defer cancel()
-	if err := m.door.authorize(ctx, m.conn, msg, string(sender), actionList); err != nil {
+	if err := m.door.authorize(ctx, m.conn, msg, string(sender), polkit.List); err != nil {
 		return "", answer(err)
 	}
 	report, err := m.door.Registry.Report(ctx, generation)
@@ -302,7 +304,7 @@ func (m *methods) Report(generation uint64, msg dbus.Message, sender dbus.Sender
 func (m *methods) Unload(msg dbus.Message, sender dbus.Sender) *dbus.Error {
 	ctx, cancel := m.call()
 	defer cancel()
-	err := m.door.authorize(ctx, m.conn, msg, string(sender), actionLoad)
+	err := m.door.authorize(ctx, m.conn, msg, string(sender), polkit.Load)
 	if err == nil {
 		err = m.door.Registry.Unload(ctx)
 	}
@@ -313,7 +315,7 @@ func (m *methods) Unload(msg dbus.Message, sender dbus.Sender) *dbus.Error {
 func (m *methods) UnloadOwn(msg dbus.Message, sender dbus.Sender) (string, *dbus.Error) {
 	ctx, cancel := m.call()
 	defer cancel()
-	if err := m.door.authorize(ctx, m.conn, msg, string(sender), actionLoad); err != nil {
+	if err := m.door.authorize(ctx, m.conn, msg, string(sender), polkit.Load); err != nil {
 		return "", answer(err)
 	}
 	release, err := m.door.Registry.UnloadOwn(ctx)
@@ -324,10 +326,10 @@ func (m *methods) UnloadOwn(msg dbus.Message, sender dbus.Sender) (string, *dbus
 func (m *methods) LiveUpdate(given map[string]dbus.Variant, msg dbus.Message, sender dbus.Sender) (uint64, *dbus.Error) {
 	parsed, err := updateOptions(given)
 	if err == nil {
-		err = m.door.authorize(m.ctx, m.conn, msg, string(sender), actionUpdate)
+		err = m.door.authorize(m.ctx, m.conn, msg, string(sender), polkit.Update)
 	}
 	if err == nil && parsed.IgnoreInhibitors {
-		err = m.door.authorize(m.ctx, m.conn, msg, string(sender), actionIgnore)
+		err = m.door.authorize(m.ctx, m.conn, msg, string(sender), polkit.Ignore)
 	}
 	if err != nil {
 		return 0, answer(err)

@@ -6,7 +6,11 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/dbus"
 	"github.com/godbus/dbus/v5"
 
+	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/printable"
+	"github.com/liveupdate/luod/luod/internal/busoptions"
+	"github.com/liveupdate/luod/luod/internal/fault"
+	"github.com/liveupdate/luod/luod/internal/polkit"
 	"github.com/liveupdate/luod/luod/internal/record"
 )
 
@@ -44,14 +48,14 @@ func registerOptions(given map[string]dbus.Variant) (record.Registration, error)
 	var r record.Registration
 	var timeout uint64
 	onFailure := "abort"
-	err := options(given, map[string]any{"timeout": &timeout, "on-failure": &onFailure, "after": &r.After, "before": &r.Before})
+	err := busoptions.Decode(given, map[string]any{"timeout": &timeout, "on-failure": &onFailure, "after": &r.After, "before": &r.Before})
 	switch {
 	case err != nil:
 		return r, err
 	case onFailure != "abort" && onFailure != "ignore":
-		return r, badRequest(`the option "on-failure" is abort or ignore, and not %q`, onFailure)
+		return r, fault.New(errorname.BadRequest, `the option "on-failure" is abort or ignore, and not %q`, onFailure)
 	case timeout > uint64(time.Hour/time.Microsecond):
-		return r, badRequest("the timeout of %d µs is too long", timeout)
+		return r, fault.New(errorname.BadRequest, "the timeout of %d µs is too long", timeout)
 	}
 	r.Timeout, r.Optional = time.Duration(timeout)*time.Microsecond, onFailure == "ignore"
 	return r, nil
@@ -74,7 +78,7 @@ const maxReason = 1024
 func (m *methods) Fail(reason string, sender dbus.Sender) *dbus.Error {
 	return m.asUnit(sender, func(unit string) error {
 		if len(reason) > maxReason {
-			return badRequest("the reason has %d bytes, and at most %d are taken", len(reason), maxReason)
+			return fault.New(errorname.BadRequest, "the reason has %d bytes, and at most %d are taken", len(reason), maxReason)
 		}
 		return m.door.Registry.Fail(m.ctx, unit, printable.Line(reason))
 	})
@@ -84,9 +88,9 @@ func (m *methods) Fail(reason string, sender dbus.Sender) *dbus.Error {
 func (m *methods) Cancel(reason string, msg dbus.Message, sender dbus.Sender) *dbus.Error {
 	ctx, cancel := m.call()
 	defer cancel()
-	err := m.door.authorize(ctx, m.conn, msg, string(sender), actionCancel)
+	err := m.door.authorize(ctx, m.conn, msg, string(sender), polkit.Cancel)
 	if err == nil && len(reason) > maxReason {
-		err = badRequest("the reason has %d bytes, and at most %d are taken", len(reason), maxReason)
+		err = fault.New(errorname.BadRequest, "the reason has %d bytes, and at most %d are taken", len(reason), maxReason)
 	}
 	if err == nil {
 		err = m.door.Registry.Cancel(ctx, printable.Line(reason))

@@ -1,11 +1,10 @@
 package bus
 
 import (
-	"reflect"
-
 	"github.com/godbus/dbus/v5"
 
 	"github.com/liveupdate/luod/internal/foreign"
+	"github.com/liveupdate/luod/luod/internal/busfds"
 )
 
 // Any client may attach descriptors to any message, and the library leaves them
@@ -24,7 +23,7 @@ func (d *Door) inspect(msg *dbus.Message) {
 	}
 	all := map[dbus.UnixFD]bool{}
 	for _, v := range msg.Body {
-		collect(reflect.ValueOf(v), all)
+		busfds.Collect(v, all)
 	}
 	if stray := int(attached) - len(all); stray > 0 {
 		d.stray(stray)
@@ -35,7 +34,7 @@ func (d *Door) inspect(msg *dbus.Message) {
 	if msg.Type == dbus.TypeMethodCall && preserves(msg) {
 		// Preserve owns what its first argument has.
 		owned := map[dbus.UnixFD]bool{}
-		collect(reflect.ValueOf(msg.Body[0]), owned)
+		busfds.Collect(msg.Body[0], owned)
 		for fd := range owned {
 			delete(all, fd)
 		}
@@ -54,30 +53,6 @@ func preserves(msg *dbus.Message) bool {
 		msg.Headers[dbus.FieldInterface].Value() == Interface &&
 		msg.Headers[dbus.FieldPath].Value() == dbus.ObjectPath(Path) &&
 		signature.String() == "a(sh)a{sv}" && len(msg.Body) == 2
-}
-
-// collect finds every descriptor in v, however deep.
-func collect(v reflect.Value, into map[dbus.UnixFD]bool) {
-	switch v.Kind() {
-	case reflect.Interface:
-		collect(v.Elem(), into)
-	case reflect.Slice:
-		for i := range v.Len() {
-			collect(v.Index(i), into)
-		}
-	case reflect.Map:
-		for _, key := range v.MapKeys() {
-			collect(v.MapIndex(key), into)
-		}
-	case reflect.Struct:
-		if variant, ok := v.Interface().(dbus.Variant); ok {
-			collect(reflect.ValueOf(variant.Value()), into)
-		}
-	case reflect.Int32:
-		if fd, ok := v.Interface().(dbus.UnixFD); ok {
-			into[fd] = true
-		}
-	}
 }
 
 func (d *Door) stray(n int) {

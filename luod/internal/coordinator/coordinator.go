@@ -16,6 +16,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/report"
 	"github.com/liveupdate/luod/luod/internal/settings"
+	"github.com/liveupdate/luod/luod/internal/state"
 )
 
 // Jumper makes PID 1 shut down and boot the loaded kernel.
@@ -31,7 +32,7 @@ type Jumper interface {
 // Config is everything a Coordinator works with.
 type Config struct {
 	Kernel *luo.Kernel
-	Store  holdings.Store
+	Store  state.Store
 	Loader nextkernel.Loader
 	Jumper Jumper
 	Units  Units

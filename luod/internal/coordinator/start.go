@@ -75,7 +75,7 @@ func (c *Coordinator) restoredLocked() {
 
 // leftover is the outgoing sessions of a killed luod.
 type leftover struct {
-	store    holdings.Store
+	store    state.Store
 	sessions map[string]*luo.Session
 }
 

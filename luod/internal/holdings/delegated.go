@@ -14,6 +14,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/fault"
 	"github.com/liveupdate/luod/luod/internal/packer"
 	"github.com/liveupdate/luod/luod/internal/record"
+	"github.com/liveupdate/luod/luod/internal/state"
 )
 
 // CreateSession makes a session for unit, or finds the one it made before, and
@@ -74,7 +75,7 @@ func (h *Holdings) CreateSession(ctx context.Context, unit, name string) (*os.Fi
 	if err == nil {
 		h.PutLocked(d.Session, s)
 		if err = h.store.Push(d.Session, s.File()); err == nil {
-			err = patientStore{h.store, h.State}.Barrier(context.WithoutCancel(ctx))
+			err = state.Patient{Store: h.store, State: h.State}.Barrier(context.WithoutCancel(ctx))
 		}
 	}
 	if err != nil {

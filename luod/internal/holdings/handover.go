@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/descriptor"
@@ -46,37 +44,9 @@ func (h *Holdings) Preserve(ctx context.Context, unit string, names []string, fi
 	if err := h.Vault.Add(context.WithoutCancel(ctx), unit, names, files); err != nil {
 		return err
 	}
-	h.TookLocked(unit, len(files))
+	h.Bursts.TookLocked(unit, len(files))
 	h.Changed() // the vault keeps them, and the record has nothing of it
 	return nil
-}
-
-// TookInterval is how often a unit that hands over again and again is in the log.
-const TookInterval = time.Second
-
-// TookLocked logs what a unit handed over: at once, and what comes in the interval after
-// that as one line, since dbus-daemon allows few descriptors in a call.
-func (h *Holdings) TookLocked(unit string, count int) {
-	if _, more := h.taken[unit]; more {
-		h.taken[unit] += count
-		return
-	}
-	if h.taken == nil {
-		h.taken = map[string]int{}
-	}
-	h.taken[unit] = 0
-	h.Log.Info("took file descriptors over", "unit", unit, "count", count)
-	h.Clock.AfterFunc(TookInterval, func() {
-		unlock, err := h.Lock(context.Background())
-		if err != nil {
-			return
-		}
-		defer unlock()
-		if more := h.taken[unit]; more > 0 {
-			h.Log.Info("took more file descriptors over", "unit", unit, "count", more)
-		}
-		delete(h.taken, unit)
-	})
 }
 
 // Release gives up the unit's files of these names, or all if there are none.
@@ -166,7 +136,7 @@ func (h *Holdings) retrieve(ctx context.Context, unit string, names []string, gi
 	}
 	defer unlock()
 	if err := h.missingLocked(unit); err != nil {
-		h.turnAwayLocked(unit)
+		h.turned.NoteLocked(unit)
 		return Fetch{}, err
 	}
 	files, err := h.Vault.Select(unit, names)
@@ -236,18 +206,9 @@ func (h *Holdings) Fetched(ctx context.Context, unit string, names []string) err
 		return err
 	}
 	if len(missing) > 0 {
-		return fault.New(errorname.NotInStore, "%s has not got %s into its fd store: PID 1 closes what exceeds FileDescriptorStoreMax= of the unit without a word; luod keeps everything, raise it and start the unit again", unit, plainly(missing))
+		return fault.New(errorname.NotInStore, "%s has not got %s into its fd store: PID 1 closes what exceeds FileDescriptorStoreMax= of the unit without a word; luod keeps everything, raise it and start the unit again", unit, entryname.Plainly(missing))
 	}
 	return nil
-}
-
-// plainly lists names as their unit knows them.
-func plainly(names []string) string {
-	texts := make([]string, len(names))
-	for i, name := range names {
-		texts[i] = fmt.Sprintf("%q", entryname.PlainName(name))
-	}
-	return strings.Join(texts, ", ")
 }
 
 func (h *Holdings) awaitedLocked(unit string) []string {
@@ -336,7 +297,7 @@ func (h *Holdings) Own(ctx context.Context, unit string) ([]Held, error) {
 	}
 	defer unlock()
 	if err := h.missingLocked(unit); err != nil {
-		h.turnAwayLocked(unit)
+		h.turned.NoteLocked(unit)
 		return nil, err
 	}
 	return slices.DeleteFunc(h.heldLocked(unit), func(h Held) bool { return entryname.OfNoUse(h.Name) }), nil

@@ -2,11 +2,11 @@ package holdings
 
 import (
 	"context"
-	"os"
 	"slices"
 	"time"
 
 	"github.com/liveupdate/luod/luo"
+	"github.com/liveupdate/luod/luod/internal/burst"
 	"github.com/liveupdate/luod/luod/internal/delegated"
 	"github.com/liveupdate/luod/luod/internal/hookrun"
 	"github.com/liveupdate/luod/luod/internal/memory"
@@ -16,6 +16,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/settings"
 	"github.com/liveupdate/luod/luod/internal/state"
 	"github.com/liveupdate/luod/luod/internal/storeback"
+	"github.com/liveupdate/luod/luod/internal/turnedaway"
 	"github.com/liveupdate/luod/luod/internal/vault"
 )
 
@@ -31,13 +32,6 @@ type Units interface {
 	Start(ctx context.Context, units []string) error
 }
 
-// Store is luod's own fd store.
-type Store interface {
-	Push(name string, files ...*os.File) error
-	Remove(name string) error
-	Barrier(ctx context.Context) error
-}
-
 // Machine is what luod knows of the system it runs on.
 type Machine struct {
 	Release     string
@@ -50,7 +44,7 @@ type Machine struct {
 // Config is what Holdings work with.
 type Config struct {
 	Kernel   *luo.Kernel
-	Store    Store
+	Store    state.Store
 	Units    Units
 	Machine  Machine
 	Settings settings.Settings
@@ -74,12 +68,14 @@ type Holdings struct {
 	Vault *vault.Vault
 	// Stores waits until units have their fd stores back.
 	Stores *storeback.Watcher
+	// Bursts tells the log what is handed over.
+	Bursts *burst.Log
 	// Copying are the units whose fd stores were copied for the update under way.
 	Copying map[string]bool
 
 	units    Units
 	kernel   *luo.Kernel
-	store    Store
+	store    state.Store
 	machine  Machine
 	settings settings.Settings
 	memory   func() (memory.Available, error)
@@ -92,11 +88,9 @@ type Holdings struct {
 	// open because nobody can say what is in them.
 	manifest *luo.Session
 	stuck    map[string]*luo.Session
+	turned   *turnedaway.Units
 	// unread is what could not be restored yet, or nil.
 	unread *unread
-	// taken are the units that handed something over a moment ago, with how much
-	// since the log told of it.
-	taken map[string]int
 }
 
 // New makes holdings that are empty.
@@ -107,7 +101,9 @@ func New(s *state.State, config Config) *Holdings {
 		incoming: map[string]*arrival{}, Sessions: delegated.New(s, config.Store),
 	}
 	h.Outcomes = outcome.New(s, config.Units, config.History, h.AllFetchedLocked)
-	h.Vault = vault.New(patientStore{h.store, s}, vault.Limits{Files: h.settings.FileDescriptorsMax, Bytes: h.settings.BytesMax})
+	h.Vault = vault.New(state.Patient{Store: h.store, State: s}, vault.Limits{Files: h.settings.FileDescriptorsMax, Bytes: h.settings.BytesMax})
+	h.Bursts = burst.New(s)
+	h.turned = turnedaway.New(s, config.Units, h.settings.StopTimeout)
 	h.Stores = storeback.New(s, config.Units, h.Vault)
 	s.Waiting = h.WaitingLocked
 	return h
@@ -152,22 +148,6 @@ func CloseAll(sessions map[string]*luo.Session) {
 	for _, s := range sessions {
 		s.Close()
 	}
-}
-
-// patientStore is luod's fd store for whoever has lockHoldings: it waits apart.
-type patientStore struct {
-	Store
-	state *state.State
-}
-
-// Barrier waits until PID 1 has taken what was pushed, but not for long.
-func (s patientStore) Barrier(ctx context.Context) (err error) {
-	s.state.Apart(func() {
-		ctx, cancel := context.WithTimeout(ctx, state.Briefly)
-		defer cancel()
-		err = s.Store.Barrier(ctx)
-	})
-	return err
 }
 
 // UnreadLocked says that what the previous kernel handed over could not be restored yet.

@@ -114,7 +114,7 @@ func (h *Holdings) reread(started time.Time) {
 	h.RestoreLocked(ctx, h.unread.sessions, started)
 	if h.unread == nil {
 		h.restored()
-		h.rouseLocked()
+		h.turned.StartLocked(func(unit string) bool { return h.incoming[unit] != nil })
 	}
 	_ = h.SaveLocked()
 }
@@ -129,41 +129,4 @@ func (h *Holdings) missingLocked(unit string) error {
 		name = errorname.NotRestored
 	}
 	return fault.New(name, "nobody knows yet what %s has here: %s", unit, h.Rec.Degraded)
-}
-
-// turnAwayLocked notes who asked in vain, because nobody knows yet what it has here.
-func (h *Holdings) turnAwayLocked(unit string) {
-	if !slices.Contains(h.Rec.Turned, unit) {
-		h.Rec.Turned = append(h.Rec.Turned, unit)
-		_ = h.SaveLocked()
-	}
-}
-
-// rouseLocked starts those that asked in vain, and failed of it, and whose memory is here
-// after all.
-//
-// Killed meanwhile: they stay failed, and an admin's start gets them everything.
-func (h *Holdings) rouseLocked() {
-	var units []string
-	for _, unit := range h.Rec.Turned {
-		if h.incoming[unit] != nil {
-			units = append(units, unit)
-		}
-	}
-	h.Rec.Turned = nil
-	if len(units) == 0 {
-		return
-	}
-	h.Background.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), h.settings.StopTimeout)
-		defer cancel()
-		running, err := h.units.Look(ctx, units)
-		if err == nil {
-			units = slices.DeleteFunc(units, func(unit string) bool { return running[unit].State != "failed" })
-			err = h.units.Start(ctx, units)
-		}
-		if err != nil {
-			h.Log.Error("could not start what had failed while its memory could not be restored yet; start it with 'systemctl start'", "units", units, "error", err)
-		}
-	})
 }

@@ -11,9 +11,6 @@ import (
 	"github.com/liveupdate/luod/kexec"
 )
 
-// errNotLoaded says that there is no kernel to jump into.
-var errNotLoaded = errors.New("no kernel is loaded")
-
 // trigger has PID 1 shut the system down and boot the loaded kernel, through
 // kexec.target (systemd.special(7)) in the mode that systemctl kexec uses. It
 // returns once the job is queued. The channel gets systemd's result of the job,
@@ -24,7 +21,7 @@ func trigger(ctx context.Context) (<-chan string, error) {
 	case err != nil:
 		return nil, err
 	case !is:
-		return nil, fmt.Errorf("start kexec.target: %w", errNotLoaded)
+		return nil, errors.New("start kexec.target: no kernel is loaded")
 	}
 	// The private socket works without a bus; the connection lives until the
 	// shutdown ends it.

@@ -1,4 +1,6 @@
-package bus
+// Package busoptions reads the options of a method call: a{sv} on the bus. What this version
+// doesn't know it refuses.
+package busoptions
 
 import (
 	"fmt"
@@ -10,13 +12,9 @@ import (
 	"github.com/liveupdate/luod/luod/internal/fault"
 )
 
-func badRequest(format string, args ...any) error {
-	return &fault.Fault{Name: errorname.BadRequest, Err: fmt.Errorf(format, args...)}
-}
-
-// options stores what was given where known says. It refuses options that this
+// Decode stores what was given where known says. It refuses options that this
 // version doesn't know, since ignoring one may break what the caller relies on.
-func options(given map[string]dbus.Variant, known map[string]any) error {
+func Decode(given map[string]dbus.Variant, known map[string]any) error {
 	for name, value := range given {
 		to, is := known[name]
 		if !is {
