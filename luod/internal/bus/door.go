@@ -16,6 +16,7 @@ import (
 	"github.com/liveupdate/luod/internal/foreign"
 	"github.com/liveupdate/luod/internal/loading"
 	"github.com/liveupdate/luod/kexec/verdict"
+	"github.com/liveupdate/luod/luod/internal/busstatus"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 	"github.com/liveupdate/luod/luod/internal/holdings"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
@@ -89,6 +90,8 @@ type Door struct {
 	// heard yet, and saying the wait until it does.
 	shown, unsaid map[string]any
 	saying        *time.Timer
+	// news are announcements that the bus is to hear, in order.
+	news []map[string]dbus.Variant
 	// latest is what Changed was told last, also while there was no bus, and told
 	// how often it was.
 	latest coordinator.Status
@@ -152,7 +155,7 @@ func (d *Door) open(ctx context.Context) error {
 	if err := conn.Export(methods, Path, Interface); err != nil {
 		return fmt.Errorf("export the methods: %w", err)
 	}
-	shown := properties(status)
+	shown := busstatus.Properties(status)
 	props, err := prop.Export(conn, Path, prop.Map{Interface: described(shown, prop.EmitFalse)}) // announce does it
 	if err != nil {
 		return fmt.Errorf("export the properties: %w", err)
@@ -169,7 +172,7 @@ func (d *Door) open(ctx context.Context) error {
 	}
 	// Before the name is taken: who finds it sees what is so now.
 	d.mu.Lock()
-	d.props, d.conn, d.shown, d.unsaid = props, conn, shown, map[string]any{}
+	d.props, d.conn, d.shown, d.unsaid, d.news = props, conn, shown, map[string]any{}, nil
 	if d.told != told { // since status
 		d.show(d.latest)
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/kexec"
 	"github.com/liveupdate/luod/kexec/verdict"
+	"github.com/liveupdate/luod/luod/internal/busstatus"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 	"github.com/liveupdate/luod/luod/internal/fault"
@@ -556,7 +557,7 @@ func TestEveryMethodIsIntrospected(t *testing.T) {
 			t.Errorf("%s is missing", m.Name)
 		}
 	}
-	for name := range properties(coordinator.Status{}) {
+	for name := range busstatus.Properties(coordinator.Status{}) {
 		if !strings.Contains(xml, `<property name="`+name+`"`) {
 			t.Errorf("%s is missing", name)
 		}

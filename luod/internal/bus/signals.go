@@ -1,11 +1,9 @@
 package bus
 
 import (
-	"time"
-
 	"github.com/godbus/dbus/v5"
-	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/luod/internal/busstatus"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 )
 
@@ -50,6 +48,7 @@ func (d *Door) emit(conn *dbus.Conn) {
 			return
 		}
 		for {
+			d.say(conn) // before what services are told of it
 			d.mu.Lock()
 			if len(d.signals) == 0 {
 				d.mu.Unlock()
@@ -70,19 +69,9 @@ func (d *Door) emit(conn *dbus.Conn) {
 func send(conn *dbus.Conn, s coordinator.Signal) error {
 	switch {
 	case s.Unit == "":
-		return conn.Emit(Path, Interface+".PrepareForLiveUpdate", s.Start, s.Generation, monotonic(s.Deadline))
+		return conn.Emit(Path, Interface+".PrepareForLiveUpdate", s.Start, s.Generation, busstatus.Monotonic(s.Deadline))
 	case s.Start:
-		return conn.Emit(unitPath(s.Unit), unitInterface+".PrepareForLiveUpdate", s.Generation, monotonic(s.Deadline))
+		return conn.Emit(unitPath(s.Unit), unitInterface+".PrepareForLiveUpdate", s.Generation, busstatus.Monotonic(s.Deadline))
 	}
 	return conn.Emit(unitPath(s.Unit), unitInterface+".Cancelled", s.Generation, s.Reason)
-}
-
-// monotonic is t in µs of CLOCK_MONOTONIC, 0 if t is no time: a deadline must not
-// move with the wall clock.
-func monotonic(t time.Time) uint64 {
-	var now unix.Timespec
-	if t.IsZero() || unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil {
-		return 0
-	}
-	return uint64(max(0, time.Duration(now.Nano())+time.Until(t)).Microseconds())
 }
