@@ -17,7 +17,7 @@ type teller struct {
 	mu         sync.Mutex
 	text, told string
 	ready      bool
-	waiting    bool
+	telling    bool
 }
 
 // Ready says READY=1 with the status so far, in one message. Before that nothing is
@@ -34,28 +34,29 @@ func (t *teller) Ready() error {
 	return t.notify(state)
 }
 
-// Set takes what luod does now, one line.
+// Set takes what luod does now, one line. It does not wait for PID 1.
 func (t *teller) Set(text string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.text = text
-	if t.ready && !t.waiting {
-		t.tell()
+	if t.ready && !t.telling && t.text != t.told {
+		t.telling = true
+		go t.tell()
 	}
 }
 
-// tell holds the lock.
 func (t *teller) tell() {
-	if t.text == t.told {
-		return
-	}
-	t.told = t.text
-	_ = t.notify("STATUS=" + t.text) // without a manager nobody wants to know
-	t.waiting = true
-	time.AfterFunc(tellingInterval, func() {
+	for {
 		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.waiting = false
-		t.tell()
-	})
+		if t.text == t.told {
+			t.telling = false
+			t.mu.Unlock()
+			return
+		}
+		text := t.text
+		t.told = text
+		t.mu.Unlock()
+		_ = t.notify("STATUS=" + text) // without a manager nobody wants to know
+		time.Sleep(tellingInterval)
+	}
 }

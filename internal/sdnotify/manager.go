@@ -103,12 +103,20 @@ func (m *Manager) Barrier(ctx context.Context) error {
 	return nil
 }
 
+// sendTimeout is how long a message may wait until PID 1 has room for it.
+const sendTimeout = 20 * time.Second
+
 func (m *Manager) send(state string, files ...*os.File) error {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("make a socket: %w", err)
 	}
 	defer unix.Close(fd)
+	// A PID 1 that reads nothing any more would hold the sender up for ever.
+	patience := unix.NsecToTimeval(sendTimeout.Nanoseconds())
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &patience); err != nil {
+		return fmt.Errorf("bound the wait for the service manager: %w", err)
+	}
 	var rights []byte
 	if len(files) > 0 {
 		fds := make([]int, len(files))
@@ -126,6 +134,9 @@ func (m *Manager) send(state string, files ...*os.File) error {
 		}
 	}
 	runtime.KeepAlive(files)
+	if err == unix.EAGAIN {
+		return fmt.Errorf("the service manager has not read its messages for %s: %w", sendTimeout, err)
+	}
 	return err
 }
 

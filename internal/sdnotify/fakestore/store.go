@@ -18,6 +18,8 @@ import (
 
 // Store is safe for concurrent use.
 type Store struct {
+	// deaf is locked while PID 1 reads nothing.
+	deaf    sync.Mutex
 	mu      sync.Mutex
 	entries []sdnotify.Entry
 	fail    error
@@ -55,6 +57,7 @@ func (s *Store) take() error {
 // Push stores duplicates of the borrowed files, as far as there is room and it has them not yet. PID 1 takes several of
 // one message in an order that nobody knows.
 func (s *Store) Push(name string, files ...*os.File) error {
+	s.heard()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.take(); err != nil {
@@ -87,6 +90,7 @@ func (s *Store) add(name string, f *os.File) error {
 
 // Remove closes and forgets every entry of the name.
 func (s *Store) Remove(name string) error {
+	s.heard()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.take(); err != nil {
@@ -115,8 +119,24 @@ func (s *Store) Mute(mute bool) {
 	}
 }
 
+// heard waits until PID 1 reads messages.
+func (s *Store) heard() {
+	s.deaf.Lock()
+	defer s.deaf.Unlock()
+}
+
+// Deafen has everything wait until PID 1 reads its messages again.
+func (s *Store) Deafen(deaf bool) {
+	if deaf {
+		s.deaf.Lock()
+	} else {
+		s.deaf.Unlock()
+	}
+}
+
 // Barrier has nothing to wait for, unless the store is mute.
 func (s *Store) Barrier(ctx context.Context) error {
+	s.heard()
 	s.mu.Lock()
 	err, mute := s.take(), s.mute
 	s.mu.Unlock()

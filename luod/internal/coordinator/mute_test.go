@@ -104,3 +104,35 @@ func (w *world) reaches(want phase.Phase) {
 		w.t.Fatalf("the phase %s does not come: %+v", want, w.status())
 	}
 }
+
+// Nor does one that reads nothing, so that messages to it wait.
+func TestAPID1ThatIsDeafHoldsNobodyUp(t *testing.T) {
+	for _, call := range []func(w *world) error{
+		func(w *world) error {
+			f := memfd(w.t, "more")
+			err := w.c.Preserve(ctx, b, []string{"more"}, []*os.File{f})
+			if err != nil {
+				f.Close()
+			}
+			return err
+		},
+		func(w *world) error { return w.c.Release(ctx, a, []string{"fd-0"}) },
+		func(w *world) error { return w.c.Discard(ctx, a, nil) },
+	} {
+		w := newWorld(t)
+		w.preserve(a, 2)
+		w.store.Deafen(true)
+		done := make(chan error, 1)
+		go func() { done <- call(w) }()
+		for range 20 {
+			w.promptly("the status", func() { _, _ = w.c.Status(ctx) })
+			time.Sleep(time.Millisecond)
+		}
+		w.promptly("the list", func() { _, _ = w.c.List(ctx) })
+		w.promptly("a cancellation", func() { _ = w.c.Cancel(ctx, "it takes too long") })
+		w.store.Deafen(false)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}

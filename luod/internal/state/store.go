@@ -12,10 +12,23 @@ type Store interface {
 	Barrier(ctx context.Context) error
 }
 
-// Patient is the fd store for whoever has LockHoldings: it waits apart.
+// Patient is the fd store for whoever has LockHoldings: it waits apart, also until PID 1 has
+// room for a message.
 type Patient struct {
-	Store
+	Store Store
 	State *State
+}
+
+// Push has PID 1 store files, all in one message.
+func (p Patient) Push(name string, files ...*os.File) (err error) {
+	p.State.Apart(func() { err = p.Store.Push(name, files...) })
+	return err
+}
+
+// Remove has PID 1 close what it has of that name.
+func (p Patient) Remove(name string) (err error) {
+	p.State.Apart(func() { err = p.Store.Remove(name) })
+	return err
 }
 
 // Barrier waits until PID 1 has taken what was pushed, for Briefly at most.

@@ -17,8 +17,8 @@ type Store interface {
 	Barrier(ctx context.Context) error
 }
 
-// Vault is changed by one goroutine at a time. While that waits in the store's Barrier,
-// others may look and refresh, one at a time too: they see what was before.
+// Vault is changed by one goroutine at a time. While that waits in the store, others may
+// look and refresh, one at a time too: they see what was before.
 type Vault struct {
 	store  Store
 	limits Limits
