@@ -17,6 +17,7 @@ const module = "github.com/liveupdate/luod/"
 type pkg struct {
 	ImportPath   string
 	Name         string
+	Doc          string
 	Standard     bool
 	Imports      []string
 	TestImports  []string
@@ -28,7 +29,7 @@ type pkg struct {
 // library's paths.
 func list(t *testing.T) (ours map[string]pkg, standard map[string]bool) {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-deps", "-json=ImportPath,Name,Standard,Imports,TestImports,XTestImports,Deps", "./...")
+	cmd := exec.Command("go", "list", "-deps", "-json=ImportPath,Name,Doc,Standard,Imports,TestImports,XTestImports,Deps", "./...")
 	cmd.Dir = "../.."
 	out, err := cmd.Output()
 	if err != nil {
