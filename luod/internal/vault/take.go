@@ -8,8 +8,7 @@ import (
 
 // Take makes files of what was handed over under names, if all of it is of a kind that
 // Add may take, and owns none of it on an error. Whatever is done with the files then
-// waits for no file system. It belongs outside of every lock all the same, and of the
-// one goroutine that a vault is used by.
+// waits for no file system. It belongs outside of every lock all the same.
 func Take(names []string, list []foreign.Descriptor) ([]*os.File, error) {
 	for i, d := range list {
 		if _, err := sealsOf(d); err != nil {
