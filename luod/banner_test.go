@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/internal/journallog"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 	"github.com/liveupdate/luod/luod/internal/restorer"
 )
@@ -49,7 +50,7 @@ func TestTheBannerLastsAsLongAsTheTrouble(t *testing.T) {
 }
 
 func newBanner(run string, enabled bool) *banner {
-	return &banner{run: run, enabled: enabled, log: slog.New(newHandler(io.Discard))}
+	return &banner{run: run, enabled: enabled, log: slog.New(journallog.New(io.Discard))}
 }
 
 func expectBanner(t *testing.T, run, what, want string) {

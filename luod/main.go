@@ -11,14 +11,14 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/godbus/dbus/v5"
-
+	"github.com/liveupdate/luod/internal/buslink"
 	"github.com/liveupdate/luod/internal/foreign"
 	"github.com/liveupdate/luod/internal/helperprotocol"
 	"github.com/liveupdate/luod/internal/hooksdir"
+	"github.com/liveupdate/luod/internal/journallog"
 	"github.com/liveupdate/luod/internal/phase"
 	"github.com/liveupdate/luod/internal/sdnotify"
-	"github.com/liveupdate/luod/luod/internal/bus"
+	"github.com/liveupdate/luod/luod/internal/busbackend"
 	"github.com/liveupdate/luod/luod/internal/callers"
 	"github.com/liveupdate/luod/luod/internal/clock"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
@@ -45,7 +45,7 @@ func main() {
 	// The journal goes away long before luod does, and a write to its dead
 	// socket would kill this process with all that it holds.
 	signal.Ignore(syscall.SIGPIPE)
-	log := slog.New(newHandler(os.Stderr))
+	log := slog.New(journallog.New(os.Stderr))
 	if flag.NArg() > 0 {
 		log.Error("luod takes no arguments", "arguments", flag.Args())
 		os.Exit(2)
@@ -77,13 +77,11 @@ func run(log *slog.Logger) error {
 	for _, problem := range problems {
 		log.Error("a setting is wrong", "reason", problem)
 	}
-	exhausted := make(chan struct{}, 1)
 	bin := &foreign.Bin{Log: log}
-	door := &bus.Door{
+	backend := &busbackend.Server{
 		Bin:   bin,
 		Meter: quota.Meter{Rate: values.CallsPerSecond, Burst: values.CallsBurst},
-		Log:   log, Unit: callers.Unit, Vouch: vouch, Exhausted: func() { exhausted <- struct{}{} },
-		Dial: func(options ...dbus.ConnOption) (*dbus.Conn, error) { return dbus.ConnectSystemBus(options...) },
+		Log:   log, Unit: callers.Unit, Peer: mayBeBus, Vouch: vouch, Logind: func(context.Context) ([]inhibitors.Inhibitor, error) { return nil, nil },
 	}
 	dir := filepath.Dir(helperprotocol.Path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -96,15 +94,15 @@ func run(log *slog.Logger) error {
 		return err
 	}
 	defer locks.Close()
-	door.Locks = locks
+	backend.Locks = locks
 	status := &teller{notify: store.Notify}
 	login := &banner{run: "/run", enabled: values.LoginBanner, log: log}
 	c, err := coordinator.Start(ctx, coordinator.Config{
 		Kernel: kernel(), Store: store, Loader: nextKernel(), Jumper: pid1.Jumper{},
-		Units: pid1.Units{}, Hooks: hooksdir.Any, Wall: wall(log), Clock: clock.System{}, Announce: door.Announce, Inhibitors: door.Inhibitors, Machine: machine, Settings: values,
+		Units: pid1.Units{}, Hooks: hooksdir.Any, Wall: wall(log), Clock: clock.System{}, Announce: backend.Announce, Inhibitors: backend.Inhibitors, Machine: machine, Settings: values,
 		Record: filepath.Join(dir, "record.json"), History: "/var/lib/luod/history", Log: log,
 		Changed: func(s coordinator.Status) {
-			door.Changed(s)
+			backend.Changed(s)
 			status.Set(oneLine(s))
 			login.show(s)
 		},
@@ -118,27 +116,25 @@ func run(log *slog.Logger) error {
 		return err
 	}
 	go server.Serve()
-	door.Registry = c
-	go door.Serve(ctx)
+	backend.Registry = c
+	forBus, err := busbackend.Listen(buslink.Path, groupOfBus(log))
+	if err != nil {
+		return err
+	}
+	go backend.Serve(ctx, forBus)
 	if err := status.Ready(); err != nil {
 		return err
 	}
-	return wait(ctx, c, log, exhausted)
+	return wait(ctx, c, log)
 }
 
-// wait returns on a request to stop, or when a restart is due; systemd starts
-// luod again then. After the commit there is neither: what PID 1 sends then is
-// part of the shutdown that luod has to outlive.
-func wait(ctx context.Context, c *coordinator.Coordinator, log *slog.Logger, exhausted <-chan struct{}) error {
+// wait returns on a request to stop. After the commit there is none: what PID 1 sends then
+// is part of the shutdown that luod has to outlive.
+func wait(ctx context.Context, c *coordinator.Coordinator, log *slog.Logger) error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	for {
-		reason := "restarting to get rid of stray file descriptors"
-		select {
-		case s := <-signals:
-			reason = "stopping on " + s.String()
-		case <-exhausted:
-		}
+		reason := "stopping on " + (<-signals).String()
 		status, err := c.Status(ctx)
 		if err != nil {
 			return err
