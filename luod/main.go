@@ -23,6 +23,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/clock"
 	"github.com/liveupdate/luod/luod/internal/coordinator"
 	"github.com/liveupdate/luod/luod/internal/inhibitors"
+	"github.com/liveupdate/luod/luod/internal/logind"
 	"github.com/liveupdate/luod/luod/internal/pid1"
 	"github.com/liveupdate/luod/luod/internal/quota"
 	"github.com/liveupdate/luod/luod/internal/settings"
@@ -81,7 +82,7 @@ func run(log *slog.Logger) error {
 	backend := &busbackend.Server{
 		Bin:   bin,
 		Meter: quota.Meter{Rate: values.CallsPerSecond, Burst: values.CallsBurst},
-		Log:   log, Unit: callers.Unit, Peer: mayBeBus, Vouch: vouch, Logind: func(context.Context) ([]inhibitors.Inhibitor, error) { return nil, nil },
+		Log:   log, Unit: callers.Unit, Peer: mayBeBus, Vouch: vouch, Logind: logind.Logind{}.Inhibitors,
 	}
 	dir := filepath.Dir(helperprotocol.Path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {

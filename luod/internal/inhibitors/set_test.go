@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -205,15 +204,5 @@ func TestNoDescriptorIsLeft(t *testing.T) {
 	}
 	if after := count(); after != before {
 		t.Errorf("%d file descriptors before, %d after", before, after)
-	}
-}
-
-func TestWhichOfLogindsLocksMatter(t *testing.T) {
-	got := againstShutdown([]logindLock{
-		{"sleep", "a", "w", "block", 0, 1}, {"sleep:shutdown", "b", "w", "block", 1, 2},
-		{"shutdown", "c", "w", "delay", 2, 3}, {"handle-power-key", "d", "w", "block", 3, 4},
-	})
-	if names(got) != "b c" || !slices.Equal([]Mode{got[0].Mode, got[1].Mode}, []Mode{Block, Delay}) || got[0].PID != 2 {
-		t.Fatalf("%+v", got)
 	}
 }

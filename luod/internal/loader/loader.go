@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/liveupdate/luod/internal/loading"
 	"github.com/liveupdate/luod/kexec"
+	"github.com/liveupdate/luod/luod/internal/limited"
 )
 
 // Program is luod-kexec as it is installed.
@@ -49,7 +49,7 @@ func (l Loader) Ask(ctx context.Context, r loading.Request) (loading.Answer, err
 	if err != nil {
 		return loading.Answer{}, fmt.Errorf("ask luod-kexec: %w", err)
 	}
-	out, problems := limited{left: maxAnswer}, limited{left: 4096}
+	out, problems := limited.Buffer{Left: maxAnswer}, limited.Buffer{Left: 4096}
 	cmd := exec.CommandContext(ctx, l.Program)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(request), &out, &problems
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -59,29 +59,11 @@ func (l Loader) Ask(ctx context.Context, r loading.Request) (loading.Answer, err
 		return loading.Answer{}, fmt.Errorf("ask luod-kexec: it did not answer in %v: %w", timeout, ctx.Err())
 	}
 	if err != nil {
-		return loading.Answer{}, fmt.Errorf("ask luod-kexec: %w: %s", err, strings.TrimSpace(string(problems.data)))
+		return loading.Answer{}, fmt.Errorf("ask luod-kexec: %w: %s", err, strings.TrimSpace(string(problems.Data)))
 	}
 	var answer loading.Answer
-	if err := json.Unmarshal(out.data, &answer); err != nil {
+	if err := json.Unmarshal(out.Data, &answer); err != nil {
 		return loading.Answer{}, fmt.Errorf("read luod-kexec's answer: %w", err)
 	}
 	return answer, nil
-}
-
-// limited is a buffer that takes so much. It has no other method than Write, so
-// that nobody copies past the limit.
-type limited struct {
-	data []byte
-	left int
-}
-
-var errTooLong = errors.New("it says too much")
-
-func (l *limited) Write(b []byte) (int, error) {
-	if len(b) > l.left {
-		return 0, errTooLong
-	}
-	l.left -= len(b)
-	l.data = append(l.data, b...)
-	return len(b), nil
 }

@@ -9,11 +9,11 @@ import (
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/dbus"
-	godbus "github.com/godbus/dbus/v5"
+	"github.com/liveupdate/luod/luod/internal/logind"
 )
 
 // Jumper is the real thing; the zero value works.
-type Jumper struct{}
+type Jumper struct{ Logind logind.Logind }
 
 // carriesStores is the first systemd that carries fd stores over a kexec itself
 // (src/core/luo.c), sessions in luod's own store included.
@@ -92,13 +92,13 @@ const (
 // Jump starts what ends this boot. The channel gets an error if it does not end
 // after all, [ErrHungUp] if nobody can tell any more whether it does, and nothing or nil
 // when it does.
-func (Jumper) Jump(ctx context.Context, way Way) (<-chan error, error) {
+func (j Jumper) Jump(ctx context.Context, way Way) (<-chan error, error) {
 	switch way {
 	case Fast:
 		return jumpFast(ctx)
 	case ByLogind:
-		problems, err := jumpByLogind(ctx)
-		if !errors.Is(err, errNoLogind) {
+		problems, err := j.jumpByLogind(ctx)
+		if !errors.Is(err, logind.ErrNone) {
 			return problems, err
 		}
 	}
@@ -146,15 +146,10 @@ func jumpFast(ctx context.Context) (<-chan error, error) {
 }
 
 // Jumping says whether this boot is about to end.
-func (Jumper) Jumping(ctx context.Context) (bool, error) {
+func (j Jumper) Jumping(ctx context.Context) (bool, error) {
 	queued, err := jobQueued(ctx)
 	if queued || err != nil {
 		return queued, err
 	}
-	conn, err := godbus.ConnectSystemBus()
-	if err != nil {
-		return false, nil // without a bus there is no logind either
-	}
-	defer conn.Close()
-	return preparing(ctx, conn), nil
+	return j.Logind.Preparing(ctx)
 }
