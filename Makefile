@@ -17,10 +17,12 @@ all: build
 build:
 	mkdir -p bin
 	$(GO) build $(GOFLAGS_BUILD) -o bin/luod ./luod
+	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-bus ./luod/luod-bus
 	$(GO) build $(GOFLAGS_BUILD) -o bin/luoctl ./luoctl
 	$(GO) build $(GOFLAGS_BUILD) -o bin/systemctl-shim ./luoctl/systemctl-shim
 	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-reissue ./hooks/luod-reissue
 	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-kexec ./hooks/luod-kexec
+	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-logind ./hooks/luod-logind
 	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-jump ./hooks/luod-jump
 	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-hold ./hooks/luod-hold
 	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-hooks ./hooks/luod-hooks
@@ -28,6 +30,8 @@ build:
 
 install: build
 	install -D -m 0755 bin/luod $(DESTDIR)$(prefix)/lib/luod/luod
+	install -D -m 0755 bin/luod-bus $(DESTDIR)$(prefix)/lib/luod/luod-bus
+	install -D -m 0755 bin/luod-logind $(DESTDIR)$(prefix)/lib/luod/luod-logind
 	install -D -m 0755 bin/luod-reissue $(DESTDIR)$(prefix)/lib/luod/luod-reissue
 	install -D -m 0755 bin/luod-kexec $(DESTDIR)$(prefix)/lib/luod/luod-kexec
 	install -D -m 0755 bin/luod-jump $(DESTDIR)$(prefix)/lib/luod/luod-jump
@@ -36,8 +40,9 @@ install: build
 	install -D -m 0755 bin/luod-adopt $(DESTDIR)$(prefix)/lib/luod/luod-adopt
 	install -D -m 0755 bin/systemctl-shim $(DESTDIR)$(prefix)/lib/luod/systemctl-shim
 	install -D -m 0755 bin/luoctl $(DESTDIR)$(prefix)/bin/luoctl
-	install -D -m 0644 -t $(DESTDIR)$(unitdir) units/luod.service units/live-update.target units/luod-live-update.service units/luod-jump.service units/luod-hold.service units/luod-restore.target units/luod-continue.service
+	install -D -m 0644 -t $(DESTDIR)$(unitdir) units/luod.service units/luod-bus.service units/live-update.target units/luod-live-update.service units/luod-jump.service units/luod-hold.service units/luod-restore.target units/luod-continue.service
 	install -D -m 0644 units/systemd-kexec-luod.conf $(DESTDIR)$(unitdir)/systemd-kexec.service.d/50-luod.conf
+	install -D -m 0644 packaging/luod.sysusers $(DESTDIR)$(prefix)/lib/sysusers.d/luod.conf
 	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/dbus-1/system.d packaging/org.luod.LiveUpdate1.conf
 	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/dbus-1/system-services packaging/org.luod.LiveUpdate1.service
 	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/polkit-1/actions packaging/org.luod.LiveUpdate1.policy
@@ -48,7 +53,7 @@ install: build
 	bin/luoctl completion bash > $(DESTDIR)$(prefix)/share/bash-completion/completions/luoctl
 	bin/luoctl completion zsh > $(DESTDIR)$(prefix)/share/zsh/vendor-completions/_luoctl
 	bin/luoctl completion fish > $(DESTDIR)$(prefix)/share/fish/vendor_completions.d/luoctl.fish
-	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/man/man8 packaging/man/luod.8 packaging/man/luod-reissue.8
+	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/man/man8 packaging/man/luod.8 packaging/man/luod-bus.8 packaging/man/luod-reissue.8
 	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/man/man5 packaging/man/luod.conf.5
 	install -D -m 0644 -t $(DESTDIR)$(prefix)/share/man/man1 packaging/man/luoctl.1
 
@@ -84,6 +89,7 @@ test-unit:
 	$(GO) test -short ./...
 	CGO_ENABLED=1 $(GO) test -short -race ./luo/... ./kexec/... ./luod/... ./client/... ./hooks/... ./luoctl/... ./internal/...
 	GOARCH=arm64 $(GO) build -o /dev/null ./luod
+	GOARCH=arm64 $(GO) build -o /dev/null ./luod/luod-bus
 	GOARCH=arm64 $(GO) vet ./luo/... ./kexec/... ./client/... ./luod/... ./luoctl/... ./hooks/... ./internal/...
 
 # Real systemd without a virtual machine: needs root, and of the lab only its Debian trees.

@@ -36,7 +36,7 @@ var fake = map[string]string{
 esac`,
 	"systemctl": `case "$*" in
 show*) [ ! -e "$ROOT/answers/entries" ] || cat "$ROOT/answers/entries" ;;
-*"mask --runtime"*) ln -s /dev/null "$ROOT/run/systemd/system/luod.service" ;;
+*"mask --runtime"*) ln -s /dev/null "$ROOT/run/systemd/system/luod.service"; ln -s /dev/null "$ROOT/run/systemd/system/luod-bus.service" ;;
 esac`,
 	"systemd-detect-virt": `[ -e "$ROOT/answers/chroot" ]`,
 	"deb-systemd-invoke":  "",
@@ -200,6 +200,12 @@ func TestOnlyARemovalAsksWhatIsHeld(t *testing.T) {
 			if c.code == 0 != slices.Contains(r.calls, "debhelper") {
 				t.Errorf("calls %q", r.calls)
 			}
+			// What becomes of luod-bus concerns no memory.
+			bus := map[string]string{"prerm upgrade": "systemctl stop luod-bus.service", "postinst configure": "systemctl --quiet reload dbus.service"}[c.script+" "+c.args[0]]
+			if bus != "" && !slices.Contains(r.calls, bus) {
+				t.Errorf("%q is not called: %q", bus, r.calls)
+			}
+			r.calls = slices.DeleteFunc(r.calls, func(call string) bool { return call == bus })
 			if c.code == 0 && (r.called("luoctl") || r.called("systemctl") || r.said != "") {
 				t.Errorf("calls %q, said %s", r.calls, r.said)
 			}
@@ -222,7 +228,7 @@ func TestWhenARemovalIsLetHappen(t *testing.T) {
 		// says is what it says, and does a call that it makes.
 		says, does string
 	}{
-		"nothing held":           {prepare: func(p *place) {}, does: "systemctl --quiet mask --runtime luod.service"},
+		"nothing held":           {prepare: func(p *place) {}, does: "systemctl --quiet mask --runtime luod.service luod-bus.service"},
 		"held":                   {prepare: (*place).holding, code: 1, says: "not removed"},
 		"held, by a host's luod": {prepare: func(p *place) { p.holding(); p.write("answers/chroot", "") }},
 		"held, in another root":  {prepare: func(p *place) { p.holding(); p.env = []string{"DPKG_ROOT=" + p.root} }},
