@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -22,10 +24,21 @@ type daemon struct {
 
 const managerInterface = "org.luod.LiveUpdate1.Manager"
 
+// connect connects to luod over the bus, or, as root, by its own socket where that does not
+// work: early at boot, in rescue mode, on a broken bus.
 func connect(o *options) (*daemon, error) {
-	conn, err := dbus.ConnectSystemBus()
+	conn, err, missing := onBus()
+	if reason := cmp.Or(err, missing); reason != nil && os.Geteuid() == 0 {
+		if own, fails := direct(); fails == nil {
+			fmt.Fprintf(os.Stderr, "luoctl: luod can't be reached over the bus (%s); asking by its own socket\n", printable.Line(reason.Error()))
+			if conn != nil {
+				conn.Close()
+			}
+			conn, err = own, nil
+		}
+	}
 	if err != nil {
-		return nil, fmt.Errorf("connect to the system bus: %w: is dbus running?", err)
+		return nil, err
 	}
 	d := &daemon{conn: conn}
 	if !o.noAskPassword {

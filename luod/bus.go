@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os/user"
 	"strconv"
+	"time"
 
+	"github.com/liveupdate/luod/internal/buslink"
 	"github.com/liveupdate/luod/luod/internal/busbackend"
 	"github.com/liveupdate/luod/luod/internal/callers"
 )
@@ -22,16 +25,35 @@ func mayBeBus(pidfd int) error {
 	return err
 }
 
-// groupOfBus is the group that may connect to luod as luod-bus does, or -1: then only root
-// may, and there is nothing on the bus.
-func groupOfBus(log *slog.Logger) int {
-	group, err := user.LookupGroup(busbackend.Group)
-	if err == nil {
-		var gid int
-		if gid, err = strconv.Atoi(group.Gid); err == nil {
-			return gid
+// openToBus has the group of luod-bus connect to luod. On a system that makes its users
+// anew at each boot (systemd-sysusers.service) it may come later than luod.
+func openToBus(ctx context.Context, log *slog.Logger) {
+	said := false
+	for {
+		err := openToGroup()
+		if err == nil {
+			return
+		}
+		if !said {
+			log.Warn("nobody reaches luod over the bus yet, since luod-bus may not connect; 'systemd-sysusers' makes its group", "error", err)
+		}
+		said = true
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return
 		}
 	}
-	log.Error("luod-bus can't connect, so that nobody reaches luod over the bus: its group is missing; 'systemd-sysusers' makes it, and then 'systemctl restart luod.service'", "group", busbackend.Group, "error", err)
-	return -1
+}
+
+func openToGroup() error {
+	group, err := user.LookupGroup(busbackend.Group)
+	if err != nil {
+		return err
+	}
+	gid, err := strconv.Atoi(group.Gid)
+	if err != nil {
+		return fmt.Errorf("read the number of the group %s: %w", busbackend.Group, err)
+	}
+	return busbackend.Open(buslink.Path, gid)
 }

@@ -118,11 +118,12 @@ func run(log *slog.Logger) error {
 	}
 	go server.Serve()
 	backend.Registry = c
-	forBus, err := busbackend.Listen(buslink.Path, groupOfBus(log))
+	forBus, err := busbackend.Listen(buslink.Path)
 	if err != nil {
 		return err
 	}
 	go backend.Serve(ctx, forBus)
+	go openToBus(ctx, log)
 	if err := status.Ready(); err != nil {
 		return err
 	}

@@ -35,6 +35,10 @@ func (v *serving) handle(conn *busconn.Conn, m *busconn.Message) {
 		v.Bin.Close(m.Descriptors...)
 		return
 	}
+	if v.peer != nil {
+		v.enter(v.peer, m)
+		return
+	}
 	if !v.admission.waiting(m.Sender) {
 		if who := v.callers.find(m.Sender); who != nil {
 			v.enter(who, m)

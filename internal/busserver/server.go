@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"os"
 	"sync"
 	"time"
 
 	"github.com/liveupdate/luod/internal/busconn"
 	"github.com/liveupdate/luod/internal/buslink"
 	"github.com/liveupdate/luod/internal/foreign"
+	"golang.org/x/sys/unix"
 )
 
 // Server serves org.luod.LiveUpdate1.
@@ -119,6 +122,46 @@ func (s *Server) serve(ctx context.Context) error {
 	}
 }
 
+// ServePeer serves a single client on conn, which nobody but this process can have connected
+// to, as if it had called over a bus as this process; without one, that is. It returns when
+// the client hangs up, luod is lost, or ctx ends.
+func (s *Server) ServePeer(ctx context.Context, conn *net.UnixConn) error {
+	defer conn.Close()
+	socket, err := s.Luod()
+	if err != nil {
+		return err
+	}
+	pidfd, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		socket.Close()
+		return fmt.Errorf("open this process: %w", err)
+	}
+	who := &identity{uid: uint32(os.Getuid()), pid: uint32(os.Getpid()), pidfd: pidfd}
+	defer who.close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	n := &news{more: make(chan struct{}, 1), first: make(chan struct{})}
+	link := buslink.NewLink(socket, s.Bin, n.add)
+	defer link.Close()
+	if err := busconn.Admit(conn); err != nil {
+		return err
+	}
+	v := &serving{Server: s, link: link, news: n, ctx: ctx, peer: who, admission: newAdmission(s.Limits), refusals: make(chan busconn.Header, maxRefusals)}
+	defer v.calls.Wait()
+	defer cancel()
+	client := busconn.New(conn, s.Bin, v.handle)
+	defer client.Close()
+	v.begin(client)
+	select {
+	case <-client.Done():
+		return nil
+	case <-link.Done():
+		return buslink.ErrLost
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // Flags and answers of RequestName (D-Bus specification).
 const (
 	doNotQueue   = uint32(4)
@@ -149,6 +192,8 @@ type serving struct {
 	ctx       context.Context
 	admission *admission
 	callers   callers
+	// peer is who calls if there is no bus, which would tell; else nil.
+	peer *identity
 	// calls are under way.
 	calls sync.WaitGroup
 

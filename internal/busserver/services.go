@@ -207,6 +207,9 @@ func (v *serving) descriptorsMax(n int) int {
 	if n <= anyBus {
 		return anyBus
 	}
+	if v.peer != nil {
+		return buslink.MaxDescriptors
+	}
 	v.fdsOnce.Do(func() {
 		v.fds = anyBus
 		for _, n := range probes {

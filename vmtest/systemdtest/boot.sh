@@ -35,6 +35,9 @@ if [ -n "$OUTSIDE" ]; then
 fi
 # Generators look at disks and consoles, which aren't this system's.
 mount -t tmpfs tmpfs "$root/usr/lib/systemd/system-generators"
+if [ -e "$root/usr/lib/sysusers.d/luod.conf" ]; then # luod is there without its package
+	chroot "$root" systemd-sysusers luod.conf
+fi
 cd "$root"
 pivot_root . .
 umount -l .

@@ -54,6 +54,7 @@ func bootOn(t testing.TB, o Options, kernel *luofake.Kernel, line string) *Luod 
 	}
 	t.Cleanup(server.Close)
 	o.outside, o.commandLine = dir, line
+	o.Files = append(slices.Clip(o.Files), unsandboxed)
 	return &Luod{Boot(t, o), server, o}
 }
 
@@ -73,6 +74,24 @@ func (l *Luod) Jump(command string) *Luod {
 	}
 	return bootOn(l.t, l.options, next, line)
 }
+
+// unsandboxed takes from luod-bus what needs a mount namespace: PID 1 can make none here, since it has no /dev to mount. A virtual
+// machine has all of it.
+var unsandboxed = unitFile("luod-bus.service.d/99-lab.conf", `[Service]
+ProtectSystem=no
+ProtectHome=no
+InaccessiblePaths=
+PrivateDevices=no
+PrivateIPC=no
+PrivateUsers=no
+ProtectProc=default
+ProcSubset=all
+ProtectKernelTunables=no
+ProtectKernelModules=no
+ProtectKernelLogs=no
+ProtectControlGroups=no
+ProtectHostname=no
+`)
 
 func jumpHook(t testing.TB) lab.File {
 	f := Program(t, "github.com/liveupdate/luod/vmtest/guest/fakejump")
@@ -94,7 +113,7 @@ var luodFiles = sync.OnceValues(func() ([]lab.File, error) {
 	defer os.RemoveAll(dir)
 	var files []lab.File
 	for pkg, path := range map[string]string{
-		"luod": "/usr/lib/luod/luod", "luoctl": "/usr/bin/luoctl", "hooks/luod-reissue": "/usr/lib/luod/luod-reissue",
+		"luod": "/usr/lib/luod/luod", "luod/luod-bus": "/usr/lib/luod/luod-bus", "hooks/luod-logind": "/usr/lib/luod/luod-logind", "luoctl": "/usr/bin/luoctl", "hooks/luod-reissue": "/usr/lib/luod/luod-reissue",
 		"hooks/luod-adopt": "/usr/lib/luod/luod-adopt", "hooks/luod-hooks": "/usr/lib/luod/luod-hooks", "hooks/luod-jump": "/usr/lib/luod/luod-jump",
 		"hooks/luod-hold": "/usr/lib/luod/luod-hold",
 	} {
@@ -110,13 +129,14 @@ var luodFiles = sync.OnceValues(func() ([]lab.File, error) {
 		}
 		files = append(files, lab.File{Path: path, Mode: 0o755, Data: data})
 	}
-	for _, name := range []string{"luod.service", "live-update.target", "luod-live-update.service", "luod-jump.service", "luod-hold.service", "luod-restore.target", "luod-continue.service"} {
+	for _, name := range []string{"luod.service", "luod-bus.service", "live-update.target", "luod-live-update.service", "luod-jump.service", "luod-hold.service", "luod-restore.target", "luod-continue.service"} {
 		files = append(files, lab.File{Path: "/usr/lib/systemd/system/" + name, Mode: 0o644, Source: filepath.Join(top, "units", name)})
 	}
 	return append(files,
 		lab.File{Path: "/usr/lib/systemd/system/systemd-kexec.service.d/50-luod.conf", Mode: 0o644, Source: filepath.Join(top, "units/systemd-kexec-luod.conf")},
 		lab.File{Path: "/usr/share/dbus-1/system.d/org.luod.LiveUpdate1.conf", Mode: 0o644, Source: filepath.Join(top, "packaging/org.luod.LiveUpdate1.conf")},
 		lab.File{Path: "/usr/share/dbus-1/system-services/org.luod.LiveUpdate1.service", Mode: 0o644, Source: filepath.Join(top, "packaging/org.luod.LiveUpdate1.service")},
+		lab.File{Path: "/usr/lib/sysusers.d/luod.conf", Mode: 0o644, Source: filepath.Join(top, "packaging/luod.sysusers")},
 		unitFile("systemd-kexec.service.d/99-fake.conf", "[Service]\nExecStart=\nExecStart=systemctl --force reboot\n"),
 	), nil
 })

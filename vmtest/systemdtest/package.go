@@ -88,6 +88,12 @@ func makeOld(deb, dir, old string) error {
 	if err := os.WriteFile(control, versionLine.ReplaceAll(text, []byte("Version: 0.0.1")), 0o644); err != nil {
 		return err
 	}
+	// It had no luod-bus. Its own luod was on the bus, where this one is not: luoctl finds it all the same.
+	for _, path := range []string{"usr/lib/luod/luod-bus", "usr/lib/luod/luod-logind", "lib/systemd/system/luod-bus.service", "usr/lib/systemd/system/luod-bus.service", "usr/lib/sysusers.d/luod.conf", "usr/share/dbus-1/system-services/org.luod.LiveUpdate1.service"} {
+		if err := os.RemoveAll(filepath.Join(dir, path)); err != nil {
+			return err
+		}
+	}
 	for _, script := range []string{"prerm", "postinst", "postrm"} {
 		text, err := os.ReadFile(filepath.Join("testdata/0.1.0", script))
 		if err != nil {

@@ -151,12 +151,12 @@ func TestARemovalTakesNoMemoryWithoutAWord(t *testing.T) {
 		l.gone(`systemctl is-active -q luod || pidof luod`, "luod runs")
 		l.gone(`systemctl show -P NFileDescriptorStore luod.service | grep -v '^0$'`, "PID 1 keeps its fd store")
 		l.gone(`grep 1 /sys/kernel/kexec_loaded`, "its kernel is loaded")
-		l.gone(`ls /etc/systemd/system/enabled.service.d /run/systemd/system/luod.service /usr/local/sbin/systemctl`, "it is there")
+		l.gone(`ls /etc/systemd/system/enabled.service.d /run/systemd/system/luod.service /run/systemd/system/luod-bus.service /usr/local/sbin/systemctl`, "it is there")
 		l.Do("systemctl restart enabled")
 		l.says(1, "systemctl start memory", "") // as it said
 
 		l.Do("dpkg -P luod")
-		l.gone(`find /etc /run /var /usr/local -name '*luod*' ! -path '/etc/systemd/system/luod-systemdtest*' ! -path '/run/luod-systemdtest*' ! -path '/run/luofake*' ! -path '/run/systemd/units/*' ! -path '/var/log/dpkg*' | grep .`, "a purge leaves it")
+		l.gone(`find /etc /run /var /usr/local -name '*luod*' ! -path '/etc/systemd/system/luod-systemdtest*' ! -path '/etc/systemd/system/luod-bus.service.d*' ! -path '/run/luod-systemdtest*' ! -path '/run/luofake*' ! -path '/run/systemd/units/*' ! -path '/var/log/dpkg*' | grep .`, "a purge leaves it")
 		l.install(newDeb)
 		l.remembers("")
 	})

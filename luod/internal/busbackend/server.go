@@ -21,6 +21,7 @@ import (
 	"github.com/liveupdate/luod/luod/internal/nextkernel"
 	"github.com/liveupdate/luod/luod/internal/quota"
 	"github.com/liveupdate/luod/luod/internal/record"
+	"golang.org/x/sys/unix"
 )
 
 // Registry is what calls are about; *coordinator.Coordinator is one.
@@ -94,9 +95,9 @@ type Server struct {
 // Group may connect to the socket beside root: it is luod-bus's.
 const Group = "luod-bus"
 
-// Listen makes the socket at path in place of a dead one. It is open to gid, unless that is
-// -1. The listener is to be given to Serve.
-func Listen(path string, gid int) (*net.UnixListener, error) {
+// Listen makes the socket at path in place of a dead one, for root alone. The listener is
+// to be given to Serve.
+func Listen(path string) (*net.UnixListener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
@@ -104,16 +105,19 @@ func Listen(path string, gid int) (*net.UnixListener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
-	if gid >= 0 {
-		if err = os.Chown(path, 0, gid); err == nil {
-			err = os.Chmod(path, 0o660)
-		}
-		if err != nil {
-			l.Close()
-			return nil, fmt.Errorf("open %s to the group %d: %w", path, gid, err)
-		}
-	}
 	return l, nil
+}
+
+// Open has the group gid connect to the socket at path.
+func Open(path string, gid int) error {
+	err := unix.Fchownat(unix.AT_FDCWD, path, 0, gid, unix.AT_SYMLINK_NOFOLLOW) // as luod.service lets it
+	if err == nil {
+		err = os.Chmod(path, 0o660)
+	}
+	if err != nil {
+		return fmt.Errorf("open %s to the group %d: %w", path, gid, err)
+	}
+	return nil
 }
 
 // maxLinks bounds the connections: luod-bus has one, and may have a second when it has

@@ -375,7 +375,7 @@ func (b *bus) serve(t *testing.T, prepare func(*registry, *Server)) (*registry, 
 		},
 	}
 	prepare(r, d)
-	l, err := Listen(b.dir+"/luod", -1)
+	l, err := Listen(b.dir + "/luod")
 	if err != nil {
 		t.Fatal(err)
 	}
