@@ -89,7 +89,7 @@ func makeOld(deb, dir, old string) error {
 		return err
 	}
 	// It had no luod-bus. Its own luod was on the bus, where this one is not: luoctl finds it all the same.
-	for _, path := range []string{"usr/lib/luod/luod-bus", "usr/lib/luod/luod-logind", "lib/systemd/system/luod-bus.service", "usr/lib/systemd/system/luod-bus.service", "usr/lib/sysusers.d/luod.conf", "usr/share/dbus-1/system-services/org.luod.LiveUpdate1.service"} {
+	for _, path := range []string{"usr/lib/luod/luod-bus", "lib/systemd/system/luod-bus.service", "usr/lib/systemd/system/luod-bus.service", "usr/lib/sysusers.d/luod.conf", "usr/share/dbus-1/system-services/org.luod.LiveUpdate1.service"} {
 		if err := os.RemoveAll(filepath.Join(dir, path)); err != nil {
 			return err
 		}
