@@ -2,6 +2,7 @@ package busconn
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -137,7 +138,28 @@ func (c *Conn) Answer(to Header, args ...any) error {
 	if to.NoReply() {
 		return nil
 	}
+	if len(args) == 0 {
+		return c.sendBytes(emptyAnswer(to), nil)
+	}
 	return c.Send(&dbus.Message{Type: dbus.TypeMethodReply, Flags: dbus.FlagNoReplyExpected, Body: args, Headers: c.answerHeaders(to)})
+}
+
+// emptyAnswer is the commonest message there is, which the library takes longer to make than
+// all else that is done for many a call.
+func emptyAnswer(to Header) []byte {
+	b := []byte{'l', byte(dbus.TypeMethodReply), byte(dbus.FlagNoReplyExpected), 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+	b = append(b, byte(dbus.FieldReplySerial), 1, 'u', 0)
+	b = binary.LittleEndian.AppendUint32(b, to.Serial)
+	if to.Sender != "" {
+		b = append(b, byte(dbus.FieldDestination), 1, 's', 0)
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(to.Sender)))
+		b = append(append(b, to.Sender...), 0)
+	}
+	binary.LittleEndian.PutUint32(b[12:], uint32(len(b)-fixed))
+	for len(b)%8 != 0 {
+		b = append(b, 0)
+	}
+	return b
 }
 
 // Refuse answers a call with an error.

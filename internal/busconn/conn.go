@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/internal/fdstream"
 	"github.com/liveupdate/luod/internal/foreign"
 	"github.com/liveupdate/luod/internal/scmrights"
 )
@@ -37,6 +37,7 @@ var ErrClosed = errors.New("the connection to the bus is gone")
 // Conn is a connection. Its methods may be called concurrently.
 type Conn struct {
 	conn *net.UnixConn
+	in   *fdstream.Reader
 	bin  *foreign.Bin
 	// name is this connection's own on the bus.
 	name string
@@ -98,7 +99,7 @@ func Dial(ctx context.Context, address string, bin *foreign.Bin, handle func(*Co
 
 // New takes over a socket on which messages go to and fro.
 func New(conn *net.UnixConn, bin *foreign.Bin, handle func(*Conn, *Message)) *Conn {
-	c := &Conn{conn: conn, bin: bin, done: make(chan struct{}), waiting: map[uint32]chan *Message{}}
+	c := &Conn{conn: conn, in: fdstream.New(conn), bin: bin, done: make(chan struct{}), waiting: map[uint32]chan *Message{}}
 	if handle == nil {
 		handle = func(_ *Conn, m *Message) { bin.Close(m.Descriptors...) }
 	}
@@ -157,6 +158,7 @@ func (c *Conn) end(err error) {
 }
 
 func (c *Conn) read(handle func(*Conn, *Message)) {
+	defer func() { c.bin.Close(c.in.Close()...) }()
 	for {
 		m, err := c.next()
 		if err != nil {
@@ -178,68 +180,29 @@ func (c *Conn) read(handle func(*Conn, *Message)) {
 // next reads a message, or passes one over, which is nil. An error means that nobody knows
 // where the next would begin.
 func (c *Conn) next() (*Message, error) {
-	var m Message
-	start := make([]byte, fixed)
-	if err := c.fill(start, &m); err != nil {
-		c.bin.Close(m.Descriptors...)
+	start, err := c.in.Peek(fixed)
+	if err != nil {
 		return nil, err
 	}
 	length, err := size(start)
 	if err != nil {
-		c.bin.Close(m.Descriptors...)
 		return nil, err
 	}
 	if length > MaxMessage {
-		err := c.pass(length-fixed, &m)
-		c.bin.Close(m.Descriptors...)
+		descriptors, err := c.in.Skip(length)
+		c.bin.Close(descriptors...)
 		return nil, err
 	}
-	m.raw = make([]byte, length)
-	copy(m.raw, start)
-	if err := c.fill(m.raw[fixed:], &m); err != nil {
-		c.bin.Close(m.Descriptors...)
-		return nil, err
-	}
-	if m.Header, err = parse(m.raw); err != nil || m.UnixFDs != uint32(len(m.Descriptors)) {
-		c.bin.Close(m.Descriptors...)
-		return nil, nil
-	}
-	return &m, nil
-}
-
-// rights is room for as many descriptors as a message of a socket can have.
-var rights = unix.CmsgSpace(scmrights.Max * 4)
-
-// fill reads until b is full, and collects the descriptors that come with it.
-func (c *Conn) fill(b []byte, m *Message) error {
-	oob := make([]byte, rights)
-	for len(b) > 0 {
-		n, oobn, _, _, err := c.conn.ReadMsgUnix(b, oob)
-		for _, fd := range scmrights.Numbers(oob[:oobn]) {
-			m.Descriptors = append(m.Descriptors, foreign.Descriptor(fd))
+	m := &Message{raw: make([]byte, length)}
+	if m.Descriptors, err = c.in.Next(m.raw); err == nil {
+		m.Header, err = parse(m.raw)
+		if err == nil && m.UnixFDs == uint32(len(m.Descriptors)) {
+			return m, nil
 		}
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return io.ErrUnexpectedEOF
-		}
-		b = b[n:]
+		err = nil // the next one begins where this ends
 	}
-	return nil
-}
-
-// pass reads n bytes and forgets them.
-func (c *Conn) pass(n int, m *Message) error {
-	b := make([]byte, 64<<10)
-	for n > 0 {
-		part := b[:min(n, len(b))]
-		if err := c.fill(part, m); err != nil {
-			return err
-		}
-		n -= len(part)
-	}
-	return nil
+	c.bin.Close(m.Descriptors...)
+	return nil, err
 }
 
 // answered hands a reply to whoever waits for it.
@@ -285,17 +248,29 @@ func (c *Conn) sendLocked(m *dbus.Message, before func(serial uint32) error) (ui
 	if err != nil {
 		return 0, fmt.Errorf("send a message: %w", err)
 	}
+	return c.sendBytesLocked(b.Bytes(), fds, before)
+}
+
+// sendBytes sends a message but for its serial.
+func (c *Conn) sendBytes(b []byte, fds []int) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	_, err := c.sendBytesLocked(b, fds, nil)
+	return err
+}
+
+func (c *Conn) sendBytesLocked(b []byte, fds []int, before func(serial uint32) error) (uint32, error) {
 	if c.serial++; c.serial == 0 {
 		c.serial++
 	}
-	binary.LittleEndian.PutUint32(b.Bytes()[8:], c.serial)
+	binary.LittleEndian.PutUint32(b[8:], c.serial)
 	if before != nil {
 		if err := before(c.serial); err != nil {
 			return 0, err
 		}
 	}
 	_ = c.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
-	if err := write(c.conn, b.Bytes(), fds); err != nil {
+	if err := write(c.conn, b, fds); err != nil {
 		// Nobody knows how much of it is there.
 		c.end(fmt.Errorf("%w: %w", ErrClosed, err))
 		return 0, fmt.Errorf("send a message: %w", err)

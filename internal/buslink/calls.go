@@ -27,10 +27,8 @@ const (
 	Vouch = "Vouch"
 )
 
-// Names is of the methods that take names of the caller's.
-type Names struct {
-	Names []string `json:"names"`
-}
+// Names is of the methods that take names of the caller's: Names of the message.
+type Names struct{ Names []string }
 
 // Name is of those that take a single one, or another text.
 type Name struct {

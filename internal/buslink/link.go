@@ -86,13 +86,12 @@ func (l *Link) read() {
 func (l *Link) Ask(ctx context.Context, method string, caller *Caller, arguments, result any, descriptors ...int) ([]foreign.Descriptor, error) {
 	m := Message{Method: method, Caller: caller}
 	var err error
-	if arguments != nil {
+	if names, are := arguments.(Names); are {
+		m.Names = names.Names
+	} else if arguments != nil {
 		if m.Arguments, err = json.Marshal(arguments); err != nil {
 			return nil, fmt.Errorf("ask luod for %s: %w", method, err)
 		}
-	}
-	if len(m.Arguments) > MaxRequest-4096 {
-		return nil, fmt.Errorf("ask luod for %s: the call is too long", method)
 	}
 	to := make(chan answer, 1)
 	l.mu.Lock()
@@ -137,7 +136,9 @@ func (l *Link) take(a answer, result any) ([]foreign.Descriptor, error) {
 		l.bin.Close(a.descriptors...)
 		return nil, a.message.Error
 	}
-	if result != nil {
+	if names, are := result.(*Names); are {
+		names.Names = a.message.Names
+	} else if result != nil {
 		if err := json.Unmarshal(a.message.Result, result); err != nil {
 			l.bin.Close(a.descriptors...)
 			return nil, fmt.Errorf("read luod's answer: %w", err)

@@ -8,8 +8,11 @@ type Message struct {
 	// Number is the call's.
 	Number uint64 `json:"number,omitempty"`
 
-	Method    string          `json:"method,omitempty"`
-	Caller    *Caller         `json:"caller,omitempty"`
+	Method string  `json:"method,omitempty"`
+	Caller *Caller `json:"caller,omitempty"`
+	// Names are the arguments of methods that take some, and all that many return; others
+	// have Arguments, and return a Result.
+	Names     []string        `json:"names,omitempty"`
 	Arguments json.RawMessage `json:"arguments,omitempty"`
 
 	Error  *Error          `json:"error,omitempty"`

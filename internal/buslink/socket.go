@@ -4,13 +4,13 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/liveupdate/luod/internal/fdstream"
 	"github.com/liveupdate/luod/internal/foreign"
 	"github.com/liveupdate/luod/internal/scmrights"
 )
@@ -35,6 +35,7 @@ const (
 // Socket is one end. Send may be called concurrently, Receive may not.
 type Socket struct {
 	conn *net.UnixConn
+	in   *fdstream.Reader
 	// most is how long a message may be that is received.
 	most int
 
@@ -47,11 +48,13 @@ func Dial(path string) (*Socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to luod: %w", err)
 	}
-	return &Socket{conn: conn, most: maxNews}, nil
+	return &Socket{conn: conn, in: fdstream.New(conn), most: maxNews}, nil
 }
 
 // Accepted is luod's end of a connection that it has accepted; it owns conn.
-func Accepted(conn *net.UnixConn) *Socket { return &Socket{conn: conn, most: MaxRequest} }
+func Accepted(conn *net.UnixConn) *Socket {
+	return &Socket{conn: conn, in: fdstream.New(conn), most: MaxRequest}
+}
 
 // Close ends the connection.
 func (s *Socket) Close() { s.conn.Close() }
@@ -62,6 +65,9 @@ func (s *Socket) Send(m Message, descriptors ...int) error {
 	text, err := json.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("send a message: %w", err)
+	}
+	if len(text) > maxNews || s.most == maxNews && len(text) > MaxRequest {
+		return fmt.Errorf("send a message: it has %d bytes, and is too long", len(text))
 	}
 	if len(descriptors) > MaxDescriptors {
 		return fmt.Errorf("send a message: it has %d file descriptors, and at most %d can be sent at once", len(descriptors), MaxDescriptors)
@@ -91,47 +97,24 @@ func (s *Socket) Send(m Message, descriptors ...int) error {
 // Receive waits for a message. The caller owns the descriptors, also those that come with
 // an error, after which the connection is of no use any more.
 func (s *Socket) Receive() (m Message, descriptors []foreign.Descriptor, err error) {
-	start := make([]byte, head)
-	if err := s.fill(start, &descriptors); err != nil {
-		return m, descriptors, err
+	start, err := s.in.Peek(head)
+	if err != nil {
+		return m, s.in.Close(), err
 	}
 	length, count := binary.LittleEndian.Uint32(start), binary.LittleEndian.Uint32(start[4:])
 	if uint64(length) > uint64(s.most) {
-		return m, descriptors, fmt.Errorf("receive a message: it has %d bytes, and at most %d are read", length, s.most)
+		return m, s.in.Close(), fmt.Errorf("receive a message: it has %d bytes, and at most %d are read", length, s.most)
 	}
-	text := make([]byte, length)
-	if err := s.fill(text, &descriptors); err != nil {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return m, descriptors, err
+	b := make([]byte, head+int(length))
+	if descriptors, err = s.in.Next(b); err != nil {
+		return m, append(descriptors, s.in.Close()...), err
 	}
 	if uint64(count) != uint64(len(descriptors)) {
-		return m, descriptors, fmt.Errorf("receive a message: %d file descriptors came and not %d", len(descriptors), count)
+		return m, append(descriptors, s.in.Close()...), fmt.Errorf("receive a message: %d file descriptors came and not %d", len(descriptors), count)
 	}
-	if err := json.Unmarshal(text, &m); err != nil {
-		return m, descriptors, fmt.Errorf("receive a message: %w", err)
+	if err := json.Unmarshal(b[head:], &m); err != nil {
+		return m, append(descriptors, s.in.Close()...), fmt.Errorf("receive a message: %w", err)
 	}
-	m.size = len(text)
+	m.size = int(length)
 	return m, descriptors, nil
-}
-
-var rights = unix.CmsgSpace(scmrights.Max * 4)
-
-func (s *Socket) fill(b []byte, descriptors *[]foreign.Descriptor) error {
-	oob := make([]byte, rights)
-	for len(b) > 0 {
-		n, oobn, _, _, err := s.conn.ReadMsgUnix(b, oob)
-		for _, fd := range scmrights.Numbers(oob[:oobn]) {
-			*descriptors = append(*descriptors, foreign.Descriptor(fd))
-		}
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return io.EOF
-		}
-		b = b[n:]
-	}
-	return nil
 }

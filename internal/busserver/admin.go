@@ -41,8 +41,8 @@ func (c *call) listFileDescriptors() ([]any, []foreign.Descriptor, error) {
 }
 
 func (c *call) discard() ([]any, []foreign.Descriptor, error) {
-	d := buslink.Discard{Names: []string{}}
-	err := c.store(&d.Unit, &d.Names)
+	d := buslink.Discard{Unit: c.arguments.Text(), Names: c.arguments.Texts()}
+	err := c.understood()
 	if err == nil {
 		err = c.admin(d, nil)
 	}
@@ -50,12 +50,9 @@ func (c *call) discard() ([]any, []foreign.Descriptor, error) {
 }
 
 func (c *call) discardAll() ([]any, []foreign.Descriptor, error) {
-	var given map[string]dbus.Variant
 	var d buslink.DiscardAll
-	err := c.store(&given)
-	if err == nil {
-		err = options(given, map[string]any{"dry-run": &d.DryRun})
-	}
+	options(c.arguments, map[string]any{"dry-run": &d.DryRun})
+	err := c.understood()
 	s := buslink.Stakes{}
 	if err == nil {
 		err = c.admin(d, &s)
@@ -67,9 +64,9 @@ func (c *call) discardAll() ([]any, []foreign.Descriptor, error) {
 }
 
 func (c *call) report() ([]any, []foreign.Descriptor, error) {
-	var r buslink.Report
+	r := buslink.Report{Generation: c.arguments.Number()}
 	var text buslink.Text
-	err := c.store(&r.Generation)
+	err := c.understood()
 	if err == nil {
 		err = c.admin(r, &text)
 	}
@@ -95,12 +92,9 @@ func (c *call) listEntries() ([]any, []foreign.Descriptor, error) {
 
 // kernel has one checked or loaded, for an admin, since it may name any file.
 func (c *call) kernel() ([]any, []foreign.Descriptor, error) {
-	var given map[string]dbus.Variant
-	var k buslink.Kernel
-	err := c.store(&k.Entry, &given)
-	if err == nil {
-		err = options(given, map[string]any{"initrds": &k.Initrds, "command-line": &k.CommandLine, "override": &k.Override})
-	}
+	k := buslink.Kernel{Entry: c.arguments.Text()}
+	options(c.arguments, map[string]any{"initrds": &k.Initrds, "command-line": &k.CommandLine, "override": &k.Override})
+	err := c.understood()
 	checked := buslink.Checked{Results: []buslink.Result{}}
 	if err == nil {
 		err = c.admin(k, &checked)
@@ -128,14 +122,11 @@ func (c *call) unloadOwn() ([]any, []foreign.Descriptor, error) {
 
 // liveUpdate returns when the shutdown has begun.
 func (c *call) liveUpdate() ([]any, []foreign.Descriptor, error) {
-	var given map[string]dbus.Variant
-	if err := c.store(&given); err != nil {
-		return nil, nil, err
-	}
 	var u buslink.Update
-	err := options(given, map[string]any{"when": &u.When, "verify": &u.Verify, "dry-run": &u.DryRun, "no-block": &u.NoBlock,
+	options(c.arguments, map[string]any{"when": &u.When, "verify": &u.Verify, "dry-run": &u.DryRun, "no-block": &u.NoBlock,
 		"fast": &u.Fast, "message": &u.Message, "no-wall": &u.NoWall,
 		"ignore-inhibitors": &u.IgnoreInhibitors, "override": &u.Override})
+	err := c.understood()
 	switch {
 	case err != nil:
 	case u.When > math.MaxInt64:

@@ -14,8 +14,8 @@ type Limits struct {
 	// Calls and Bytes are how many calls one user may have under way, and how long their
 	// messages may be together; root, who is many services, may have RootCalls.
 	Calls, RootCalls, Bytes int
-	// Rate is how many calls of one user are taken in a second, in the long run, and Burst
-	// in a row.
+	// Rate is how many calls of one user but root are taken in a second, in the long run,
+	// and Burst in a row.
 	Rate, Burst float64
 	// Strangers is how many connections may wait for the bus to tell who they are, and
 	// StrangersCalls how many calls each of them.
@@ -112,8 +112,8 @@ func (a *admission) enter(uid uint32, size int, now time.Time) decision {
 	if uid == 0 {
 		calls = a.limits.RootCalls
 	}
-	if u.tokens >= 1 {
-		u.tokens--
+	if u.tokens >= 1 || uid == 0 {
+		u.tokens = max(0, u.tokens-1)
 		if u.calls < calls && u.bytes+size <= max(a.limits.Bytes, size) {
 			u.calls++
 			u.bytes += size

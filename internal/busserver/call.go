@@ -24,8 +24,8 @@ type call struct {
 	who     *identity
 	method  method
 	ctx     context.Context
-	// body is decoded.
-	body []any
+	// arguments are of the types that the method takes.
+	arguments *busconn.Arguments
 }
 
 // handle is told of all that comes over the bus, and waits for nobody.
@@ -178,9 +178,7 @@ func (c *call) perform() (results []any, borrowed []foreign.Descriptor, err erro
 		c.Bin.Close(c.message.Descriptors...)
 		c.message.Descriptors = nil
 	}
-	if c.body, err = c.decode(); err != nil {
-		return nil, nil, &buslink.Error{Name: invalidArgs, Text: printable.Text(err.Error())}
-	}
+	c.arguments = c.message.Arguments()
 	ctx, cancel := c.serving.ctx, context.CancelFunc(func() {})
 	if m.timeout > 0 {
 		ctx, cancel = context.WithTimeout(ctx, m.timeout)
@@ -190,29 +188,14 @@ func (c *call) perform() (results []any, borrowed []foreign.Descriptor, err erro
 	return m.perform(c)
 }
 
-// decode decodes one body at a time, so that what decoding makes of many large ones is
-// not there at once.
-func (c *call) decode() ([]any, error) {
-	c.decoding.Lock()
-	defer c.decoding.Unlock()
-	body, err := c.message.Body()
-	if err == nil && c.method.in() != "" && len(body) == 0 {
-		err = errors.New("the arguments can't be decoded")
+// understood returns an error if the arguments that were read are no good.
+func (c *call) understood() error {
+	err := c.arguments.Err()
+	var refusal *buslink.Error
+	if err == nil || errors.As(err, &refusal) {
+		return err
 	}
-	return body, err
-}
-
-// store puts the arguments into what to points to.
-func (c *call) store(to ...any) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &buslink.Error{Name: invalidArgs, Text: printable.Text(fmt.Sprint(p))}
-		}
-	}()
-	if err := dbus.Store(c.body, to...); err != nil {
-		return &buslink.Error{Name: invalidArgs, Text: printable.Text(err.Error())}
-	}
-	return nil
+	return &buslink.Error{Name: invalidArgs, Text: printable.Text(err.Error())}
 }
 
 // asUnit passes the call on as one of the caller's unit, with descriptors that it borrows.

@@ -199,8 +199,6 @@ type serving struct {
 
 	// refusals are calls that are to be refused.
 	refusals chan busconn.Header
-	// decoding is held while a body is decoded.
-	decoding sync.Mutex
 
 	once sync.Once
 	conn *busconn.Conn

@@ -22,31 +22,38 @@ type named struct {
 
 // preserve passes on what the caller's unit hands over.
 func (c *call) preserve() ([]any, []foreign.Descriptor, error) {
-	var given []named
-	var given2 map[string]dbus.Variant
-	if err := c.store(&given, &given2); err != nil {
+	names, indexes := c.arguments.Named()
+	options(c.arguments, nil)
+	if err := c.understood(); err != nil {
 		return nil, nil, err
 	}
-	if err := options(given2, nil); err != nil {
-		return nil, nil, err
-	}
-	// The same number may be in the message twice, since it may point to one descriptor
-	// from several places.
-	names, fds, seen := []string{}, []int{}, map[dbus.UnixFD]bool{}
-	for _, n := range given {
-		if seen[n.FD] {
+	fds, seen := []int{}, map[uint32]bool{}
+	for _, i := range indexes {
+		switch {
+		case i >= uint32(len(c.message.Descriptors)):
+			return nil, nil, refuse(errorname.BadCount, "the call has %d file descriptors, and number %d is meant", len(c.message.Descriptors), i)
+		case seen[i]:
 			return nil, nil, refuse(errorname.FileInUse, "the same file descriptor is given twice in one call")
 		}
-		seen[n.FD] = true
-		names, fds = append(names, n.Name), append(fds, int(n.FD))
+		seen[i] = true
+		fds = append(fds, int(c.message.Descriptors[i]))
 	}
-	_, err := c.asUnit(buslink.Names{Names: names}, nil, fds...)
-	return nil, nil, err
+	if _, err := c.asUnit(buslink.Names{Names: names}, nil, fds...); err != nil {
+		return nil, nil, err
+	}
+	if len(fds) == len(c.message.Descriptors) {
+		// What luod has taken is in memory, all of it, and nobody is waited for.
+		for _, fd := range fds {
+			_ = unix.Close(fd)
+		}
+		c.message.Descriptors = nil
+	}
+	return nil, nil, nil
 }
 
 func (c *call) release() ([]any, []foreign.Descriptor, error) {
-	names := []string{}
-	if err := c.store(&names); err != nil {
+	names := c.arguments.Texts()
+	if err := c.understood(); err != nil {
 		return nil, nil, err
 	}
 	_, err := c.asUnit(buslink.Names{Names: names}, nil)
@@ -55,8 +62,8 @@ func (c *call) release() ([]any, []foreign.Descriptor, error) {
 
 // retrieve returns duplicates of what the caller's unit has.
 func (c *call) retrieve() ([]any, []foreign.Descriptor, error) {
-	names := []string{}
-	if err := c.store(&names); err != nil {
+	names := c.arguments.Texts()
+	if err := c.understood(); err != nil {
 		return nil, nil, err
 	}
 	var fetched buslink.Fetched
@@ -93,8 +100,8 @@ func (c *call) retrieved(results []any) {
 
 // session returns one that the caller's unit fills or empties itself.
 func (c *call) session() ([]any, []foreign.Descriptor, error) {
-	var name string
-	if err := c.store(&name); err != nil {
+	name := c.arguments.Text()
+	if err := c.understood(); err != nil {
 		return nil, nil, err
 	}
 	return c.one(c.asUnit(buslink.Name{Name: name}, nil))
@@ -112,8 +119,8 @@ func (c *call) one(files []foreign.Descriptor, err error) ([]any, []foreign.Desc
 }
 
 func (c *call) byName() ([]any, []foreign.Descriptor, error) {
-	var name string
-	if err := c.store(&name); err != nil {
+	name := c.arguments.Text()
+	if err := c.understood(); err != nil {
 		return nil, nil, err
 	}
 	_, err := c.asUnit(buslink.Name{Name: name}, nil)
@@ -134,13 +141,10 @@ func unitPath(unit string) dbus.ObjectPath {
 // register makes the caller's unit take part in updates, and returns the object
 // whose signals tell it so.
 func (c *call) register() ([]any, []foreign.Descriptor, error) {
-	var given map[string]dbus.Variant
-	if err := c.store(&given); err != nil {
-		return nil, nil, err
-	}
 	var r buslink.Registration
 	onFailure := "abort"
-	err := options(given, map[string]any{"timeout": &r.Timeout, "on-failure": &onFailure, "after": &r.After, "before": &r.Before})
+	options(c.arguments, map[string]any{"timeout": &r.Timeout, "on-failure": &onFailure, "after": &r.After, "before": &r.Before})
+	err := c.understood()
 	switch {
 	case err != nil:
 		return nil, nil, err
@@ -167,8 +171,8 @@ func (c *call) fail() ([]any, []foreign.Descriptor, error) {
 
 // reason is the only argument, fit for a terminal.
 func (c *call) reason() (string, error) {
-	var reason string
-	if err := c.store(&reason); err != nil {
+	reason := c.arguments.Text()
+	if err := c.understood(); err != nil {
 		return "", err
 	}
 	if len(reason) > buslink.MaxReason {
@@ -186,11 +190,11 @@ func (c *call) listNames() ([]any, []foreign.Descriptor, error) {
 // inhibit takes a lock against live updates, or to be told of them first. The caller's
 // copy of the descriptor keeps it.
 func (c *call) inhibit() ([]any, []foreign.Descriptor, error) {
-	var i buslink.Inhibitor
-	if err := c.store(&i.What, &i.Who, &i.Why, &i.Mode); err != nil {
+	a := c.arguments
+	i := buslink.Inhibitor{What: a.Text(), Who: printable.Line(a.Text()), Why: printable.Line(a.Text()), Mode: a.Text()}
+	if err := c.understood(); err != nil {
 		return nil, nil, err
 	}
-	i.Who, i.Why = printable.Line(i.Who), printable.Line(i.Why)
 	return c.one(c.asAdmin([]string{i.Action()}, i, nil))
 }
 

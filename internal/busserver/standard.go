@@ -46,8 +46,8 @@ func unknownIface(iface string) error {
 }
 
 func (c *call) get() ([]any, []foreign.Descriptor, error) {
-	var iface, name string
-	if err := c.store(&iface, &name); err != nil {
+	iface, name := c.arguments.Text(), c.arguments.Text()
+	if err := c.understood(); err != nil {
 		return nil, nil, err
 	}
 	if iface != Interface && iface != "" {
@@ -65,8 +65,8 @@ func (c *call) get() ([]any, []foreign.Descriptor, error) {
 }
 
 func (c *call) getAll() ([]any, []foreign.Descriptor, error) {
-	var iface string
-	if err := c.store(&iface); err != nil {
+	iface := c.arguments.Text()
+	if err := c.understood(); err != nil {
 		return nil, nil, err
 	}
 	if iface != Interface && iface != "" {

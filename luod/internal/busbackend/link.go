@@ -107,12 +107,13 @@ type request struct {
 	pidfd int
 	// given are the other descriptors: whoever takes them sets it to nil.
 	given     []foreign.Descriptor
+	names     []string
 	arguments json.RawMessage
 }
 
 // answer performs a call and owns its descriptors.
 func (l *link) answer(m buslink.Message, descriptors []foreign.Descriptor) {
-	r := &request{link: l, method: m.Method, from: m.Caller, pidfd: -1, given: descriptors, arguments: m.Arguments}
+	r := &request{link: l, method: m.Method, from: m.Caller, pidfd: -1, given: descriptors, names: m.Names, arguments: m.Arguments}
 	if r.from != nil && r.from.Process && len(descriptors) > 0 {
 		r.pidfd, r.given = int(descriptors[0]), descriptors[1:]
 		defer l.Bin.Close(descriptors[0])
@@ -120,7 +121,9 @@ func (l *link) answer(m buslink.Message, descriptors []foreign.Descriptor) {
 	defer func() { l.Bin.Close(r.given...) }()
 	result, files, err := r.perform()
 	reply := buslink.Message{Number: m.Number}
-	if err == nil && result != nil {
+	if names, are := result.(buslink.Names); are {
+		reply.Names = names.Names
+	} else if err == nil && result != nil {
 		reply.Result, err = json.Marshal(result)
 	}
 	if err == nil && len(files) > buslink.MaxDescriptors {

@@ -73,11 +73,7 @@ var ofUnits = map[string]func(r *request, ctx context.Context, unit string) (any
 		return r.Registry.Fetched(ctx, unit, names)
 	}),
 	"Retrieve": func(r *request, ctx context.Context, unit string) (any, []*os.File, error) {
-		var names buslink.Names
-		if err := r.decode(&names); err != nil {
-			return nil, nil, err
-		}
-		fetch, err := r.Registry.Retrieve(ctx, unit, names.Names)
+		fetch, err := r.Registry.Retrieve(ctx, unit, r.names)
 		return buslink.Fetched{Names: fetch.Names}, fetch.Files, err
 	},
 	"ListNames": func(r *request, ctx context.Context, unit string) (any, []*os.File, error) {
@@ -122,12 +118,7 @@ var ofUnits = map[string]func(r *request, ctx context.Context, unit string) (any
 
 func ofNames(f func(r *request, ctx context.Context, unit string, names []string) error) func(r *request, ctx context.Context, unit string) (any, []*os.File, error) {
 	return func(r *request, ctx context.Context, unit string) (any, []*os.File, error) {
-		var names buslink.Names
-		err := r.decode(&names)
-		if err == nil {
-			err = f(r, ctx, unit, names.Names)
-		}
-		return nil, nil, err
+		return nil, nil, f(r, ctx, unit, r.names)
 	}
 }
 
@@ -158,16 +149,12 @@ func ofSession(f func(r *request, ctx context.Context, unit, name string) (*os.F
 
 // preserve takes over what the caller's unit hands over.
 func (r *request) preserve(ctx context.Context, unit string) (any, []*os.File, error) {
-	var names buslink.Names
-	if err := r.decode(&names); err != nil {
-		return nil, nil, err
-	}
-	files, err := vault.Take(names.Names, r.given)
+	files, err := vault.Take(r.names, r.given)
 	if err != nil {
 		return nil, nil, err
 	}
 	r.given = nil // files has them
-	if err := r.Registry.Preserve(ctx, unit, names.Names, files); err != nil {
+	if err := r.Registry.Preserve(ctx, unit, r.names, files); err != nil {
 		helperprotocol.Close(files)
 		return nil, nil, err
 	}
