@@ -121,7 +121,7 @@ FUZZTIME ?= 5m
 # Go's fuzzer may fail of its own time-out where the machine is busy; it has found nothing
 # then, and looks once more.
 fuzz:
-	@set -e; for t in ./hooks/internal/treearchive:FuzzUnpack ./luod/internal/settings:FuzzRead ./internal/unitsection:FuzzParse ./internal/recipe:FuzzDecode ./luoctl:FuzzParseWhen ./luod/internal/manifest:FuzzDecode ./luod/internal/callers:FuzzUnitOfCgroup ./kexec:FuzzCommandLine \
+	@set -e; for t in ./hooks/internal/treearchive:FuzzUnpack ./luod/internal/settings:FuzzRead ./internal/unitsection:FuzzParse ./internal/recipe:FuzzDecode ./luoctl:FuzzParseWhen ./internal/busconn:FuzzMessage ./internal/buslink:FuzzReceive ./luod/internal/manifest:FuzzDecode ./luod/internal/callers:FuzzUnitOfCgroup ./kexec:FuzzCommandLine \
 		./kexec/image:FuzzRead ./kexec/image:FuzzScan ./kexec/initrd:FuzzRead ./kexec/compression:FuzzReader ./kexec/pe:FuzzSections \
 		./kexec/uki:FuzzRead ./kexec/bootentry:FuzzType1 ./kexec/bootentry:FuzzUKI ./kexec/preflight:FuzzSigners; do \
 		echo "$$t"; \

@@ -5,6 +5,7 @@
 package fdstream
 
 import (
+	"errors"
 	"io"
 	"net"
 
@@ -86,7 +87,7 @@ func (r *Reader) into(b []byte) (int, []foreign.Descriptor, error) {
 			descriptors = append(descriptors, foreign.Descriptor(fd))
 		}
 	}
-	if err == nil && n == 0 {
+	if err == nil && n == 0 || errors.Is(err, io.EOF) {
 		err = io.EOF
 	}
 	return max(n, 0), descriptors, err
