@@ -16,9 +16,6 @@ import (
 	"github.com/liveupdate/luod/internal/peers"
 )
 
-// instead is what to do about a bus that does not tell who calls.
-const instead = "use luod-reissue(8), which needs no bus, or a newer bus"
-
 // identity is what the bus says of a connection. It gives no name twice, and what it says
 // of the process behind one never changes.
 type identity struct {

@@ -5,7 +5,6 @@ import (
 
 	"github.com/liveupdate/luod/client/errorname"
 	"github.com/liveupdate/luod/internal/busconn"
-	"github.com/liveupdate/luod/kexec/verdict"
 )
 
 // options reads options, a{sv} on the bus, and stores them where known says. It refuses what
@@ -28,11 +27,6 @@ func options(a *busconn.Arguments, known map[string]any) {
 			*to = a.Number()
 		case *[]string:
 			*to = a.Texts()
-			if name == "override" && a.Err() == nil {
-				if err := verdict.ValidNames(*to); err != nil {
-					return refuse(errorname.BadRequest, "override a check: %v", err)
-				}
-			}
 		}
 		return nil
 	})

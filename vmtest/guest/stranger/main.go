@@ -41,6 +41,7 @@ func main() {
 		if err := attack(over); err != nil {
 			log.Fatal(err)
 		}
+		fmt.Println(sent.Load(), "messages,", ended.Load(), "connections ended by the bus")
 	}
 }
 
