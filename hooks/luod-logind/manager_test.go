@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"reflect"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -53,6 +54,7 @@ func bus(t *testing.T) string {
 
 // fake is a logind. What it answers to RebootWithFlags is refuse, unless it leaves the bus.
 type fake struct {
+	mu     sync.Mutex
 	conn   *dbus.Conn
 	leaves bool
 	refuse *dbus.Error
@@ -65,6 +67,8 @@ type fake struct {
 func (f *fake) ListInhibitors() ([]logind.Lock, *dbus.Error) { return f.locks, nil }
 
 func (f *fake) RebootWithFlags(flags uint64) *dbus.Error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.flags = flags
 	if f.leaves {
 		f.conn.Close()
@@ -74,11 +78,20 @@ func (f *fake) RebootWithFlags(flags uint64) *dbus.Error {
 
 // Get is of org.freedesktop.DBus.Properties.
 func (f *fake) Get(iface, name string) (dbus.Variant, *dbus.Error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.refuse != nil {
 		return dbus.Variant{}, f.refuse
 	}
 	f.left--
 	return dbus.MakeVariant(f.left >= 0), nil
+}
+
+// asked is how it was asked to reboot, and how often it still says that it prepares.
+func (f *fake) asked() (flags uint64, left int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.flags, f.left
 }
 
 func (f *fake) serve(t *testing.T, address string) {
@@ -88,7 +101,9 @@ func (f *fake) serve(t *testing.T, address string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
+	f.mu.Lock()
 	f.conn = conn
+	f.mu.Unlock()
 	err = errors.Join(conn.Export(f, dbus.ObjectPath(login1.Path), login1.Interface), conn.Export(f, dbus.ObjectPath(login1.Path), properties.Interface))
 	if _, taken := conn.RequestName(login1.Destination, 0); err != nil || taken != nil {
 		t.Fatal(err, taken)
@@ -132,12 +147,12 @@ func TestLocksAgainstAShutdownAreListed(t *testing.T) {
 
 func TestOnlyWhatLogindRefusesIsRefused(t *testing.T) {
 	for what, c := range map[string]struct {
-		fake fake
+		fake *fake
 		want string
 	}{
-		"it begins":  {fake{}, "{[] false   }"},
-		"it refuses": {fake{refuse: dbus.NewError("org.freedesktop.login1.OperationInProgress", []any{"no"})}, "{[] false  no }"},
-		"it leaves":  {fake{leaves: true}, "unclear"},
+		"it begins":  {&fake{}, "{[] false   }"},
+		"it refuses": {&fake{refuse: dbus.NewError("org.freedesktop.login1.OperationInProgress", []any{"no"})}, "{[] false  no }"},
+		"it leaves":  {&fake{leaves: true}, "unclear"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			address := bus(t)
@@ -146,8 +161,8 @@ func TestOnlyWhatLogindRefusesIsRefused(t *testing.T) {
 			if got := fmt.Sprint(a); got != c.want && (c.want != "unclear" || a.Unclear == "" || a.Refused+a.NoLogind != "") {
 				t.Errorf("%+v", a)
 			}
-			if c.fake.flags != viaKexec {
-				t.Errorf("it was asked with %d", c.fake.flags)
+			if flags, _ := c.fake.asked(); flags != viaKexec {
+				t.Errorf("it was asked with %d", flags)
 			}
 		})
 	}
@@ -158,10 +173,12 @@ func TestALogindThatPreparesIsWatchedUntilItGivesUp(t *testing.T) {
 	f := &fake{left: 30}
 	f.serve(t, address)
 	ask(t, address, logind.Watch)
-	if f.left > -givenUpAfter {
-		t.Errorf("it still prepared, or had said no %d times", -f.left)
+	if _, left := f.asked(); left > -givenUpAfter {
+		t.Errorf("it still prepared, or had said no %d times", -left)
 	}
+	f.mu.Lock()
 	f.left = 1
+	f.mu.Unlock()
 	if a := ask(t, address, logind.Preparing); !a.Preparing {
 		t.Errorf("%+v", a)
 	}
@@ -200,7 +217,7 @@ func TestWhatOthersSendIsNotRead(t *testing.T) {
 		}
 	}()
 	ask(t, address, logind.Watch)
-	if f.left > -givenUpAfter {
-		t.Errorf("it was not watched to the end: %d", f.left)
+	if _, left := f.asked(); left > -givenUpAfter {
+		t.Errorf("it was not watched to the end: %d", left)
 	}
 }

@@ -42,7 +42,8 @@ type Conn struct {
 	// name is this connection's own on the bus.
 	name string
 
-	done chan struct{}
+	// done is closed when the connection is gone, and read when nobody reads it any more.
+	done, read chan struct{}
 
 	writing sync.Mutex
 	// serial is the last that was sent.
@@ -99,11 +100,11 @@ func Dial(ctx context.Context, address string, bin *foreign.Bin, handle func(*Co
 
 // New takes over a socket on which messages go to and fro.
 func New(conn *net.UnixConn, bin *foreign.Bin, handle func(*Conn, *Message)) *Conn {
-	c := &Conn{conn: conn, in: fdstream.New(conn), bin: bin, done: make(chan struct{}), waiting: map[uint32]chan *Message{}}
+	c := &Conn{conn: conn, in: fdstream.New(conn), bin: bin, done: make(chan struct{}), read: make(chan struct{}), waiting: map[uint32]chan *Message{}}
 	if handle == nil {
 		handle = func(_ *Conn, m *Message) { bin.Close(m.Descriptors...) }
 	}
-	go c.read(handle)
+	go c.listen(handle)
 	return c
 }
 
@@ -132,8 +133,12 @@ func (c *Conn) Name() string { return c.name }
 // Done is closed when the connection is gone.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
-// Close ends the connection; whoever waits for a reply gets ErrClosed.
-func (c *Conn) Close() { c.end(ErrClosed) }
+// Close ends the connection; whoever waits for a reply gets ErrClosed. When it returns,
+// nothing more is handled, so that it is not for whoever handles.
+func (c *Conn) Close() {
+	c.end(ErrClosed)
+	<-c.read
+}
 
 // Broken says whether the connection is gone.
 func (c *Conn) Broken() bool {
@@ -157,7 +162,8 @@ func (c *Conn) end(err error) {
 	close(c.done)
 }
 
-func (c *Conn) read(handle func(*Conn, *Message)) {
+func (c *Conn) listen(handle func(*Conn, *Message)) {
+	defer close(c.read)
 	defer func() { c.bin.Close(c.in.Close()...) }()
 	for {
 		m, err := c.next()

@@ -72,9 +72,14 @@ ExecStart=/bin/sh -c 'busctl call org.luod.LiveUpdate1 /org/luod/LiveUpdate1 org
 
 	// Killed in the middle, it costs those who call then their answer, and nobody anything else.
 	for _, attack := range []string{"a flood of each method", "an oversized message", "a flood without reading", "stray descriptors", "half a message"} {
-		l.Do(fmt.Sprintf("systemd-run -q --unit=mallory --uid=65534 %s --for=2s '%s'; sleep 0.3; kill -9 $(pidof luod-bus); for i in $(seq 100); do busctl get-property org.luod.LiveUpdate1 /org/luod/LiveUpdate1 org.luod.LiveUpdate1.Manager Phase 2>/dev/null | grep -q preparing && break; sleep 0.05; done; luoctl status --json | grep -q '\"phase\": \"preparing\"'; systemctl stop mallory 2>/dev/null || true", program, attack))
+		l.Do(fmt.Sprintf("systemd-run -q --unit=mallory --uid=65534 %s --for=2s '%s'; sleep 0.3; kill -9 $(systemctl show -P MainPID luod-bus); for i in $(seq 100); do busctl get-property org.luod.LiveUpdate1 /org/luod/LiveUpdate1 org.luod.LiveUpdate1.Manager Phase 2>/dev/null | grep -q preparing && break; sleep 0.05; done; luoctl status --json | grep -q '\"phase\": \"preparing\"'; systemctl stop mallory 2>/dev/null || true", program, attack))
 		if now := l.process("luod"); now != luod {
 			t.Fatalf("luod-bus killed in %s: luod was process %d and is %d", attack, luod, now)
+		}
+		if now := l.process("luod-bus"); now == bus {
+			t.Fatalf("luod-bus killed in %s: it lives", attack)
+		} else {
+			bus = now
 		}
 	}
 	l = l.Jump("touch /run/go; sleep 60")

@@ -77,7 +77,9 @@ func (l *Luod) Jump(command string) *Luod {
 
 // unsandboxed takes from luod-bus what needs a mount namespace: PID 1 can make none here, since it has no /dev to mount. A virtual
 // machine has all of it.
-var unsandboxed = unitFile("luod-bus.service.d/99-lab.conf", `[Service]
+var unsandboxed = unitFile("luod-bus.service.d/99-lab.conf", noSandbox)
+
+const noSandbox = `[Service]
 ProtectSystem=no
 ProtectHome=no
 InaccessiblePaths=
@@ -91,7 +93,9 @@ ProtectKernelModules=no
 ProtectKernelLogs=no
 ProtectControlGroups=no
 ProtectHostname=no
-`)
+PrivateTmp=no
+PrivateNetwork=no
+`
 
 func jumpHook(t testing.TB) lab.File {
 	f := Program(t, "github.com/liveupdate/luod/vmtest/guest/fakejump")

@@ -115,7 +115,10 @@ type request struct {
 func (l *link) answer(m buslink.Message, descriptors []foreign.Descriptor) {
 	r := &request{link: l, method: m.Method, from: m.Caller, pidfd: -1, given: descriptors, names: m.Names, arguments: m.Arguments}
 	if r.from != nil && r.from.Process && len(descriptors) > 0 {
-		r.pidfd, r.given = int(descriptors[0]), descriptors[1:]
+		r.given = descriptors[1:]
+		if isPidfd(descriptors[0]) {
+			r.pidfd = int(descriptors[0])
+		}
 		defer l.Bin.Close(descriptors[0])
 	}
 	defer func() { l.Bin.Close(r.given...) }()
@@ -157,6 +160,14 @@ func (r *request) decode(to any) error {
 		return badRequest(err)
 	}
 	return nil
+}
+
+// isPidfd says whether d is one. It asks no file system, which may be anybody's: this call
+// looks first at what kind of file it is (kernel/signal.c: pidfd_send_signal), and a luod-bus
+// that is somebody else's by now may send anything.
+func isPidfd(d foreign.Descriptor) bool {
+	err := unix.PidfdSendSignal(int(d), 0, nil, 0)
+	return err == nil || err == unix.EPERM || err == unix.ESRCH
 }
 
 func closeFD(fd int) { _ = unix.Close(fd) }
