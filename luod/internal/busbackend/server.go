@@ -86,8 +86,7 @@ type Server struct {
 	vouching sync.Mutex
 	newCalls quota.Meter
 
-	listener *net.UnixListener
-	wait     sync.WaitGroup
+	wait sync.WaitGroup
 
 	news news
 }
@@ -124,9 +123,10 @@ func Open(path string, gid int) error {
 // been killed a moment ago; root's luoctl has others where there is no bus.
 const maxLinks = 16
 
-// Serve answers until Close.
+// Serve answers until ctx ends. It owns the listener.
 func (s *Server) Serve(ctx context.Context, l *net.UnixListener) {
-	s.listener = l
+	defer context.AfterFunc(ctx, func() { l.Close() })()
+	defer l.Close()
 	slots := make(chan struct{}, maxLinks)
 	for {
 		conn, err := l.AcceptUnix()
@@ -205,6 +205,3 @@ func (s *Server) admit(conn *net.UnixConn, accepted time.Duration) error {
 	}
 	return s.Peer(pidfd)
 }
-
-// Close stops listening. Those who are connected go with the context of Serve.
-func (s *Server) Close() { s.listener.Close() }

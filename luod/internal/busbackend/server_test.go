@@ -385,7 +385,6 @@ func (b *bus) serve(t testing.TB, prepare func(*registry, *Server)) (*registry, 
 	go func() { b.front.Serve(ctx); done <- struct{}{} }()
 	t.Cleanup(func() {
 		cancel()
-		d.Close()
 		<-done
 		<-done
 		d.wait.Wait()

@@ -23,7 +23,7 @@ import (
 )
 
 // linked is luod's side alone, and a luod-bus that says what the test wants.
-func linked(t *testing.T) (*registry, *Server, *buslink.Link, chan buslink.Message) {
+func linked(t *testing.T) (*registry, *Server, *buslink.Link, chan buslink.Message, string) {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	r := &registry{held: map[string]string{}, files: map[string]*os.File{}}
@@ -37,9 +37,8 @@ func linked(t *testing.T) (*registry, *Server, *buslink.Link, chan buslink.Messa
 		t.Fatal(err)
 	}
 	go s.Serve(t.Context(), l)
-	t.Cleanup(s.Close)
 	link, news := connect(t, path, s)
-	return r, s, link, news
+	return r, s, link, news, path
 }
 
 func connect(t *testing.T, path string, s *Server) (*buslink.Link, chan buslink.Message) {
@@ -74,7 +73,7 @@ func process(t *testing.T, uid uint32) int {
 // Either alone is anybody: who has executed a program with the set-user-ID bit since, or
 // whoever has a luod-bus say so.
 func TestOnlyWhoIsRootInBothWaysIsRoot(t *testing.T) {
-	r, _, link, _ := linked(t)
+	r, _, link, _, _ := linked(t)
 	root, nobody := process(t, 0), process(t, 65534)
 	for what, c := range map[string]struct {
 		told  buslink.Caller
@@ -119,7 +118,7 @@ func TestOnlyWhoIsRootInBothWaysIsRoot(t *testing.T) {
 
 // What luod-bus sends as a pidfd may be anything, if it is somebody else's by then.
 func TestWhatIsNoPidfdSpeaksForNobody(t *testing.T) {
-	_, s, link, _ := linked(t)
+	_, s, link, _, _ := linked(t)
 	fs := deadfs.Mount(t)
 	dead := fs.Open(t, unix.O_RDWR)
 	memory, err := unix.MemfdCreate("t", unix.MFD_CLOEXEC)
@@ -152,7 +151,7 @@ func TestWhatIsNoPidfdSpeaksForNobody(t *testing.T) {
 
 // Whatever luod-bus says, luod answers, or hangs up.
 func TestAStrangeLuodBusIsRefused(t *testing.T) {
-	_, _, link, _ := linked(t)
+	_, _, link, _, _ := linked(t)
 	for _, method := range []string{"", "Explode", "Preserve", "Retrieve", "Vouch", "Inhibit", "Load", "Register", "Fail"} {
 		if _, err := link.Ask(t.Context(), method, nil, nil, nil); err == nil {
 			t.Errorf("%q without a caller was taken", method)
@@ -169,8 +168,7 @@ func TestAStrangeLuodBusIsRefused(t *testing.T) {
 // A luod-bus that is killed has perhaps not said what it was told: the next one is told it
 // again, and nothing that was said.
 func TestTheNextLuodBusIsToldWhatTheLastMayNotHaveSaid(t *testing.T) {
-	_, s, link, news := linked(t)
-	path := s.listener.Addr().String()
+	_, s, link, news, path := linked(t)
 	next := func(news chan buslink.Message) *buslink.Signal {
 		t.Helper()
 		for {
