@@ -35,7 +35,7 @@ func LastSecond(script string) lab.File {
 // the last moment. Systemd 261 and newer carry nothing by themselves.
 func BootLuod(t testing.TB, o Options, kernel *luofake.Kernel) *Luod {
 	t.Helper()
-	need(t, o.Suite)
+	need(t, o.Suite, o.Packages...)
 	files, err := luodFiles()
 	if err != nil {
 		t.Fatal(err)

@@ -26,6 +26,8 @@ var bootScript string
 // Options is what a system is made of.
 type Options struct {
 	Suite lab.Suite
+	// Packages are installed beside those of every system.
+	Packages []string
 	// Units are files of /etc/systemd/system, by their names there, and Files are others.
 	Units map[string]string
 	Files []lab.File
@@ -54,7 +56,7 @@ const bootTimeout = 60 * time.Second
 // Boot boots a system and waits until it is up. It is killed when the test ends.
 func Boot(t testing.TB, o Options) *System {
 	t.Helper()
-	tree := need(t, o.Suite)
+	tree := need(t, o.Suite, o.Packages...)
 	dir, err := makeDir()
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +105,7 @@ func Boot(t testing.TB, o Options) *System {
 }
 
 // need returns the suite's tree, or says why there is none.
-func need(t testing.TB, suite lab.Suite) string {
+func need(t testing.TB, suite lab.Suite, packages ...string) string {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("it boots a systemd, which takes seconds and root")
@@ -115,7 +117,7 @@ func need(t testing.TB, suite lab.Suite) string {
 	if err := lab.Need(ctx, os.Stderr); err != nil {
 		t.Fatal(err)
 	}
-	tree, err := lab.Tree(ctx, os.Stderr, suite)
+	tree, err := lab.Tree(ctx, os.Stderr, suite, packages...)
 	if err != nil {
 		t.Fatal(err)
 	}

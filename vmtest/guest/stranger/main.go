@@ -28,11 +28,11 @@ func main() {
 			fmt.Println(name)
 		}
 	case *client:
-		longest, err := honest(over)
+		luod, bus, err := honest(over)
 		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Println(longest.Milliseconds())
+		fmt.Println(luod.Milliseconds(), bus.Milliseconds())
 	default:
 		attack, is := attacks[flag.Arg(0)]
 		if !is {
@@ -45,26 +45,30 @@ func main() {
 	}
 }
 
-// honest calls luod until it is over, and returns how long the longest answer took. It is
-// no service, and so it is refused.
-func honest(over time.Time) (time.Duration, error) {
+// honest calls luod and the bus until it is over, and returns how long the longest answers
+// took.
+func honest(over time.Time) (luod, bus time.Duration, err error) {
 	conn, err := dbus.ConnectSystemBus()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer conn.Close()
-	var longest time.Duration
-	for time.Now().Before(over) {
+	ask := func(o dbus.BusObject, longest *time.Duration, method string, args ...any) error {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
 		began := time.Now()
-		var phase dbus.Variant
-		err := conn.Object(name, path).CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, manager, "Phase").Store(&phase)
-		cancel()
-		if err != nil {
-			return 0, err
+		err := o.CallWithContext(ctx, method, 0, args...).Err
+		*longest = max(*longest, time.Since(began))
+		return err
+	}
+	for time.Now().Before(over) {
+		if err := ask(conn.Object(name, path), &luod, "org.freedesktop.DBus.Properties.Get", manager, "Phase"); err != nil {
+			return 0, 0, err
 		}
-		longest = max(longest, time.Since(began))
+		if err := ask(conn.BusObject(), &bus, "org.freedesktop.DBus.GetId"); err != nil {
+			return 0, 0, err
+		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	return longest, nil
+	return luod, bus, nil
 }
