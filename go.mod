@@ -4,8 +4,9 @@ go 1.26.0
 
 require (
 	github.com/coreos/go-systemd/v22 v22.7.0
-	// Not 5.2.3 or 5.2.4: there a message with an array of descriptors (ah)
-	// from any client panics in the library's own goroutine.
+	// The daemons don't mind which: they read what others send by themselves. In 5.2.3 and 5.2.4
+	// a message with an array of descriptors (ah) from anybody panics in the library's own
+	// goroutine, and with package client in a service.
 	github.com/godbus/dbus/v5 v5.2.2
 	github.com/spf13/cobra v1.10.2
 	golang.org/x/sys v0.49.0

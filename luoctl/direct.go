@@ -21,11 +21,8 @@ import (
 // luod to come when it is called.
 const busTimeout = 10 * time.Second
 
-// onBus connects to the system bus. The second error says that luod can't be called there,
-// and the first that there is no bus at all.
-func onBus() (conn *dbus.Conn, err, missing error) {
-	ctx, cancel := context.WithTimeout(context.Background(), busTimeout)
-	defer cancel()
+// onBus connects to the system bus.
+func onBus(ctx context.Context) (*dbus.Conn, error) {
 	type connected struct {
 		conn *dbus.Conn
 		err  error
@@ -38,18 +35,25 @@ func onBus() (conn *dbus.Conn, err, missing error) {
 	select {
 	case c := <-done:
 		if c.err != nil {
-			return nil, fmt.Errorf("connect to the system bus: %w: is dbus running?", c.err), nil
+			return nil, fmt.Errorf("connect to the system bus: %w: is dbus running?", c.err)
 		}
-		conn = c.conn
+		return c.conn, nil
 	case <-ctx.Done():
-		return nil, errors.New("connect to the system bus: it does not answer"), nil
+		return nil, errors.New("connect to the system bus: it does not answer")
 	}
+}
+
+// callable returns nil if luod is on the bus, where it is started if it is not.
+func callable(ctx context.Context, conn *dbus.Conn) error {
 	var owned bool
-	err = conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.NameHasOwner", 0, busserver.Name).Store(&owned)
+	err := conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.NameHasOwner", 0, busserver.Name).Store(&owned)
 	if err == nil && !owned {
 		err = conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.StartServiceByName", 0, busserver.Name, uint32(0)).Err
 	}
-	return conn, nil, err
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = errors.New("luod does not come to the bus: see 'systemctl status luod.service luod-bus.service'")
+	}
+	return err
 }
 
 // direct connects to luod by its own socket, as root, and returns what looks like a bus on

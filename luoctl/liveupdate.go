@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+	"github.com/liveupdate/luod/internal/phase"
 	"github.com/spf13/cobra"
 )
 
@@ -128,7 +129,32 @@ func (d *daemon) liveUpdate(ctx context.Context, u updateFlags, force []string) 
 	}
 	defer d.cancelOnInterrupt()()
 	err = d.call(context.WithoutCancel(ctx), "LiveUpdate", options).Store(&generation)
+	if refused(err, "org.freedesktop.DBus.Error.NoReply") && !u.dryRun && u.at.IsZero() && !u.noBlock {
+		return d.becomes(context.WithoutCancel(ctx), err)
+	}
 	return generation, err
+}
+
+// becomes waits for what becomes of an update whose caller got no answer, which is why: it
+// goes on if only luod-bus was restarted, and is taken back if luod was.
+func (d *daemon) becomes(ctx context.Context, why error) (generation uint64, err error) {
+	for patience := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		s, err := d.status(ctx)
+		switch {
+		case err != nil && time.Now().After(patience):
+			return 0, fmt.Errorf("%w; and luod does not say what has become of the live update: %w", why, err)
+		case err != nil:
+			continue
+		case s.Phase == string(phase.Committed):
+			return s.Generation + 1, nil
+		case phase.Phase(s.Phase).Underway():
+			patience = time.Now().Add(30 * time.Second)
+		case s.LastError != "":
+			return 0, fmt.Errorf("%w; the live update was taken back: %s", why, s.LastError)
+		default:
+			return 0, fmt.Errorf("%w; no live update is under way", why)
+		}
+	}
 }
 
 // cancelOnInterrupt makes the first Ctrl-C take the update back; its call then

@@ -39,7 +39,7 @@ func attacked(t *testing.T, o Options) {
 ExecStart=/bin/sh -c 'busctl call org.luod.LiveUpdate1 /org/luod/LiveUpdate1 org.luod.LiveUpdate1.Manager Register "a{sv}" 1 timeout t 290000000 && touch /run/registered; while :; do [ ! -e /run/go ] || busctl call org.luod.LiveUpdate1 /org/luod/LiveUpdate1 org.luod.LiveUpdate1.Manager Ready; sleep 0.2; done'
 `}
 	l := BootLuod(t, o, luofake.New())
-	l.Do("systemctl start memory slow; while [ ! -e /run/registered ]; do sleep 0.05; done; luoctl load /boot/vmlinuz; luoctl live-update --no-block; for i in $(seq 100); do luoctl status --json | grep -q '\"phase\": \"preparing\"' && break; sleep 0.05; done")
+	l.Do("systemctl start memory slow; while [ ! -e /run/registered ]; do sleep 0.05; done; luoctl load /boot/vmlinuz; systemd-run -q --unit=updater luoctl live-update; for i in $(seq 100); do luoctl status --json | grep -q '\"phase\": \"preparing\"' && break; sleep 0.05; done")
 	luod, bus := l.process("luod"), l.process("luod-bus")
 	program := stranger.Path
 	var worst struct {
@@ -97,6 +97,7 @@ ExecStart=/bin/sh -c 'busctl call org.luod.LiveUpdate1 /org/luod/LiveUpdate1 org
 			bus = now
 		}
 	}
+	l.Do("systemctl is-active -q updater") // who asked for the update still waits for it
 	l = l.Jump("touch /run/go; sleep 60")
 	l.remembers(".")
 }
