@@ -165,3 +165,21 @@ func TestFewAskPID1OverItsPrivateSocket(t *testing.T) {
 		}
 	}
 }
+
+// The daemon is on no bus on which others can send, and links nothing that could be: what of
+// godbus it has is the library's that speaks with PID 1 over its private socket.
+func TestTheDaemonIsOnNoBus(t *testing.T) {
+	ours, _ := list(t)
+	for _, dep := range append(ours["luod"].Deps, module+"luod") {
+		mine, is := strings.CutPrefix(dep, module)
+		if !is {
+			continue
+		}
+		if slices.Contains([]string{"internal/busconn", "internal/busserver", "client"}, mine) {
+			t.Errorf("luod depends on %s", mine)
+		}
+		if slices.Contains(ours[mine].Imports, dbus) && !slices.Contains([]string{"internal/storeview", "luod/internal/pid1"}, mine) {
+			t.Errorf("%s, which luod depends on, imports %s", mine, dbus)
+		}
+	}
+}
