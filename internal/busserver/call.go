@@ -145,6 +145,9 @@ func (c *call) run() {
 		return
 	}
 	if c.method.answered != nil {
+		var cancel context.CancelFunc
+		c.ctx, cancel = context.WithTimeout(c.serving.ctx, usual)
+		defer cancel()
 		c.method.answered(c, results)
 	}
 }
@@ -179,12 +182,12 @@ func (c *call) perform() (results []any, borrowed []foreign.Descriptor, err erro
 		c.message.Descriptors = nil
 	}
 	c.arguments = c.message.Arguments()
-	ctx, cancel := c.serving.ctx, context.CancelFunc(func() {})
+	c.ctx = c.serving.ctx
 	if m.timeout > 0 {
-		ctx, cancel = context.WithTimeout(ctx, m.timeout)
+		var cancel context.CancelFunc
+		c.ctx, cancel = context.WithTimeout(c.ctx, m.timeout)
+		defer cancel()
 	}
-	defer cancel()
-	c.ctx = ctx
 	return m.perform(c)
 }
 

@@ -34,9 +34,9 @@ func (c *call) polkit(action string) error {
 	reply, err := c.conn.Call(c.ctx, authority, "CheckAuthorization",
 		subject{"system-bus-name", map[string]dbus.Variant{"name": dbus.MakeVariant(c.message.Sender)}},
 		action, map[string]string{}, flags, "")
+	defer reply.Close()
 	if err == nil {
 		err = reply.Store(&result)
-		reply.Close()
 	}
 	switch {
 	case err != nil:

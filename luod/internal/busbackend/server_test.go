@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -260,6 +259,26 @@ type bus struct {
 	command *exec.Cmd
 	// front is luod-bus's side.
 	front *busserver.Server
+	// log is what both sides have written.
+	log journal
+}
+
+// journal is a log.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
 }
 
 // handed is a descriptor with its name on the bus: (sh).
@@ -352,7 +371,7 @@ func (b *bus) serve(t testing.TB, prepare func(*registry, *Server)) (*registry, 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { locks.Close() })
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.NewTextHandler(&b.log, nil))
 	d := &Server{
 		Registry: r, Log: log, Bin: &foreign.Bin{Log: log}, Locks: locks,
 		Logind: func(context.Context) ([]inhibitors.Inhibitor, error) { return nil, nil },
@@ -464,7 +483,7 @@ func openFDs(t *testing.T) int {
 var none = map[string]dbus.Variant{}
 
 func TestDescriptorsGoThroughTheDoorAndBack(t *testing.T) {
-	_, r, _, conn := open(t)
+	bus, r, _, conn := open(t)
 	a, b := memfd(t, "a"), memfd(t, "b")
 	if err := call(conn, "Preserve", []handed{{"x", dbus.UnixFD(a.Fd())}, {"y", dbus.UnixFD(b.Fd())}}, none).Err; err != nil {
 		t.Fatal(err)
@@ -502,6 +521,9 @@ func TestDescriptorsGoThroughTheDoorAndBack(t *testing.T) {
 	var names []struct{ Name, State string }
 	if err := call(conn, "ListNames").Store(&names); err != nil || len(names) != 2 {
 		t.Errorf("names %v, %v", names, err)
+	}
+	if log := bus.log.String(); strings.Contains(log, "level=WARN") {
+		t.Errorf("the log has\n%s", log)
 	}
 }
 
