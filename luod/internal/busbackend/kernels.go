@@ -15,7 +15,7 @@ import (
 )
 
 func (r *request) listEntries() (any, []*os.File, error) {
-	ctx, cancel := context.WithTimeout(r.ctx, long)
+	ctx, cancel := context.WithTimeout(r.life, long)
 	defer cancel()
 	entries, err := r.Registry.Entries(ctx)
 	list := []buslink.Entry{}
@@ -30,7 +30,7 @@ func (r *request) listEntries() (any, []*os.File, error) {
 
 // kernel has one checked, or checked and loaded.
 func (r *request) kernel() (any, []*os.File, error) {
-	ctx, cancel := context.WithTimeout(r.ctx, long)
+	ctx, cancel := context.WithTimeout(r.life, long)
 	defer cancel()
 	var k buslink.Kernel
 	if err := r.decode(&k); err != nil {
@@ -93,6 +93,6 @@ func (r *request) liveUpdate() (any, []*os.File, error) {
 	if u.When > 0 {
 		o.When = time.UnixMicro(int64(u.When))
 	}
-	generation, err := r.Registry.LiveUpdate(r.ctx, o)
+	generation, err := r.Registry.LiveUpdate(r.life, o)
 	return buslink.Generation{Generation: generation}, nil, err
 }

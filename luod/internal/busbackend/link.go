@@ -26,9 +26,10 @@ const (
 type link struct {
 	*Server
 	socket *buslink.Socket
-	ctx    context.Context
-	calls  sync.WaitGroup
-	box    outbox
+	// ctx ends with the connection, and life with luod: what was called is done whether or
+	// not anybody hears of it.
+	ctx, life context.Context
+	box       outbox
 	// telling is held while what is in the box is sent, in order.
 	telling sync.Mutex
 
@@ -59,9 +60,9 @@ func (l *link) listen() {
 			l.Bin.Close(descriptors...)
 			return
 		}
-		l.calls.Add(1)
+		l.wait.Add(1)
 		go func() {
-			defer l.calls.Done()
+			defer l.wait.Done()
 			defer l.leave(m.Size())
 			l.answer(m, descriptors)
 		}()

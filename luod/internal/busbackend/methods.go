@@ -24,7 +24,7 @@ const (
 // perform does what is asked for. It returns what is to be answered, with files that are
 // to be closed after that.
 func (r *request) perform() (any, []*os.File, error) {
-	ctx, cancel := context.WithTimeout(r.ctx, usual)
+	ctx, cancel := context.WithTimeout(r.life, usual)
 	defer cancel()
 	if of, is := ofUnits[r.method]; is {
 		unit, err := r.unit()

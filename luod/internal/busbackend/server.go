@@ -160,6 +160,7 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) {
 
 // converse answers on one connection until it ends.
 func (s *Server) converse(ctx context.Context, conn *net.UnixConn, accepted time.Duration) {
+	life := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if err := s.admit(conn, accepted); err != nil {
@@ -176,13 +177,11 @@ func (s *Server) converse(ctx context.Context, conn *net.UnixConn, accepted time
 	if err != nil {
 		return
 	}
-	l := &link{Server: s, socket: socket, ctx: ctx, bytes: maxBytes, freed: make(chan struct{}, 1)}
+	l := &link{Server: s, socket: socket, ctx: ctx, life: life, bytes: maxBytes, freed: make(chan struct{}, 1)}
 	s.news.begin(l.outbox(), status, told)
 	defer s.news.end(l.outbox())
 	go l.tell()
 	l.listen()
-	cancel()
-	l.calls.Wait()
 }
 
 // admit returns an error unless the peer may speak for the bus.

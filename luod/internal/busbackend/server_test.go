@@ -52,8 +52,9 @@ type registry struct {
 	updates    int
 	request    nextkernel.Request
 	status     coordinator.Status
-	// asked is called when Status has made up its answer.
-	asked func()
+	// asked is called when Status has made up its answer, and identifying when it is to be
+	// found out who calls.
+	asked, identifying func()
 }
 
 func (r *registry) Preserve(_ context.Context, unit string, names []string, files []*os.File) error {

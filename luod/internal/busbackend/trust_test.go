@@ -29,7 +29,15 @@ func linked(t *testing.T) (*registry, *Server, *buslink.Link, chan buslink.Messa
 	r := &registry{held: map[string]string{}, files: map[string]*os.File{}}
 	s := &Server{
 		Registry: r, Log: log, Bin: &foreign.Bin{Log: log}, Meter: quota.Meter{Rate: 500, Burst: 2000},
-		Unit: func(int) (string, error) { return "test.service", nil },
+		Unit: func(int) (string, error) {
+			r.mu.Lock()
+			identifying := r.identifying
+			r.mu.Unlock()
+			if identifying != nil {
+				identifying()
+			}
+			return "test.service", nil
+		},
 	}
 	path := t.TempDir() + "/s"
 	l, err := Listen(path)
@@ -200,5 +208,35 @@ func TestTheNextLuodBusIsToldWhatTheLastMayNotHaveSaid(t *testing.T) {
 	}
 	if !reflect.DeepEqual(got, []uint64{1, 2}) {
 		t.Errorf("told again: %d", got)
+	}
+}
+
+// What was called before a luod-bus died is done, as what was called before a caller died.
+func TestWhatWasCalledIsDoneThoughNobodyHearsOfIt(t *testing.T) {
+	r, s, link, _, path := linked(t)
+	begun, goOn, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	r.mu.Lock()
+	r.identifying = func() {
+		close(begun)
+		<-goOn
+	}
+	r.mu.Unlock()
+	root := process(t, 0)
+	go func() {
+		_, err := link.Ask(t.Context(), "Register", &buslink.Caller{Process: true}, buslink.Registration{}, nil, root)
+		done <- err
+	}()
+	<-begun
+	link.Close()
+	if err := <-done; err == nil {
+		t.Error("it was answered")
+	}
+	again, _ := connect(t, path, s) // there is room for the next
+	if _, err := again.Ask(t.Context(), buslink.Sync, nil, nil, nil); err != nil {
+		t.Error(err)
+	}
+	close(goOn)
+	if !soon(func() bool { return r.heardOf("test.service") }) {
+		t.Error("it was not done")
 	}
 }
