@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/liveupdate/luod/internal/busconn"
@@ -21,6 +22,10 @@ import (
 	"github.com/liveupdate/luod/internal/journallog"
 	"github.com/liveupdate/luod/internal/sdnotify"
 )
+
+// memoryLimit makes the collector work harder above so many bytes, which is before luod-bus
+// has what MemoryMax= of its unit lets it have.
+const memoryLimit = 96 << 20
 
 // version is set by the linker.
 var version = "dev"
@@ -35,6 +40,7 @@ func main() {
 		fmt.Println("luod-bus", version)
 		return
 	}
+	debug.SetMemoryLimit(memoryLimit)
 	signal.Ignore(syscall.SIGPIPE)
 	log := slog.New(journallog.New(os.Stderr))
 	if flag.NArg() > 0 {
