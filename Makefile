@@ -10,35 +10,39 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 export CGO_ENABLED = 0
 GOFLAGS_BUILD := -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: all build install deb demo bench lab test test-fuzz test-unit test-systemd test-vm test-all race lint fuzz clean
+.PHONY: help one all build install deb demo bench lab test test-fuzz test-unit test-systemd test-vm test-all lint fuzz clean
 
 all: build
 
+help:
+	@echo "make build      all programs, into bin"
+	@echo "make install    them, units, policies and manuals, below DESTDIR"
+	@echo "make deb        the Debian package, into DIST (dist)"
+	@echo "make demo       two live updates between two kernels in a virtual machine"
+	@echo "make test       what has to pass before a change lands"
+	@echo "make test-all   everything, fuzzing included"
+	@echo "make one TEST=TestFast PKG=./vmtest   one test, whichever kind it is"
+	@echo "make fuzz FUZZTIME=5m   every fuzz target"
+	@echo "make bench      what luod costs, against the kernel, systemd and the bus"
+	@echo "make lab        kernels and images for the tests in virtual machines"
+	@echo "make lint, clean"
+
+# One test, whichever kind it is.
+one:
+	@[ -n "$(TEST)" ] && [ -n "$(PKG)" ] || { echo "say which: make one TEST=TestFast PKG=./vmtest"; exit 1; }
+	LUOD_TEST_ALL=1 $(GO) test -count=1 -v -timeout 30m -run '^$(TEST)$$' $(PKG)
+
+# PROGRAMS go to /usr/lib/luod, and luoctl to /usr/bin.
+PROGRAMS := luod luod/luod-bus luoctl/systemctl-shim hooks/luod-reissue hooks/luod-kexec hooks/luod-logind hooks/luod-jump \
+	hooks/luod-hold hooks/luod-hooks hooks/luod-adopt
+
 build:
 	mkdir -p bin
-	$(GO) build $(GOFLAGS_BUILD) -o bin/luod ./luod
-	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-bus ./luod/luod-bus
-	$(GO) build $(GOFLAGS_BUILD) -o bin/luoctl ./luoctl
-	$(GO) build $(GOFLAGS_BUILD) -o bin/systemctl-shim ./luoctl/systemctl-shim
-	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-reissue ./hooks/luod-reissue
-	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-kexec ./hooks/luod-kexec
-	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-logind ./hooks/luod-logind
-	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-jump ./hooks/luod-jump
-	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-hold ./hooks/luod-hold
-	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-hooks ./hooks/luod-hooks
-	$(GO) build $(GOFLAGS_BUILD) -o bin/luod-adopt ./hooks/luod-adopt
+	$(GO) build $(GOFLAGS_BUILD) -o bin/ ./luoctl $(addprefix ./,$(PROGRAMS))
 
 install: build
-	install -D -m 0755 bin/luod $(DESTDIR)$(prefix)/lib/luod/luod
-	install -D -m 0755 bin/luod-bus $(DESTDIR)$(prefix)/lib/luod/luod-bus
-	install -D -m 0755 bin/luod-logind $(DESTDIR)$(prefix)/lib/luod/luod-logind
-	install -D -m 0755 bin/luod-reissue $(DESTDIR)$(prefix)/lib/luod/luod-reissue
-	install -D -m 0755 bin/luod-kexec $(DESTDIR)$(prefix)/lib/luod/luod-kexec
-	install -D -m 0755 bin/luod-jump $(DESTDIR)$(prefix)/lib/luod/luod-jump
-	install -D -m 0755 bin/luod-hold $(DESTDIR)$(prefix)/lib/luod/luod-hold
-	install -D -m 0755 bin/luod-hooks $(DESTDIR)$(prefix)/lib/luod/luod-hooks
-	install -D -m 0755 bin/luod-adopt $(DESTDIR)$(prefix)/lib/luod/luod-adopt
-	install -D -m 0755 bin/systemctl-shim $(DESTDIR)$(prefix)/lib/luod/systemctl-shim
+	install -d $(DESTDIR)$(prefix)/lib/luod
+	install -m 0755 -t $(DESTDIR)$(prefix)/lib/luod $(addprefix bin/,$(notdir $(PROGRAMS)))
 	install -D -m 0755 bin/luoctl $(DESTDIR)$(prefix)/bin/luoctl
 	install -D -m 0644 -t $(DESTDIR)$(unitdir) units/luod.service units/luod-bus.service units/live-update.target units/luod-live-update.service units/luod-jump.service units/luod-hold.service units/luod-restore.target units/luod-continue.service
 	install -D -m 0644 units/systemd-kexec-luod.conf $(DESTDIR)$(unitdir)/systemd-kexec.service.d/50-luod.conf
@@ -118,12 +122,12 @@ lint:
 	$(GO) run $(STATICCHECK) ./...
 
 FUZZTIME ?= 5m
+# Each as PACKAGE:TARGET.
+FUZZ_TARGETS = $(GO) test -list '^Fuzz' ./... | awk '/^Fuzz/ { names[++n] = $$1 } /^ok/ { for (i = 1; i <= n; i++) print $$2 ":" names[i]; n = 0 }'
 # Go's fuzzer may fail of its own time-out where the machine is busy; it has found nothing
 # then, and looks once more.
 fuzz:
-	@set -e; for t in ./hooks/internal/treearchive:FuzzUnpack ./luod/internal/settings:FuzzRead ./internal/unitsection:FuzzParse ./internal/recipe:FuzzDecode ./luoctl:FuzzParseWhen ./internal/busconn:FuzzMessage ./internal/buslink:FuzzReceive ./luod/internal/manifest:FuzzDecode ./luod/internal/callers:FuzzUnitOfCgroup ./kexec:FuzzCommandLine \
-		./kexec/image:FuzzRead ./kexec/image:FuzzScan ./kexec/initrd:FuzzRead ./kexec/compression:FuzzReader ./kexec/pe:FuzzSections \
-		./kexec/uki:FuzzRead ./kexec/bootentry:FuzzType1 ./kexec/bootentry:FuzzUKI ./kexec/preflight:FuzzSigners; do \
+	@set -e; targets=$$($(FUZZ_TARGETS)); [ -n "$$targets" ]; for t in $$targets; do \
 		echo "$$t"; \
 		look() { $(GO) test -run '^$$' -fuzz "^$${t#*:}\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x "$${t%:*}" 2>&1; }; \
 		if said=$$(look); then echo "$$said"; else echo "$$said"; \
