@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -23,30 +22,8 @@ type daemon struct {
 
 const managerInterface = "org.luod.LiveUpdate1.Manager"
 
-// connect connects to luod over the bus, or, as root, by its own socket where that does not
-// work: early at boot, in rescue mode, on a broken bus.
 func connect(o *options) (*daemon, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), busTimeout)
-	defer cancel()
-	conn, err := onBus(ctx)
-	if os.Geteuid() == 0 {
-		reason := err
-		if err == nil {
-			reason = callable(ctx, conn)
-		}
-		if reason != nil {
-			if own, fails := direct(); fails == nil {
-				fmt.Fprintf(os.Stderr, "luoctl: luod can't be reached over the bus (%s); asking by its own socket\n", printable.Line(reason.Error()))
-				if conn != nil {
-					conn.Close()
-				}
-				conn, err = own, nil
-			} else if ctx.Err() != nil && err == nil {
-				conn.Close() // a call would wait once more
-				err = reason
-			}
-		}
-	}
+	conn, err := reach()
 	if err != nil {
 		return nil, err
 	}

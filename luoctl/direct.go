@@ -15,11 +15,44 @@ import (
 	"github.com/liveupdate/luod/internal/buslink"
 	"github.com/liveupdate/luod/internal/busserver"
 	"github.com/liveupdate/luod/internal/foreign"
+	"github.com/liveupdate/luod/internal/printable"
 )
 
 // busTimeout bounds the wait for a bus that takes connections and answers nothing, and for
 // luod to come when it is called.
 const busTimeout = 10 * time.Second
+
+// reach connects to luod over the bus, or, as root, by its own socket where that does not
+// work: early at boot, in rescue mode, on a broken bus.
+func reach() (*dbus.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), busTimeout)
+	defer cancel()
+	conn, err := onBus(ctx)
+	if os.Geteuid() != 0 {
+		return conn, err
+	}
+	reason := err
+	if err == nil {
+		reason = callable(ctx, conn)
+	}
+	if reason == nil {
+		return conn, nil
+	}
+	own, fails := direct()
+	switch {
+	case fails == nil:
+		fmt.Fprintf(os.Stderr, "luoctl: luod can't be reached over the bus (%s); asking by its own socket\n", printable.Line(reason.Error()))
+	case err == nil && ctx.Err() == nil:
+		return conn, nil // the call itself says what is wrong
+	}
+	if conn != nil {
+		conn.Close()
+	}
+	if fails != nil {
+		return nil, reason
+	}
+	return own, nil
+}
 
 // onBus connects to the system bus.
 func onBus(ctx context.Context) (*dbus.Conn, error) {
