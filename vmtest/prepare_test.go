@@ -79,9 +79,10 @@ systemctl start --no-block $(seq -f 'keeper@%g.service' 8)`)
 	r.Sh(t, "echo 9 > /proc/sys/kernel/kexec_load_limit_reboot")
 	refused("one hangs", "echo hang > /run/keeper/keeper@5.service.mode; luoctl live-update", "keeper@5.service: it did not say Ready within 4s")
 	left("8")
-	refused("a cancellation", "luoctl live-update & sleep 0.5; luoctl cancel --message 'changed my mind'; wait $!", "changed my mind")
+	const preparing = `luoctl live-update & for i in $(seq 100); do luoctl status --json | grep -q '"phase": "preparing"' && break; sleep 0.05; done; `
+	refused("a cancellation", preparing+"luoctl cancel --message 'changed my mind'; wait $!", "changed my mind")
 	left("8")
-	refused("Ctrl-C", `luoctl live-update & sleep 1.5; kill -INT $!; wait $!`, "Ctrl-C")
+	refused("Ctrl-C", preparing+"kill -INT $!; wait $!", "Ctrl-C")
 	// What a unit file says is read, and if it can't be, nothing begins.
 	const dropIn = "/etc/systemd/system/keeper@7.service.d/50-live-update.conf"
 	r.Sh(t, "D="+dropIn+"; mkdir -p ${D%/*}; printf '[X-LiveUpdate]\nTimeoutSec=soon\n' > $D; systemctl daemon-reload")
