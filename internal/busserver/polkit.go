@@ -34,8 +34,8 @@ func (c *call) polkit(action string) error {
 	reply, err := c.conn.Call(c.ctx, authority, "CheckAuthorization",
 		subject{"system-bus-name", map[string]dbus.Variant{"name": dbus.MakeVariant(c.message.Sender)}},
 		action, map[string]string{}, flags, "")
-	defer reply.Close()
 	if err == nil {
+		defer reply.Close()
 		err = reply.Store(&result)
 	}
 	switch {
