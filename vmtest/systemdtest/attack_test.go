@@ -51,20 +51,30 @@ ExecStart=/bin/sh -c 'busctl call org.luod.LiveUpdate1 /org/luod/LiveUpdate1 org
 		if attack == manyUsers {
 			harm = "for uid in $(cut -d: -f3 /etc/passwd | grep -vx '0\\|33'); do setpriv --reuid=$uid --clear-groups " + program + " --for=700ms 'a flood of calls' & done; wait"
 		}
-		before := l.memory(luod, "VmRSS")
-		l.Do(fmt.Sprintf("echo 5 >/proc/%d/clear_refs; echo 5 >/proc/%d/clear_refs", luod, bus))
-		got := l.Do(fmt.Sprintf("{ %s; } >/run/said 2>&1 & systemd-run -q --wait --pipe --unit=honest --uid=33 %s --client --for=900ms 2>&1; wait $! || { cat /run/said >&2; exit 1; }", harm, program))
-		var answer, floor int
-		if n, err := fmt.Sscan(got, &answer, &floor); n != 2 {
-			t.Fatalf("%s: the honest client says %q: %v", attack, got, err)
-		}
-		rise, has := l.memory(luod, "VmHWM")-before, l.memory(bus, "VmHWM")
-		if rise >= luodMay || has >= busMay || answer >= soonEnough+floor {
-			t.Errorf("%s: luod's memory rose by %d KiB, luod-bus had %d KiB, and another client waited for %d ms", attack, rise, has, answer)
-		}
-		said := strings.TrimSpace(l.Do("cat /run/said"))
-		if !strings.Contains(said, " messages, ") || strings.Contains(said, "stranger: ") {
-			t.Errorf("%s: the stranger says %q", attack, said)
+		var rise, has, answer, floor int
+		var said string
+		// Two more tries, since others use this machine as well.
+		for try := 1; ; try++ {
+			before := l.memory(luod, "VmRSS")
+			l.Do(fmt.Sprintf("echo 5 >/proc/%d/clear_refs; echo 5 >/proc/%d/clear_refs", luod, bus))
+			got := l.Do(fmt.Sprintf("{ %s; } >/run/said 2>&1 & systemd-run -q --wait --pipe --unit=honest --uid=33 %s --client --for=900ms 2>&1; wait $! || { cat /run/said >&2; exit 1; }", harm, program))
+			if n, err := fmt.Sscan(got, &answer, &floor); n != 2 {
+				t.Fatalf("%s: the honest client says %q: %v", attack, got, err)
+			}
+			rise, has = l.memory(luod, "VmHWM")-before, l.memory(bus, "VmHWM")
+			said = strings.TrimSpace(l.Do("cat /run/said"))
+			if !strings.Contains(said, " messages, ") || strings.Contains(said, "stranger: ") {
+				t.Errorf("%s: the stranger says %q", attack, said)
+			}
+			if rise < luodMay && has < busMay && answer < soonEnough+floor {
+				break
+			}
+			text := fmt.Sprintf("%s: luod's memory rose by %d KiB, luod-bus had %d KiB, and another client waited for %d ms", attack, rise, has, answer)
+			if try == 3 {
+				t.Error(text)
+				break
+			}
+			t.Log(text)
 		}
 		t.Logf("%-50s luod +%5d KiB, luod-bus %6d KiB, an answer %4d ms, of the bus %4d ms; %s", attack, rise, has, answer, floor, strings.ReplaceAll(said, "\n", "; "))
 		for i, one := range []struct{ is, most *int }{{&rise, &worst.luod}, {&has, &worst.bus}, {&answer, &worst.answer}} {
